@@ -1,0 +1,45 @@
+# Everything a person or a machine does with this repository; each target sets up what it needs in .venv.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test test-train check bench clean
+
+demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (KEEP=1 leaves the page up)
+	$(BIN)/lapwing demo $(if $(KEEP),--keep)
+
+test: .venv/.ready-dev      ## every test but the training one
+	$(BIN)/python -m pytest
+
+test-train: .venv/.ready-train ## a short real training that must learn
+	$(BIN)/python -m pytest tests/train -m train
+
+check: .venv/.ready-dev     ## lint, format, types, import contracts
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: .venv/.ready-dev     ## the budgets, measured
+	$(BIN)/lapwing bench
+
+clean:                      ## forget the environment and every cache
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/.ready: pyproject.toml constraints.txt | python-is-there
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+.venv/.ready-dev: .venv/.ready
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+.venv/.ready-train: .venv/.ready-dev
+	$(PIP) --editable '.[dev,train]'
+	touch $@
+
+.PHONY: python-is-there
+python-is-there:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Lapwing needs Python 3.11 or newer: sudo apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "Python's venv is missing: sudo apt-get install python3-venv"; exit 1; }
