@@ -1,0 +1,1 @@
+"""Numbers measured on one car, and the conversions that use them. Imports nothing of ours."""
