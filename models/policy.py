@@ -1,0 +1,86 @@
+"""A picture in, a decision out: observation, network and action space of one policy together."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from calibration.car import CarCalibration
+from models.action_space import action_space, to_drive_action
+from models.bundle import PolicyBundle, check_bundle
+from models.metadata import ActionUnits
+from models.observation import Observer
+from models.runtime import PolicyRuntime, SessionSettings
+from vehicle.messages import DriveAction
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What the policy wants for one picture, and what it took."""
+
+    output: tuple[float, ...]
+    """As the network gave it."""
+    index: int
+    """Of a discrete action; -1 otherwise."""
+    action: DriveAction
+    wants_reverse: bool
+    """The speed it chose is negative; `action` is neutral instead."""
+    observe_ns: int
+    infer_ns: int
+
+
+class Policy:
+    """One loaded and warm policy; for one thread."""
+
+    def __init__(
+        self,
+        bundle: PolicyBundle,
+        runtime: PolicyRuntime,
+        stopwatch_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.bundle = bundle
+        self.space = action_space(bundle.metadata)
+        self._runtime = runtime
+        self._observer = Observer(bundle.observation)
+        self._stopwatch_ns = stopwatch_ns
+
+    def reset(self) -> None:
+        """Forget earlier pictures; call when driving starts."""
+        self._observer.reset()
+
+    def decide(self, image: npt.NDArray[np.uint8], calibration: CarCalibration) -> Decision:
+        """Return the decision for a BGR picture; raises PolicyOutputError for an unusable answer."""
+        start_ns = self._stopwatch_ns()
+        observation = self._observer.observe(image)
+        observed_ns = self._stopwatch_ns()
+        output = self._runtime.infer(observation)
+        inferred_ns = self._stopwatch_ns()
+
+        chosen = self.space.decode(output)
+        units = self.bundle.metadata.action_units
+        return Decision(
+            output=tuple(output.ravel().tolist()),
+            index=chosen.index,
+            action=to_drive_action(chosen, self.space, units, calibration),
+            wants_reverse=chosen.speed_mps < 0.0,
+            observe_ns=observed_ns - start_ns,
+            infer_ns=inferred_ns - observed_ns,
+        )
+
+    def note(self, calibration: CarCalibration) -> str:
+        """Return what an owner should know about this policy on this car, or nothing."""
+        units = self.bundle.metadata.action_units
+        if units is ActionUnits.PHYSICAL and calibration.speed_table is None:
+            return (
+                f"{self.bundle.name} asks for speeds in m/s and this car has no speed table, so they become "
+                "shares of its throttle; measure the speed table on the calibration page"
+            )
+        return ""
+
+
+def load_policy(source: str | Path, settings: SessionSettings | None = None) -> Policy:
+    """Find, check, load and warm up a policy; raises PolicyError with a sentence."""
+    bundle, runtime = check_bundle(source, settings)
+    return Policy(bundle, runtime)
