@@ -1,0 +1,263 @@
+"""What can be broken in the HIL car, in words: parsed, scheduled in the world's time, seeded.
+
+A fault is written `part=fault[:amount][@start[..end]]`, times in seconds of the world's clock since
+its start: `camera=stuck@12s`, `serial_in=delayed:0.1@5s..8s`, `board=not_stored`.
+"""
+
+import random
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from vehicle.errors import HilError
+
+NEVER_NS = 1 << 62
+"""Later than any clock here."""
+
+
+class Part(StrEnum):
+    """What can be broken."""
+
+    CAMERA = "camera"
+    SERIAL_OUT = "serial_out"  # host to board
+    SERIAL_IN = "serial_in"  # board to host
+    BOARD = "board"
+
+
+class FaultKind(NamedTuple):
+    """One way to break one part."""
+
+    meaning: str
+    amount: float = 0.0
+    """Used where the order names none."""
+    lowest: float = 0.0
+    highest: float = 0.0
+    """Equal to `lowest` where this fault takes no amount."""
+
+    @property
+    def takes_amount(self) -> bool:
+        """Whether there is anything to choose."""
+        return self.highest > self.lowest
+
+
+FAULTS: dict[Part, dict[str, FaultKind]] = {
+    Part.CAMERA: {
+        "off": FaultKind("unplugged: the connection ends, a new one is refused"),
+        "stuck": FaultKind("new frame numbers, the same picture bit for bit"),
+        "garbage": FaultKind("random bytes where the picture should be"),
+        "wrong": FaultKind("the picture mirrored left to right"),
+        "slow": FaultKind("only this share of the frames comes, evenly", 0.2, 0.01, 1.0),
+        "delayed": FaultKind("every frame this many seconds later", 0.1, 0.0, 10.0),
+        "intermittent": FaultKind("this share of the frames is lost, at random", 0.5, 0.0, 1.0),
+        "silent": FaultKind("connected, and nothing comes"),
+        "covered": FaultKind("a hand over the lens: near darkness, with the sensor's noise"),
+        "future": FaultKind("stamps this many seconds ahead of the clock", 1.0, 0.0, 1000.0),
+    },
+    Part.SERIAL_OUT: {
+        "off": FaultKind("nothing arrives"),
+        "stuck": FaultKind("nothing arrives; all that was held back comes in one burst afterwards"),
+        "garbage": FaultKind("this share of the bytes is random", 1.0, 0.0, 1.0),
+        "wrong": FaultKind(
+            "this share of the bytes has a flipped bit, is lost or comes twice", 0.05, 0.0, 1.0
+        ),
+        "slow": FaultKind("the line runs at this share of its rate", 0.1, 0.001, 1.0),
+        "delayed": FaultKind("everything arrives this many seconds later", 0.1, 0.0, 10.0),
+        "intermittent": FaultKind("this share of the writes is lost, at random", 0.5, 0.0, 1.0),
+    },
+    Part.SERIAL_IN: {
+        "off": FaultKind("nothing arrives"),
+        "stuck": FaultKind("every reply is the last good one again, valid and old"),
+        "garbage": FaultKind("this share of the bytes is random", 1.0, 0.0, 1.0),
+        "wrong": FaultKind(
+            "this share of the bytes has a flipped bit, is lost or comes twice", 0.05, 0.0, 1.0
+        ),
+        "slow": FaultKind("the line runs at this share of its rate", 0.1, 0.001, 1.0),
+        "delayed": FaultKind("everything arrives this many seconds later", 0.1, 0.0, 10.0),
+        "intermittent": FaultKind("this share of the replies is lost, at random", 0.5, 0.0, 1.0),
+    },
+    Part.BOARD: {
+        "off": FaultKind("without power: no pulses, no replies; boots when it comes back"),
+        "stuck": FaultKind("the firmware hangs, again after every reboot, until switched off"),
+        "garbage": FaultKind("random bytes in place of every reply", 1.0),
+        "wrong": FaultKind("another car's values are stored: this many us away", 40.0, -400.0, 400.0),
+        "slow": FaultKind("the firmware looks at its input every this many seconds", 0.05, 0.0001, 10.0),
+        "delayed": FaultKind("every reply this many seconds later", 0.1, 0.0, 10.0),
+        "intermittent": FaultKind(
+            "a loose power contact: a reset every this many seconds", 0.5, 0.01, 1000.0
+        ),
+        "reset": FaultKind("one reset, this many seconds in the bootloader", 0.0, 0.0, 5.0),
+        "hang": FaultKind("one hang of the firmware, ended by the hardware watchdog"),
+        "stop_input": FaultKind("the stop switch is held"),
+        "version": FaultKind("the firmware speaks this version of the protocol", 99.0, 0.0, 255.0),
+        "not_stored": FaultKind("no pulses are stored for this car"),
+        "unplugged": FaultKind("the USB cable is pulled: the port is gone, the board goes on"),
+    },
+}
+"""Every fault there is; the first seven words mean the same everywhere."""
+
+MOMENTARY = frozenset({(Part.BOARD, "reset"), (Part.BOARD, "hang")})
+"""Happen once when they are switched on; there is nothing to switch off."""
+
+_ORDER = re.compile(
+    r"(?P<part>[a-z_ -]+)=(?P<fault>[a-z_ -]+?)(:(?P<amount>[^@]+))?"
+    r"(@(?P<start>[^.s]*(\.[0-9]+)?)s?(\.\.(?P<end>[^s]*)s?)?)?"
+)
+
+
+class FaultOrder(msgspec.Struct, frozen=True):
+    """Break this part in this way, from one time to another."""
+
+    part: Part
+    fault: str
+    amount: float
+    start_s: float = 0.0
+    """Of the world's clock since its start."""
+    end_s: float | None = None
+    """None: until told otherwise."""
+
+
+def order_fault(
+    part: str,
+    fault: str,
+    amount: float | None = None,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+) -> FaultOrder:
+    """Return a checked order; raises HilError with the words or the range that would do."""
+    known_part = _known_part(part)
+    name = _plain(fault)
+    kinds = FAULTS[known_part]
+    if name not in kinds:
+        raise HilError(f"{known_part} has no fault '{fault}', only {', '.join(kinds)}")
+    kind = kinds[name]
+    if amount is None:
+        amount = kind.amount
+    elif not kind.takes_amount:
+        raise HilError(f"{known_part}={name} takes no amount, but {amount} was given; leave it out")
+    if kind.takes_amount and not kind.lowest <= amount <= kind.highest:
+        raise HilError(
+            f"{known_part}={name}: amount is {amount}, "
+            f"allowed {kind.lowest} to {kind.highest} ({kind.meaning})"
+        )
+    if not 0.0 <= start_s < NEVER_NS / 1e9:
+        raise HilError(f"{known_part}={name}: starts at {start_s} s, allowed 0 or later")
+    if end_s is not None and not end_s > start_s:
+        raise HilError(f"{known_part}={name}: ends at {end_s} s, allowed only after its start at {start_s} s")
+    return FaultOrder(part=known_part, fault=name, amount=amount, start_s=start_s, end_s=end_s)
+
+
+def parse_fault(text: str) -> FaultOrder:
+    """Return the order that `part=fault[:amount][@start[..end]]` stands for; raises HilError."""
+    match = _ORDER.fullmatch(text.strip().lower())
+    if match is None:
+        raise HilError(
+            f"cannot read the fault '{text}'; write part=fault[:amount][@start[..end]], "
+            "for example camera=stuck@12s or serial_in=delayed:0.1@5s..8s"
+        )
+    amount, start, end = match["amount"], match["start"], match["end"]
+    return order_fault(
+        match["part"],
+        match["fault"],
+        None if amount is None else _number(amount, text),
+        0.0 if start is None else _number(start, text),
+        None if end is None else _number(end, text),
+    )
+
+
+class FaultChange(NamedTuple):
+    """A fault that was just switched on or off."""
+
+    part: Part
+    fault: str
+    amount: float
+    on: bool
+
+
+class FaultSchedule:
+    """Which faults are on at a time of the world's clock."""
+
+    def __init__(self, orders: Iterable[FaultOrder] = (), *, seed: int = 0, start_ns: int = 0) -> None:
+        self._seed = seed
+        self._start_ns = start_ns
+        self._pending: list[tuple[int, int, FaultChange]] = []  # (time, order of arrival, change), sorted
+        self._arrivals = 0
+        self._amounts: dict[tuple[Part, str], float] = {}
+        self._random: dict[tuple[Part, str], random.Random] = {}
+        self.next_change_ns = NEVER_NS
+        for order in orders:
+            self.add(order)
+
+    def add(self, order: FaultOrder) -> None:
+        """Take an order; one whose start has passed is carried out by the next `advance`."""
+        change = FaultChange(order.part, order.fault, order.amount, on=True)
+        self._insert(order.start_s, change)
+        if order.end_s is not None and (order.part, order.fault) not in MOMENTARY:
+            self._insert(order.end_s, change._replace(on=False))
+
+    def switch_off(self, part: Part, fault: str, at_s: float = 0.0) -> None:
+        """Order the end of a fault."""
+        self._insert(at_s, FaultChange(part, fault, 0.0, on=False))
+
+    def advance(self, now_ns: int) -> list[FaultChange]:
+        """Return what changed up to now, in order."""
+        changes = []
+        while self._pending and self._pending[0][0] <= now_ns:
+            change = self._pending.pop(0)[2]
+            key = (change.part, change.fault)
+            if not change.on:
+                self._amounts.pop(key, None)
+            elif key not in MOMENTARY:
+                self._amounts[key] = change.amount
+            changes.append(change)
+        self.next_change_ns = self._pending[0][0] if self._pending else NEVER_NS
+        return changes
+
+    def amount(self, part: Part, fault: str) -> float | None:
+        """Return how much of this fault is on now, None when it is off."""
+        return self._amounts.get((part, fault))
+
+    def is_on(self, part: Part, fault: str) -> bool:
+        """Whether this fault is on now."""
+        return (part, fault) in self._amounts
+
+    def any_on(self, part: Part) -> bool:
+        """Whether anything at all is wrong with this part now."""
+        return any(broken is part for broken, _ in self._amounts)
+
+    def random(self, part: Part, fault: str) -> random.Random:
+        """Return this fault's own random numbers: the same for a seed, whatever else is broken."""
+        key = (part, fault)
+        if key not in self._random:
+            self._random[key] = random.Random(f"{self._seed}/{part}/{fault}")  # noqa: S311 # repeatable, not secret
+        return self._random[key]
+
+    def active(self) -> tuple[str, ...]:
+        """Return the faults that are on now, as `part=fault`."""
+        return tuple(sorted(f"{part}={fault}" for part, fault in self._amounts))
+
+    def _insert(self, at_s: float, change: FaultChange) -> None:
+        self._arrivals += 1
+        self._pending.append((self._start_ns + round(at_s * 1e9), self._arrivals, change))
+        self._pending.sort(key=lambda entry: entry[:2])
+        self.next_change_ns = self._pending[0][0]
+
+
+def _known_part(text: str) -> Part:
+    try:
+        return Part(_plain(text))
+    except ValueError:
+        raise HilError(f"there is no part '{text}' to break, only {', '.join(Part)}") from None
+
+
+def _plain(word: str) -> str:
+    return word.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def _number(text: str, order: str) -> float:
+    try:
+        return float(text.strip().removesuffix("s"))
+    except ValueError:
+        raise HilError(f"'{text}' in the fault '{order}' is not a number") from None

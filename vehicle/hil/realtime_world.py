@@ -1,0 +1,148 @@
+"""The HIL car's world on the computer's own clock: track, car and camera. Its board is another process."""
+
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from vehicle.errors import HilError
+from vehicle.hil.boards import PulseEvent
+from vehicle.hil.camera import CameraSocket, HilCamera
+from vehicle.hil.desk import Desk
+from vehicle.hil.faults import FaultSchedule, Part, parse_fault
+from vehicle.hil.mailbox import Broken, Mailbox, Measured, Pulses
+from vehicle.hil.orders import (
+    AdvanceOp,
+    Answer,
+    FaultOp,
+    Order,
+    PulsesOp,
+    QuitOp,
+    ResetOp,
+    StopInputOp,
+    TruthOp,
+    switch_fault,
+)
+from vehicle.hil.settings import HilSettings, board_mailbox, camera_socket, claim, world_mailbox
+from vehicle.hil.timeline import SimulatedWorld, reset_world
+from vehicle.realtime import use_fifo
+from vehicle.truth import WorldTruth
+
+BOARD_SILENT_NS = 500_000_000  # its letters come every 20 ms, also without pulses
+LONGEST_WAIT_S = 0.02
+KEPT_PULSES = 200_000  # an hour
+PRIORITY = 30  # below loop and camera, above what else runs: a real camera waits for no scheduler either
+
+
+class RealtimeWorld:
+    """Serves camera, orders and truth; single-threaded."""
+
+    def __init__(self, settings: HilSettings, world: SimulatedWorld, now_ns: int) -> None:
+        hil_dir = settings.hil_dir
+        self._lock = claim(hil_dir, "world")
+        self._start_ns = settings.start_ns or now_ns
+        self._world = world
+        self._faults = FaultSchedule(
+            (parse_fault(text) for text in settings.faults), seed=settings.seed, start_ns=self._start_ns
+        )
+        self._mailbox: Mailbox[Pulses] = Mailbox(world_mailbox(hil_dir), Pulses, board_mailbox(hil_dir))
+        self._socket = CameraSocket(camera_socket(hil_dir), waits=False)
+        self._camera = HilCamera(
+            settings.camera, world.expose, self._faults, seed=settings.seed, start_ns=now_ns
+        )
+        self._desk = Desk(hil_dir)
+        self._pulses: deque[PulseEvent] = deque(maxlen=KEPT_PULSES)
+        self._fresh_pulses: list[PulseEvent] = []
+        self._heard_board_ns = 0
+        self._is_quitting = False
+
+    def serve(self, is_stopping: Callable[[], bool]) -> None:
+        """Let the world go on until told to stop."""
+        use_fifo(PRIORITY)
+        while not is_stopping() and not self._is_quitting:
+            self._wait()
+            now_ns = time.monotonic_ns()
+            self._desk.serve(self._carry_out)
+            self._socket.accept()
+            self._change_faults(now_ns)
+
+            self._hear_board(now_ns)
+            self._expose(now_ns)
+            self._advance(now_ns)
+            self._mailbox.send(Measured(self._world.battery_v, self._world.wheel_ticks))
+            for frame in self._camera.hand_over(time.monotonic_ns()):
+                self._socket.send(frame)
+
+    def close(self) -> None:
+        """Put everything away."""
+        self._socket.close()
+        self._mailbox.close()
+        self._desk.close()
+        os.close(self._lock)
+
+    def _wait(self) -> None:
+        due_ns = min(self._camera.next_event_ns(), self._faults.next_change_ns)
+        wait_s = min(max((due_ns - time.monotonic_ns()) / 1e9, 0.0), LONGEST_WAIT_S)
+        waiting = [self._mailbox.fileno(), self._desk.fileno(), *self._socket.filenos()]
+        select.select(waiting, [], [], wait_s)
+
+    def _hear_board(self, now_ns: int) -> None:
+        for letter in self._mailbox.receive():
+            self._fresh_pulses += letter.pulses
+            self._pulses += letter.pulses
+            self._heard_board_ns = now_ns
+
+    def _advance(self, now_ns: int) -> None:
+        self._world.advance(now_ns, self._fresh_pulses)
+        self._fresh_pulses = []
+
+    def _expose(self, now_ns: int) -> None:
+        self._camera.skip(now_ns)
+        exposed_ns = self._camera.next_exposure_ns
+        if exposed_ns > now_ns:
+            return
+        self._advance(exposed_ns)
+        number = self._camera.expose(now_ns, watched=self._socket.has_readers)
+        if number is not None:
+            self._desk.publish(msgspec.structs.replace(self._truth(exposed_ns), frame_number=number))
+
+    def _truth(self, now_ns: int) -> WorldTruth:
+        return self._world.truth(now_ns, self._faults.active())
+
+    def _change_faults(self, now_ns: int) -> None:
+        for change in self._faults.advance(now_ns):
+            if (change.part, change.fault) == (Part.CAMERA, "off"):
+                self._socket.set_plugged(not change.on)
+
+    def _carry_out(self, order: Order) -> Answer:
+        now_ns = time.monotonic_ns()
+        match order:
+            case FaultOp():
+                self._break(order, now_ns)
+            case StopInputOp():
+                self._break(FaultOp(Part.BOARD, "stop_input", on=order.on), now_ns)
+            case ResetOp():
+                reset_world(self._world, order)
+            case PulsesOp():
+                return {"pulses": [pulse for pulse in self._pulses if pulse.t_ns >= order.since_ns]}
+            case TruthOp():
+                return {"truth": self._truth(now_ns)}
+            case AdvanceOp():
+                raise HilError("this world runs in real time; only a lockstep world can be told to go on")
+            case QuitOp():
+                self._is_quitting = True
+            case _:
+                heard = now_ns - self._heard_board_ns < BOARD_SILENT_NS
+                return {"lockstep": False, "board": heard, "now_ns": now_ns}
+        return {}
+
+    def _break(self, order: FaultOp, now_ns: int) -> None:
+        """Switch a fault here, and in the board's process if it is the board's."""
+        now_s = (now_ns - self._start_ns) / 1e9
+        part = switch_fault(order, self._faults, now_s).part
+        timed = msgspec.structs.replace(order, at_s=now_s if order.at_s is None else order.at_s)
+        if not self._mailbox.send(Broken(timed)) and part is not Part.CAMERA:
+            raise HilError("the board's process is gone; start it again")

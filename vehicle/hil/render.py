@@ -1,0 +1,282 @@
+"""The front camera of the simulated car: from a pose on the ground to the picture its sensor gives.
+
+A picture is the ground seen through one lens (a remap of the picture from above), a strip of wall above the
+horizon, and what sensor and lens add: motion blur, vignette, exposure, gamma, softness and noise. Colour and
+gray run through the same code.
+"""
+
+import dataclasses
+import math
+from functools import lru_cache
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vehicle.hil.scenery import (
+    PANORAMA_ABOVE_PX,
+    PANORAMA_FOCAL_PX,
+    QUARTER,
+    Ground,
+    Image,
+    Scenery,
+    draw_ground,
+    panorama,
+    to_gray,
+)
+from vehicle.hil.track import Track
+
+Size: TypeAlias = tuple[int, int]
+Maps: TypeAlias = npt.NDArray[np.float32]
+
+FULL_SIZE: Size = (640, 480)  # width, height: what the car's camera sends
+POLICY_SIZE: Size = (160, 120)  # what training and lockstep render
+FAR_M = 12.0  # ground further away is wall
+COARSE_STEP_PX = 4.0  # rows whose pixels lie further apart on the ground read the coarse picture
+NOISE_ROWS, NOISE_COLUMNS = (
+    64,
+    128,
+)  # by which a frame's noise may be shifted: 8192 frames before one comes again
+REFERENCE_WIDTH_PX = 160.0  # softness is given in pixels of a picture this wide
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraParameters:
+    """Where the camera sits, what its lens does and how its sensor answers."""
+
+    fov_rad: float = 1.13
+    """Across the width."""
+    height_m: float = 0.13
+    pitch_rad: float = 0.2618
+    """Downwards."""
+    yaw_rad: float = 0.0
+    """To the left."""
+    roll_rad: float = 0.0
+    forward_m: float = 0.145
+    """Of the rear axle."""
+    k1: float = 0.0
+    """Radial distortion; positive is a barrel."""
+    contrast: float = 1.0
+    brightness: float = 0.0
+    """Grey levels added."""
+    gamma: float = 1.0
+    noise: float = 2.0
+    """Standard deviation in grey levels; never less than 1, as sensors have it."""
+    softness_px: float = 0.0
+    """Standard deviation of the blur, in pixels of a picture 160 wide."""
+    exposure_s: float = 0.008
+    """How long a turning car smears the picture."""
+    vignette: float = 0.0
+    """Share of the light lost in the corners."""
+
+    def randomised(self, rng: np.random.Generator) -> "CameraParameters":
+        """Return another camera of this kind, mounted by another hand, in other light."""
+        low_light = rng.random() < 0.3
+        return dataclasses.replace(
+            self,
+            fov_rad=self.fov_rad * float(rng.uniform(0.92, 1.1)),
+            height_m=self.height_m * float(rng.uniform(0.9, 1.12)),
+            pitch_rad=self.pitch_rad + float(rng.uniform(-0.05, 0.05)),
+            yaw_rad=self.yaw_rad + float(rng.uniform(-0.03, 0.03)),
+            roll_rad=self.roll_rad + float(rng.uniform(-0.03, 0.03)),
+            forward_m=self.forward_m + float(rng.uniform(-0.02, 0.02)),
+            k1=float(rng.uniform(-0.05, 0.12)),
+            contrast=float(rng.uniform(0.7, 1.3)),
+            brightness=float(rng.uniform(-25, 25)),
+            gamma=float(rng.uniform(0.75, 1.35)),
+            noise=float(rng.uniform(1.5, 8.0 if low_light else 5.0)),
+            softness_px=float(rng.uniform(0.4, 0.8)) if rng.random() < 0.4 else 0.0,
+            exposure_s=float(rng.uniform(0.002, 0.02)),
+            vignette=float(rng.uniform(0.0, 0.4)) if rng.random() < 0.5 else 0.0,
+        )
+
+
+NOMINAL_CAMERA = CameraParameters()
+
+
+def randomised_wide(rng: np.random.Generator) -> CameraParameters:
+    """Return a camera with any lens from 60 to 120 degrees, for tests of how far a policy carries."""
+    camera = CameraParameters().randomised(rng)
+    return dataclasses.replace(camera, fov_rad=math.radians(float(rng.uniform(60, 120))))
+
+
+class Lens:
+    """Where on the ground, ahead and left of the rear axle, each pixel of one camera looks."""
+
+    def __init__(self, camera: CameraParameters, size: Size) -> None:
+        width, height = size
+        self.size = size
+        self.focal_px = width / 2 / math.tan(camera.fov_rad / 2)
+        across = (np.arange(width) + 0.5 - width / 2) / self.focal_px
+        down = (np.arange(height) + 0.5 - height / 2) / self.focal_px
+        x, y = np.meshgrid(across, down)
+        stretch = 1 + camera.k1 * (x * x + y * y)
+        left, up = -x * stretch, -y * stretch
+        cos, sin = math.cos(camera.roll_rad), math.sin(camera.roll_rad)
+        left, up = left * cos - up * sin, left * sin + up * cos
+        cos, sin = math.cos(camera.pitch_rad), math.sin(camera.pitch_rad)
+        forward, up = cos + up * sin, up * cos - sin
+        cos, sin = math.cos(camera.yaw_rad), math.sin(camera.yaw_rad)
+        forward, left = forward * cos - left * sin, forward * sin + left * cos
+
+        reach = np.divide(camera.height_m, -up, out=np.full_like(up, np.inf), where=up < -1e-6)
+        is_ground = (reach * np.hypot(forward, left) < FAR_M) & (forward > 0)
+        reach = np.where(is_ground, reach, 1e4)  # lands on the plain floor beyond, then under the wall
+        ground = np.stack([camera.forward_m + forward * reach, left * reach], axis=2)
+        self._step_m = np.median(np.hypot(*np.moveaxis(np.diff(ground, axis=0), 2, 0)), axis=1)
+        self.ground = ground.astype(np.float32)
+
+        rows = np.flatnonzero(is_ground.any(axis=1))
+        walls = np.flatnonzero(~is_ground.all(axis=1))
+        self.first_row = int(rows[0]) if len(rows) else height
+        self.wall_rows = int(walls[-1]) + 1 if len(walls) else 0
+        self.wall_mask = np.ascontiguousarray((~is_ground[: self.wall_rows]).astype(np.uint8) * 255)
+        self.horizon_px = height / 2 - self.focal_px * math.tan(camera.pitch_rad)
+        self.yaw_rad = camera.yaw_rad
+
+    def coarse_rows(self, px_per_m: float) -> int:
+        """Return how many rows from the top read the coarse picture of the ground."""
+        far = np.flatnonzero(self._step_m * px_per_m > COARSE_STEP_PX)
+        return max(int(far[-1]) + 2 if len(far) else 0, self.first_row)
+
+
+class Finish:
+    """What one sensor in one light does to the picture."""
+
+    def __init__(self, camera: CameraParameters, size: Size, *, gray: bool, seed: int) -> None:
+        width, height = size
+        levels = np.arange(256) / 255
+        tone = 255 * np.clip(levels, 0, 1) ** camera.gamma
+        tone = (tone - 128) * camera.contrast + 128 + camera.brightness
+        self._tones = np.clip(tone, 0, 255).round().astype(np.uint8)
+        self._identity = bool((self._tones == np.arange(256)).all())
+        self._brighter, self._darker = _noise_bank(max(1, round(camera.noise)), size, gray)
+        self._phase = seed
+        self._softness_px = camera.softness_px * width / REFERENCE_WIDTH_PX
+        self._smear_px_per_radps = camera.exposure_s * width / 2 / math.tan(camera.fov_rad / 2)
+        self._vignette: Image | None = None
+        if camera.vignette > 0:
+            y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+            mask = 255 * (1 - camera.vignette * (x * x + y * y) / 2)
+            self._vignette = (
+                mask.astype(np.uint8) if gray else np.repeat(mask.astype(np.uint8)[:, :, None], 3, 2)
+            )
+
+    def apply(self, image: Image, yaw_rate_radps: float, frame_number: int) -> Image:
+        """Return the picture as the sensor sees it."""
+        smear = int(abs(yaw_rate_radps) * self._smear_px_per_radps) + 1
+        if smear > 1:
+            image = cv2.blur(image, (smear, 1))  # type: ignore[assignment]
+        if self._softness_px > 0:
+            image = cv2.GaussianBlur(image, (0, 0), self._softness_px)  # type: ignore[assignment]
+        if self._vignette is not None:
+            image = cv2.multiply(image, self._vignette, scale=1 / 255)  # type: ignore[assignment]
+        if not self._identity:
+            image = cv2.LUT(image, self._tones)  # type: ignore[assignment]
+        shift = (self._phase + frame_number * 2731) % (NOISE_ROWS * NOISE_COLUMNS)  # odd: each shift once
+        row, column = divmod(shift, NOISE_COLUMNS)
+        height, width = image.shape[:2]
+        patch = (slice(row, row + height), slice(column, column + width))
+        return cv2.subtract(cv2.add(image, self._brighter[patch]), self._darker[patch])  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=64)
+def _noise_bank(level: int, size: Size, gray: bool) -> tuple[Image, Image]:
+    """Return noise drawn once, to add and to take away. Fresh noise would cost more than the picture."""
+    width, height = size
+    rng = np.random.default_rng([level, width, height, int(gray)])
+    shape = (height + NOISE_ROWS, width + NOISE_COLUMNS) + (() if gray else (3,))
+    noise = np.rint(rng.standard_normal(shape, dtype=np.float32) * level)
+    return np.clip(noise, 0, 255).astype(np.uint8), np.clip(-noise, 0, 255).astype(np.uint8)
+
+
+class Backdrop:
+    """The wall above the horizon, scaled for one lens."""
+
+    def __init__(self, strip: Image, lens: Lens) -> None:
+        scale = lens.focal_px / PANORAMA_FOCAL_PX
+        width, height = round(strip.shape[1] * scale), max(1, round(strip.shape[0] * scale))
+        scaled = cv2.resize(
+            strip, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        )
+        top = round(PANORAMA_ABOVE_PX * scale - lens.horizon_px)
+        rows = np.clip(np.arange(lens.wall_rows) + top, 0, height - 1)
+        wanted = np.asarray(scaled, dtype=np.uint8)[rows]
+        self._strip = np.ascontiguousarray(np.concatenate([wanted, wanted[:, : lens.size[0]]], axis=1))
+        self._around_px = width
+        self._yaw_rad = lens.yaw_rad
+        self._half_px = lens.size[0] / 2
+
+    def view(self, yaw_rad: float, width_px: int) -> Image:
+        """Return the part of the wall that a car heading there sees."""
+        turn = -(yaw_rad + self._yaw_rad) / (2 * math.pi) * self._around_px - self._half_px
+        start = round(turn) % self._around_px
+        return self._strip[:, start : start + width_px]
+
+
+class Renderer:
+    """One camera in one room. Everything is drawn beforehand; a picture costs a remap and a few passes."""
+
+    def __init__(self, ground: Ground, lens: Lens, backdrop: Backdrop, finish: Finish) -> None:
+        self._ground, self._lens, self._backdrop, self._finish = ground, lens, backdrop, finish
+        self._split = lens.coarse_rows(ground.px_per_m)
+
+    def render(
+        self, x_m: float, y_m: float, yaw_rad: float, yaw_rate_radps: float, frame_number: int
+    ) -> Image:
+        """Return the picture from this pose of the rear axle: height x width x 3, or x 1 dropped in gray."""
+        ground, lens = self._ground, self._lens
+        width, height = lens.size
+        shape = (height, width) if ground.image.ndim == 2 else (height, width, 3)
+        image = np.empty(shape, dtype=np.uint8)
+        first, split = lens.first_row, self._split
+        if split > first:
+            self._remap(
+                ground.coarse, QUARTER, (x_m, y_m, yaw_rad), lens.ground[first:split], image[first:split]
+            )
+        if split < height:
+            self._remap(ground.image, 1, (x_m, y_m, yaw_rad), lens.ground[split:], image[split:])
+        if lens.wall_rows:
+            rows = image[: lens.wall_rows]
+            cv2.copyTo(self._backdrop.view(yaw_rad, width), lens.wall_mask, rows)
+        return self._finish.apply(image, yaw_rate_radps, frame_number)
+
+    def _remap(
+        self, source: Image, shrink: int, pose: tuple[float, float, float], places: Maps, into: Image
+    ) -> None:
+        x_m, y_m, yaw_rad = pose
+        scale = self._ground.px_per_m / shrink
+        cos, sin = math.cos(yaw_rad) * scale, math.sin(yaw_rad) * scale
+        east = (x_m - self._ground.left_m) * scale - 0.5
+        south = (self._ground.top_m - y_m) * scale - 0.5
+        to_pixels = np.array([[cos, -sin, east], [-sin, -cos, south]])
+        places = cv2.transform(places, to_pixels)  # type: ignore[assignment]
+        cv2.remap(
+            source,
+            places,
+            None,  # type: ignore[call-overload]
+            cv2.INTER_LINEAR,
+            dst=into,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=self._ground.border,
+        )
+
+
+def make_renderer(
+    track: Track,
+    *,
+    camera: CameraParameters | None = None,
+    scenery: Scenery | None = None,
+    size: Size = POLICY_SIZE,
+    gray: bool = False,
+    seed: int = 0,
+) -> Renderer:
+    """Draw everything for one camera in one room; finer ground for larger pictures."""
+    camera, scenery = camera or CameraParameters(), scenery or Scenery()
+    ground = draw_ground(track, scenery, 100.0 if size[0] <= 320 else 200.0)
+    strip = panorama(scenery)
+    if gray:
+        ground, strip = ground.gray(), to_gray(strip)
+    lens = Lens(camera, size)
+    return Renderer(ground, lens, Backdrop(strip, lens), Finish(camera, size, gray=gray, seed=seed))

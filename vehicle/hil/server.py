@@ -1,0 +1,69 @@
+"""The HIL car's world as a process: `python -m vehicle.hil.server SETTINGS_AS_JSON`.
+
+In lockstep it holds the board too; in real time the board is a process of its own (`board_process`).
+"""
+
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from vehicle.errors import LapwingError
+from vehicle.hil.dynamics import AWS_CAR, STANDARD_CAR
+from vehicle.hil.lockstep_world import LockstepWorld
+from vehicle.hil.realtime_world import RealtimeWorld
+from vehicle.hil.render import CameraParameters
+from vehicle.hil.scenery import Scenery
+from vehicle.hil.settings import LOCKSTEP_START_NS, HilSettings, from_json, prepare_hil_dir
+from vehicle.hil.track import load_track
+from vehicle.hil.world import World
+from vehicle.supervisor import StopSignal, print_error
+
+CARS = {"aws": AWS_CAR, "standard": STANDARD_CAR}
+
+
+def make_world(settings: HilSettings, now_ns: int) -> World:
+    """Return the world these settings describe; raises LapwingError when there is no such track."""
+    car, camera, scenery = CARS[settings.wiring], CameraParameters(), Scenery()
+    if settings.randomise:
+        rng = np.random.default_rng(settings.seed)
+        car, camera, scenery = car.randomised(rng), camera.randomised(rng), scenery.randomised(rng)
+    return World(
+        load_track(settings.track),
+        car=car,
+        camera=camera,
+        scenery=scenery,
+        size=settings.picture_size(),
+        seed=settings.seed,
+        now_ns=now_ns,
+    )
+
+
+def serve_world(settings: HilSettings, is_stopping: Callable[[], bool]) -> None:
+    """Serve the world in this process until told to stop; raises LapwingError when it cannot start."""
+    prepare_hil_dir(settings.hil_dir)
+    server: LockstepWorld | RealtimeWorld
+    if settings.lockstep:
+        server = LockstepWorld(settings, make_world(settings, LOCKSTEP_START_NS))
+    else:
+        world = make_world(settings, time.monotonic_ns())
+        server = RealtimeWorld(settings, world, time.monotonic_ns())
+    try:
+        server.serve(is_stopping)
+    finally:
+        server.close()
+
+
+def main() -> int:
+    """Serve the world with the settings given as JSON."""
+    try:
+        serve_world(from_json(sys.argv[1]), StopSignal())
+    except LapwingError as error:
+        print_error(error)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
