@@ -1,0 +1,307 @@
+"""Drives the project's own board over `docs/board-protocol.md`."""
+
+import time
+from collections.abc import Callable
+
+from calibration.car import CarCalibration
+from vehicle.board import protocol
+from vehicle.board.base import MATCH_US, BoardCapabilities
+from vehicle.board.protocol import HelloReply, OtherVersion, Status, StoredPulses, StoreReply
+from vehicle.board.serial_board import HANDSHAKE_S, SerialBoard
+from vehicle.errors import BoardConfigError, BoardSilentError, BoardVersionError
+from vehicle.messages import BoardStatus, DriveCommand
+
+HELLO_EVERY_S = 0.1
+STORE_REPLY_S = 0.3  # writing 14 bytes of memory takes 50 ms
+STORE_ATTEMPTS = 3
+WATCHDOG_ALLOWED_MS = range(50, 201)  # the protocol says 180; more would let a dead host's car run on
+SEQUENCES = 256
+
+
+class OwnBoard(SerialBoard):
+    """The `board` driver. See `vehicle.board.base.Board` for the contract."""
+
+    KIND = "Lapwing board"
+    NOUN = "the board"
+
+    def __init__(
+        self,
+        path: str,
+        calibration: CarCalibration,
+        *,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+        wait: Callable[[float], None] | None = None,
+    ) -> None:
+        super().__init__(path, now_ns, wait)
+        self._sequence = 0
+        self._hello: HelloReply | None = None
+        """What the board last said that it is."""
+        self._hello_sequences: set[int] = set()
+        self._hello_next_ns = 0
+        self._store_replies: dict[int, StoreReply] = {}
+
+        # An acknowledgement counts for the command sent last with its sequence; 0 for any other frame.
+        self._sent_ns = [0] * SEQUENCES
+        self._waiting_since_ns = 0
+        self._status: Status | None = None
+        self._wheel_ticks = 0
+        self._bad_here = 0
+        self._bad_at_board = 0
+        self.use_calibration(calibration)
+
+    def use_calibration(self, calibration: CarCalibration) -> None:
+        """Drive with these numbers from now on; only while disarmed."""
+        self._wanted_us = _six_pulses(calibration)
+        self._wanted = StoredPulses(*map(protocol.round_us, self._wanted_us))
+        self._config_problem = self._compare_with_board()
+
+    def store_calibration(self, calibration: CarCalibration | None = None) -> None:
+        """Make the board keep this car's numbers; raises BoardConfigError with the board's own reason."""
+        if self._hello is None or not self._connected or self._greeting:
+            raise BoardSilentError(
+                f"{self._path} is not connected, and storing needs an open board; open it first"
+            )
+        if self._status is not None and self._status.flags & protocol.FLAG_ARMED:
+            raise BoardConfigError("the board is armed, storing is allowed only disarmed; stop the car first")
+        if calibration is not None:
+            self.use_calibration(calibration)
+        reply = self._ask_to_store()
+        if reply.result != 0:
+            reason = protocol.STORE_RESULTS.get(reply.result, f"refused: result {reply.result}")
+            raise BoardConfigError(
+                f"the board did not store {tuple(self._wanted)} us, {reason}; "
+                "disarm, check the calibration's pulses, and store again"
+            )
+        if reply.in_force != self._wanted:
+            raise BoardConfigError(
+                f"the board says it stored {tuple(reply.in_force)} us, sent were {tuple(self._wanted)}; "
+                "store again, and replace the board if it happens twice"
+            )
+        flags = self._hello.flags | protocol.FLAG_STORED
+        self._hello = self._hello._replace(stored=reply.in_force, flags=flags)
+        self._config_problem = self._compare_with_board()
+
+    # --- sent ---
+
+    def _write_command(self, command: DriveCommand, now_ns: int, *, arm: bool) -> None:
+        steering_us, throttle_us, wanted = command.steering_us, command.throttle_us, self._wanted
+        if not arm or self._config_problem:
+            arm, steering_us, throttle_us = False, wanted.steering_center_us, wanted.throttle_neutral_us
+        sequence = self._next_sequence()
+        frame = protocol.encode_command(
+            sequence,
+            armed=arm,
+            steering_us=min(max(steering_us, wanted.steering_min_us), wanted.steering_max_us),
+            throttle_us=min(max(throttle_us, wanted.throttle_min_us), wanted.throttle_max_us),
+        )
+        if self._send(frame, now_ns):
+            self._sent_ns[sequence] = now_ns
+            self._waiting_since_ns = self._waiting_since_ns or now_ns
+
+    def _next_sequence(self) -> int:
+        sequence = self._sequence
+        self._sequence = (sequence + 1) % SEQUENCES
+        self._sent_ns[sequence] = 0
+        return sequence
+
+    def _unanswered_since_ns(self) -> int:
+        return self._waiting_since_ns
+
+    def _forget(self) -> None:
+        self._status = None
+        self._forget_unanswered()
+
+    def _forget_unanswered(self) -> None:
+        self._sent_ns = [0] * SEQUENCES
+        self._waiting_since_ns = 0
+
+    def _ask_to_store(self) -> StoreReply:
+        """Send STORE until its answer comes."""
+        for _ in range(STORE_ATTEMPTS):
+            sequence = self._next_sequence()
+            self._store_replies.clear()
+            deadline_ns = self._now_ns() + int(STORE_REPLY_S * 1e9)
+            if self._port is not None:
+                self._send(protocol.encode_store(sequence, self._wanted), self._now_ns())
+            while self._port is not None and self._now_ns() < deadline_ns:
+                self._pause()
+                self.poll(self._now_ns())
+                if sequence in self._store_replies:
+                    return self._store_replies[sequence]
+        raise BoardSilentError(
+            f"{self._path} did not answer STORE in {STORE_ATTEMPTS} attempts of {STORE_REPLY_S} s; "
+            "check its cable, then store again"
+        )
+
+    # --- received ---
+
+    def _take(self, data: bytes, now_ns: int) -> None:
+        replies, bad_frames, self._unread = protocol.decode(self._unread + data)
+        if not self._greeting:  # a bootloader may say anything
+            self._bad_here += bad_frames
+        for reply in replies:
+            if isinstance(reply, Status):
+                self._note_status(reply, now_ns)
+            elif isinstance(reply, HelloReply):
+                self._note_hello(reply)
+            elif isinstance(reply, OtherVersion):
+                self._note_other_version(reply, now_ns)
+            else:
+                self._store_replies[reply.sequence] = reply
+
+    def _note_status(self, status: Status, now_ns: int) -> None:
+        sent_ns = self._sent_ns[status.sequence]
+        if sent_ns == 0 or sent_ns < self._acked_sent_ns:
+            return  # for no command of ours, or overtaken by a newer one
+        if self._status is not None:
+            self._compare_with_last(self._status, status)
+        self._status = status
+        self._waiting_since_ns = 0
+        neutral = abs(status.throttle_us - self._wanted.throttle_neutral_us) <= MATCH_US
+        self._note_acknowledged(sent_ns, now_ns, neutral=neutral)
+        self._note_stored(bool(status.flags & protocol.FLAG_STORED))
+
+    def _compare_with_last(self, before: Status, status: Status) -> None:
+        """Count boots, wheel ticks and frames found bad at the board; the last two begin at 0 with a boot."""
+        ticks_before, bad_before = before.wheel_ticks, before.bad_frames
+        new_boots = (status.boots - before.boots) % 256
+        if new_boots:
+            self._boots += new_boots
+            self._neutral.restart()
+            ticks_before = bad_before = 0
+        self._wheel_ticks += (status.wheel_ticks - ticks_before + 0x8000) % 0x10000 - 0x8000
+        self._bad_at_board += max(0, status.bad_frames - bad_before)
+
+    def _note_stored(self, stored: bool) -> None:
+        """Believe the newest word on whether the board has this car's numbers."""
+        if self._hello is not None and stored != bool(self._hello.flags & protocol.FLAG_STORED):
+            self._hello = self._hello._replace(flags=self._hello.flags ^ protocol.FLAG_STORED)
+            self._config_problem = self._compare_with_board()
+
+    # --- the handshake ---
+
+    def _begin_handshake(self, now_ns: int) -> None:
+        self._forget_unanswered()
+        self._hello_sequences.clear()
+        self._hello_next_ns = now_ns
+        self._shake_hands(now_ns)
+
+    def _shake_hands(self, now_ns: int) -> None:
+        """Say hello when it is time to."""
+        if now_ns >= self._hello_next_ns:
+            self._hello_next_ns = now_ns + int(HELLO_EVERY_S * 1e9)
+            sequence = self._next_sequence()
+            self._hello_sequences.add(sequence)
+            self._send(protocol.encode_hello(sequence), now_ns)
+
+    def _silence(self) -> str:
+        if self._greeting_bytes:
+            return (
+                f"{self._path} sent {self._greeting_bytes} bytes in {HANDSHAKE_S} s, none of them the "
+                "answer of a Lapwing board at 115200 baud; check that this port is the board and that "
+                "its firmware is installed"
+            )
+        return (
+            f"{self._path} sent nothing in {HANDSHAKE_S} s, allowed is an answer within that time; "
+            "check the board's power and cable and that its firmware is installed"
+        )
+
+    def _answers_a_hello(self, sequence: int) -> bool:
+        return self._greeting and sequence in self._hello_sequences
+
+    def _note_other_version(self, reply: OtherVersion, now_ns: int) -> None:
+        if self._answers_a_hello(reply.sequence):
+            message = (
+                f"{self._path} speaks version {reply.version} of the board protocol "
+                f"(firmware {reply.firmware}), allowed is version {protocol.PROTOCOL_VERSION}; "
+                "install the board firmware that came with this software"
+            )
+            self._lose(BoardVersionError(message), now_ns)
+
+    def _note_hello(self, reply: HelloReply) -> None:
+        if not self._answers_a_hello(reply.sequence):
+            return
+        self._hello = reply
+        self.capabilities = BoardCapabilities(
+            battery=bool(reply.capabilities & protocol.CAPABILITY_BATTERY),
+            wheel_ticks=bool(reply.capabilities & protocol.CAPABILITY_WHEEL_TICKS),
+            stop_input=bool(reply.capabilities & protocol.CAPABILITY_STOP_INPUT),
+        )
+        board_id = reply.board_id.hex().upper()
+        self._identify(f"{self.KIND} {board_id}, firmware {reply.firmware}, {self._path}")
+        self._config_problem = self._compare_with_board()
+
+    def _compare_with_board(self) -> str:
+        """Return what forbids arming although the board answers, as a sentence, or nothing."""
+        if self._hello is None or not self._identified:
+            return ""
+        if self._hello.watchdog_ms not in WATCHDOG_ALLOWED_MS:
+            return (
+                f"the board's watchdog is {self._hello.watchdog_ms} ms, allowed "
+                f"{WATCHDOG_ALLOWED_MS.start} to {WATCHDOG_ALLOWED_MS.stop - 1}; "
+                "install the board firmware that came with this software"
+            )
+        if not self._hello.flags & protocol.FLAG_STORED:
+            return "the board has no pulses stored, so it gives none; `lapwing board store` stores this car's"
+        for field, stored_us, wanted_us in zip(
+            StoredPulses._fields, self._hello.stored, self._wanted_us, strict=True
+        ):
+            if abs(stored_us - wanted_us) > MATCH_US:
+                return (
+                    f"the board's {field} is {stored_us}, allowed {wanted_us:g} +-{MATCH_US:g} "
+                    "as this car was calibrated; store the calibration with `lapwing board store`"
+                )
+        return ""
+
+    # --- what is said of it ---
+
+    def _board_status(self) -> BoardStatus:
+        status = self._status
+        flags = status.flags if status is not None else 0
+        stop_input = bool(flags & protocol.FLAG_STOP_INPUT)
+        ready = self._connected and not self._greeting and not self._config_problem
+        return BoardStatus(
+            connected=self._connected,
+            received_ns=self._received_ns,
+            acked_sent_ns=self._acked_sent_ns,
+            acked_armed=bool(flags & protocol.FLAG_ARMED),
+            applied_steering_us=float(status.steering_us) if status is not None else 0.0,
+            applied_throttle_us=float(status.throttle_us) if status is not None else 0.0,
+            neutral_acked_since_ns=self._neutral.since_ns,
+            boots=self._boots,
+            stop_input=stop_input,
+            watchdog_tripped=bool(flags & protocol.FLAG_WATCHDOG),
+            battery_v=self._battery_v(status),
+            wheel_ticks=self._wheel_ticks if self.capabilities.wheel_ticks else None,
+            bad_packets=self._bad_here + self._bad_at_board,
+            ready_to_arm=ready and not stop_input,
+            problem=self._problem(),
+        )
+
+    def _battery_v(self, status: Status | None) -> float | None:
+        if status is None or not self.capabilities.battery or status.battery_mv == 0:
+            return None
+        return status.battery_mv / 1000.0
+
+    def _protocol_problem(self) -> str:
+        if self._config_problem or self._write_problem:
+            return self._config_problem or self._write_problem
+        flags = self._status.flags if self._status is not None else 0
+        if flags & protocol.FLAG_STOP_INPUT:
+            return "the board's stop switch is pressed; release it, then disarm and start again"
+        if flags & protocol.FLAG_ARM_REFUSED:
+            return "the board refused to arm; disarm, then start from neutral again"
+        return ""
+
+
+def _six_pulses(calibration: CarCalibration) -> tuple[float, ...]:
+    """Return the calibration's pulses in the order of STORE."""
+    steering, throttle = calibration.steering, calibration.throttle
+    return (
+        min(steering.left_us, steering.right_us),
+        steering.center_us,
+        max(steering.left_us, steering.right_us),
+        min(throttle.forward_us, throttle.reverse_us),
+        throttle.neutral_us,
+        max(throttle.forward_us, throttle.reverse_us),
+    )
