@@ -1,0 +1,194 @@
+"""The vehicle process: reads what it is given, builds the parts, runs the loop."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import cv2
+import msgspec
+import zmq
+
+from calibration import store
+from calibration.car import AWS_DEFAULTS, HIL_AWS, HIL_STANDARD, CarCalibration
+from models.policy import Policy, load_policy
+from models.runtime import SessionSettings
+from vehicle.board import open_board, proofs_beside
+from vehicle.board.base import Board
+from vehicle.camera import Camera, open_source
+from vehicle.clock import Clock, MonotonicClock
+from vehicle.config import CarConfig
+from vehicle.errors import BoardError, ConfigError
+from vehicle.hil.lockstep import LockstepClock
+from vehicle.loop import CarSetup, ControlLoop, Publisher
+from vehicle.operator import Operator
+from vehicle.policy_loader import PolicyLoader
+from vehicle.realtime import CAMERA_PRIORITY, Notifier, prepare_loop_thread, use_fifo
+from vehicle.remote import PreviewPublisher, RemoteServer, prepare_run_dir
+from vehicle.safety import Limiter, Monitor
+from vehicle.supervisor import StopSignal
+
+log = logging.getLogger("vehicle")
+
+HIL_CALIBRATIONS = {"aws": HIL_AWS, "standard": HIL_STANDARD}
+
+
+class HilCar(msgspec.Struct, frozen=True):
+    """Where a HIL car's sockets lie and how it is wired."""
+
+    folder: Path
+    wiring: str = "aws"
+    """`aws`: 1446/1311 us neutral and forward; `standard`: 1500/1900 us."""
+    lockstep: bool = False
+
+
+class Vehicle:
+    """The parts of one vehicle process, put together; `run` drives them."""
+
+    def __init__(
+        self,
+        config: CarConfig,
+        run_dir: Path,
+        hil: HilCar | None = None,
+        *,
+        publisher: Publisher | None = None,
+        load: Callable[[str], Policy] | None = None,
+    ) -> None:
+        """Build and open everything; what is missing but may come back (camera, board) does not stop it.
+
+        `publisher` replaces the ZeroMQ border and `load` the way policies are loaded, for tests that
+        step the vehicle themselves.
+
+        Raises:
+            LapwingError: configuration, calibration or run directory cannot be used.
+
+        """
+        with contextlib.ExitStack() as opened:
+            cv2.setNumThreads(1)  # costs no picture of this size anything and steadies the times
+            prepare_run_dir(run_dir)
+            self._context = zmq.Context()
+            opened.callback(self._context.destroy, linger=0)
+            if publisher is None:
+                publisher = server = RemoteServer(run_dir, self._context)
+                opened.callback(server.close)
+            preview = PreviewPublisher(run_dir, self._context)
+            opened.callback(preview.close)
+
+            clock, calibration = _clock(hil), _calibration(config, hil)
+            self.board = _board(config, hil, calibration or AWS_DEFAULTS, clock)
+            opened.callback(self.board.close)
+            self.camera = _camera(config, hil, clock, preview)
+            self.camera.start()
+            opened.callback(self.camera.stop)
+            if isinstance(clock, LockstepClock):
+                clock.attach(self.board, self.camera)
+                opened.callback(clock.close)
+            _open_or_wait(self.board)
+            settings = SessionSettings(threads=config.control.inference_threads)
+            policies = PolicyLoader(load or partial(load_policy, settings=settings))
+            if config.policy:
+                policies.begin(config.policy)
+            notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
+            self.clock = clock
+            self.operator = Operator(config.failsafe.lease_limits(), config.control.speed_cap_frac)
+            self.loop = ControlLoop(
+                car=CarSetup(
+                    calibration=calibration or AWS_DEFAULTS,
+                    is_calibrated=calibration is not None,
+                    is_hil=hil is not None,
+                    control_rate_hz=config.control.rate_hz,
+                ),
+                clock=clock,
+                camera=self.camera,
+                board=self.board,
+                policies=policies,
+                operator=self.operator,
+                monitor=Monitor(config.failsafe.monitor_limits()),
+                limiter=Limiter(config.control.throttle_growth_per_s),
+                publisher=publisher,
+                on_alive=notifier.alive,
+            )
+            notifier.ready()
+            self._opened = opened.pop_all()
+
+    def run(self, stopping: StopSignal) -> None:
+        """Drive until told to stop, then put everything away; neutral is sent first."""
+        report = prepare_loop_thread()
+        if report.note:
+            log.warning(report.note)
+        try:
+            self.loop.run(stopping)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Put everything away; a second call does nothing."""
+        self._opened.close()
+
+
+def drive(config: CarConfig, run_dir: Path, hil: HilCar | None = None) -> None:
+    """Run the vehicle until SIGTERM or SIGINT; raises LapwingError when it cannot start."""
+    stopping = StopSignal()
+    Vehicle(config, run_dir, hil).run(stopping)
+
+
+def _clock(hil: HilCar | None) -> Clock:
+    if hil is not None and hil.lockstep:
+        return LockstepClock(hil.folder / "barrier.sock")
+    return MonotonicClock()
+
+
+def _calibration(config: CarConfig, hil: HilCar | None) -> CarCalibration | None:
+    """Return this car's numbers, or None: a real car is not calibrated by anybody's defaults."""
+    if config.calibration:
+        return store.load(Path(config.calibration))
+    return HIL_CALIBRATIONS[hil.wiring] if hil is not None else None
+
+
+def _board(config: CarConfig, hil: HilCar | None, calibration: CarCalibration, clock: Clock) -> Board:
+    port = str(hil.folder / "board") if hil is not None else config.board.port
+    if not port:
+        raise ConfigError(
+            "board.port is not set, allowed is a path such as /dev/serial/by-id/...; "
+            "lapwing doctor lists the ports that are there"
+        )
+    wait = clock.pause if isinstance(clock, LockstepClock) else None
+    kept_with = Path(port) if hil is not None else Path(config.calibration or "cars/none.json")
+    return open_board(
+        config.board.driver,
+        port,
+        calibration,
+        proofs=proofs_beside(kept_with),
+        steering_channel=config.board.steering_channel,
+        throttle_channel=config.board.throttle_channel,
+        now_ns=clock.now_ns,
+        wait=wait,
+    )
+
+
+def _camera(config: CarConfig, hil: HilCar | None, clock: Clock, preview: PreviewPublisher) -> Camera:
+    source = f"hil:{hil.folder / 'camera.sock'}" if hil is not None else config.camera.source
+    if not source:
+        raise ConfigError(
+            "camera.source is not set, allowed is for instance v4l2:/dev/v4l/by-id/...; "
+            "lapwing doctor lists the cameras that are there"
+        )
+    return Camera(
+        open_source(source, config.camera),
+        decode_scale=config.camera.decode_scale,
+        ready_at_stamp=isinstance(clock, LockstepClock),
+        on_start=lambda: use_fifo(CAMERA_PRIORITY),
+        on_frame=preview.publish,
+    )
+
+
+def _open_or_wait(board: Board) -> None:
+    """Open the board; one that is not there yet is tried again while the car is disarmed."""
+    try:
+        board.open()
+    except BoardError as error:
+        log.warning(error)
+    else:
+        log.info(board.description)

@@ -1,0 +1,305 @@
+"""The `lapwing` command. Each subcommand imports what only it needs, so that none waits for the others."""
+
+import dataclasses
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from calibration.errors import CalibrationError
+from vehicle.errors import LapwingError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Lapwing drives a DeepRacer-class car by an exported policy, and stops it when anything fails.",
+)
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="This car's car.toml.")]
+RunDirOption = Annotated[Path | None, typer.Option("--run-dir", help="Private directory of the sockets.")]
+HilDirOption = Annotated[Path | None, typer.Option("--hil-dir", help="Sockets of a running HIL car.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+WiringOption = Annotated[str, typer.Option("--wiring", help="How the HIL car is wired: aws or standard.")]
+TrackOption = Annotated[str, typer.Option("--track", help="A track's name, or a DeepRacer .npy route file.")]
+
+
+def main() -> None:
+    """Run the command line; an error that a person can act on is one sentence and exit status 2."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        app()
+    except (LapwingError, CalibrationError) as error:
+        print(f"lapwing: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command()
+def drive(
+    config: ConfigOption = None,
+    run_dir: RunDirOption = None,
+    hil_dir: HilDirOption = None,
+    wiring: WiringOption = "aws",
+    policy: Annotated[str, typer.Option(help="Bundle folder, .onnx file or name of a shipped policy.")] = "",
+) -> None:
+    """Run the vehicle process: camera to policy to pulses."""
+    from vehicle.__main__ import HilCar
+    from vehicle.__main__ import drive as run_vehicle
+    from vehicle.config import CarConfig, read_config
+    from vehicle.remote import default_run_dir
+
+    settings = read_config(config) if config else CarConfig()
+    if policy:
+        settings = msgspec.structs.replace(settings, policy=policy)
+    hil = HilCar(hil_dir, wiring) if hil_dir else None
+    run_vehicle(settings, run_dir or default_run_dir(), hil)
+
+
+@app.command()
+def web(
+    run_dir: RunDirOption = None,
+    hil_dir: HilDirOption = None,
+    host: Annotated[str, typer.Option(help="Loopback only, until there is a login.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+) -> None:
+    """Serve the car's page."""
+    from vehicle.remote import default_run_dir
+    from webui.__main__ import serve
+
+    serve(run_dir or default_run_dir(), hil_dir, host, port)
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    run_dir: RunDirOption = None,
+    hil: Annotated[bool, typer.Option("--hil", help="Drive a HIL car instead of a real one.")] = False,
+    hil_dir: Annotated[Path | None, typer.Option("--hil-dir", help="Where the HIL car's sockets go.")] = None,
+    track: TrackOption = "chicane",
+    wiring: WiringOption = "aws",
+    board: Annotated[str, typer.Option(help="The HIL car's board: own or maestro.")] = "own",
+    policy: Annotated[str, typer.Option(help="Policy to load at start.")] = "",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    seed: int = 0,
+) -> None:
+    """Run and supervise everything: vehicle and page, and with --hil the simulated car."""
+    from vehicle.run_command import RunOptions, run_car
+
+    options = RunOptions(
+        config=config,
+        run_dir=run_dir,
+        hil=hil,
+        hil_dir=hil_dir,
+        track=track,
+        wiring=wiring,
+        board=board,
+        policy=policy,
+        port=port,
+        seed=seed,
+    )
+    run_car(options)
+
+
+@app.command()
+def hil(
+    hil_dir: HilDirOption = None,
+    track: TrackOption = "chicane",
+    wiring: WiringOption = "aws",
+    board: Annotated[str, typer.Option(help="own or maestro.")] = "own",
+    fault: Annotated[
+        list[str] | None, typer.Option(help="As camera=stuck@12s..20s; often as wanted.")
+    ] = None,
+    seed: int = 0,
+    randomise: Annotated[bool, typer.Option("--randomise", help="Draw car, camera and room.")] = False,
+) -> None:
+    """Run a simulated car alone, for a vehicle process of your own: `lapwing drive --hil-dir ...`."""
+    from vehicle.hil.launch import serve
+    from vehicle.run_command import RunOptions, default_hil_dir, hil_settings
+
+    options = RunOptions(hil=True, track=track, wiring=wiring, board=board, seed=seed)
+    settings = hil_settings(options, hil_dir or default_hil_dir())
+    serve(msgspec.structs.replace(settings, faults=tuple(fault or ()), randomise=randomise))
+
+
+@app.command()
+def laps(
+    laps: Annotated[int, typer.Option(min=1, max=1000, help="How many to drive.")] = 3,
+    policy: Annotated[str, typer.Option(help="Policy to activate first.")] = "",
+    run_dir: RunDirOption = None,
+    hil_dir: HilDirOption = None,
+    speed_cap: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of full throttle.")] = 1.0,
+    time_limit_s: Annotated[float, typer.Option("--time-limit", min=1.0, help="Seconds.")] = 180.0,
+    out: Annotated[Path, typer.Option(help="Where picture, video and lap table go.")] = Path("out"),
+    as_json: JsonOption = False,
+) -> None:
+    """Drive laps autonomously and show how it went; exit status 0 only when they were done."""
+    from vehicle.laps_command import run_laps
+    from vehicle.remote import default_run_dir
+    from vehicle.run_command import default_hil_dir
+
+    if hil_dir is None and run_dir is None and default_hil_dir().exists():
+        hil_dir = default_hil_dir()
+    code = run_laps(
+        run_dir=run_dir or default_run_dir(),
+        hil_dir=hil_dir,
+        laps=laps,
+        policy=policy or None,
+        speed_cap_frac=speed_cap,
+        time_limit_s=time_limit_s,
+        out_dir=out,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the car running with its page up.")] = False,
+    laps: Annotated[int, typer.Option(min=1)] = 3,
+    track: TrackOption = "chicane",
+    policy: str = "",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    out: Path = Path("out"),
+) -> None:
+    """Start the HIL car and drive laps with the shipped policy."""
+    from vehicle.run_command import RunOptions, run_demo
+
+    options = RunOptions(hil=True, is_private=True, track=track, policy=policy or default_policy(), port=port)
+    raise typer.Exit(run_demo(options, laps=laps, out_dir=out, keep=keep))
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what is there and what is missing on this computer, each with its remedy."""
+    from vehicle.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(as_json=as_json))
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="A few seconds a row: does it run at all.")] = False,
+    long: Annotated[
+        bool, typer.Option("--long", help="Ten minutes at 60 Hz with a viewer and load.")
+    ] = False,
+    policy: Annotated[str, typer.Option(help="Measured beside the standard network; a shipped one.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure latency, jitter, stopping times, memory and simulation against their budgets."""
+    from vehicle.bench import Length, run_bench
+
+    if quick and long:
+        raise typer.BadParameter("--quick and --long exclude each other")
+    length = Length.QUICK if quick else Length.LONG if long else Length.NORMAL
+    raise typer.Exit(run_bench(length=length, policy=policy, as_json=as_json))
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the bundle, the graph and the report.")],
+    track: Annotated[list[str], typer.Option("--track", help="As often as wanted.")] = ["oval"],  # noqa: B006
+    steps: Annotated[int, typer.Option(min=1, help="Decisions of all cars together.")] = 1_000_000,
+    seed: int = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
+    start_from: Annotated[str | None, typer.Option(help="Begin with an earlier training's network.")] = None,
+    both_ways: Annotated[bool, typer.Option(help="Drive each track in either direction.")] = True,
+    randomise: Annotated[bool, typer.Option(help="Other cars, cameras, rooms and delays.")] = True,
+    speeds_mps: Annotated[list[float] | None, typer.Option("--speeds-mps", help="Of the actions.")] = None,
+    frame_stack: Annotated[int, typer.Option(min=1, max=8, help="Pictures the policy sees.")] = 2,
+    network: Annotated[str, typer.Option(help="small, fine or deepracer.")] = "small",
+    width_px: Annotated[int, typer.Option(min=8, max=640)] = 80,
+    height_px: Annotated[int, typer.Option(min=8, max=480)] = 60,
+    reward: Annotated[str | None, typer.Option(help="Python file with reward_function(params).")] = None,
+    off_track_penalty: float | None = None,
+    cars: Annotated[int, typer.Option(min=1, max=1024)] = 64,
+    horizon: Annotated[int, typer.Option(min=1, help="Decisions of each car between two updates.")] = 48,
+    epochs: Annotated[int, typer.Option(min=1)] = 4,
+    batch: Annotated[int, typer.Option(min=8)] = 512,
+    learning_rate: float = 4e-4,
+    gamma: float = 0.98,
+    entropy: float = 0.01,
+    rooms: Annotated[int, typer.Option(min=1, help="Looks drawn for each track.")] = 4,
+    evaluate_every: Annotated[int, typer.Option(min=1, help="Decisions.")] = 100_000,
+    evaluate_starts: Annotated[int, typer.Option(min=1)] = 72,
+    evaluate_laps: Annotated[float, typer.Option(min=0.1)] = 2.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a policy from pixels by PPO; leaves a bundle that the car accepts."""
+    from models.training.commands import train_command
+    from models.training.settings import TrainSettings
+
+    given = dict(locals())
+    fields = {field.name for field in dataclasses.fields(TrainSettings)}
+    chosen = {key: value for key, value in given.items() if key in fields and value is not None}
+    chosen |= {"tracks": tuple(track)}
+    if speeds_mps:
+        chosen |= {"speeds_mps": tuple(speeds_mps)}
+    train_command(TrainSettings(**chosen), out, resume=resume, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    policy: Annotated[str, typer.Option("--policy", help="Bundle folder, .onnx file or a shipped policy.")],
+    track: Annotated[list[str], typer.Option("--track", help="As often as wanted: name or .npy route.")],
+    starts: Annotated[int, typer.Option(min=1, help="All round the track.")] = 50,
+    laps: Annotated[int, typer.Option(min=1)] = 3,
+    randomise: Annotated[bool, typer.Option("--randomise", help="Other cars, cameras, delays.")] = False,
+    seed: int = 0,
+    control: Annotated[str, typer.Option(help="Blind it: none, blank, mirrored or other.")] = "none",
+    report: Annotated[bool, typer.Option("--report", help="Add the table to the policy's report.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Drive a policy from many starts, beside a driver that knows the truth."""
+    from models.training.commands import evaluate_command
+
+    evaluate_command(
+        policy,
+        track,
+        starts=starts,
+        laps=laps,
+        randomise=randomise,
+        seed=seed,
+        control=control,
+        add_to_report=report,
+        as_json=as_json,
+    )
+
+
+board_app = typer.Typer(no_args_is_help=True, help="Look after the actuator board.")
+app.add_typer(board_app, name="board")
+
+
+@board_app.command("store")
+def board_store(config: Annotated[Path, typer.Option("--config", help="This car's car.toml.")]) -> None:
+    """Store this car's calibration in the board; the vehicle must not be running."""
+    from vehicle.board_command import store_in_board
+
+    print(store_in_board(config))
+
+
+@board_app.command("prove")
+def board_prove(
+    config: Annotated[Path, typer.Option("--config", help="This car's car.toml.")],
+    wheels_up: Annotated[bool, typer.Option("--wheels-up", help="I have put the car on a stand.")] = False,
+) -> None:
+    """Prove a Maestro's failsafe by going silent once, wheels off the ground."""
+    from vehicle.board_command import prove_failsafe
+
+    print(prove_failsafe(config, wheels_up=wheels_up))
+
+
+def default_policy() -> str:
+    """Return the name of the policy that ships; the first where there are several."""
+    from models.bundle import zoo_names
+    from models.errors import PolicyError
+
+    if not zoo_names():
+        raise PolicyError("no policy ships with this copy; name one with --policy")
+    return zoo_names()[0]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""`car.toml`, read and bounded once, at start, into frozen structs; a function gets the piece it needs."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from vehicle.errors import ConfigError
+from vehicle.limits import (
+    ACK_LIMIT_S,
+    BATTERY_CRITICAL_V,
+    FRAME_OVERDUE_S,
+    LEASE_AUTONOMOUS_S,
+    LEASE_HANDS_ON_S,
+    STALL_LIMIT_S,
+    LeaseLimits,
+    MonitorLimits,
+)
+
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Channel = Annotated[int, msgspec.Meta(ge=0, le=23)]  # the largest Maestro has 24
+
+
+class ControlConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often the policy decides."""
+
+    rate_hz: Annotated[float, msgspec.Meta(ge=5.0, le=120.0)] | None = None
+    """None: the rate the policy was trained at, else 30."""
+    speed_cap_frac: Share = 0.3
+    """After every boot; the page changes it while driving."""
+    throttle_growth_per_s: Annotated[float, msgspec.Meta(ge=0.5, le=50.0)] = 4.0
+    """Share of full throttle added in a second at most; toward neutral nothing is slowed."""
+    inference_threads: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
+
+
+class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where pictures come from."""
+
+    source: str = ""
+    """`v4l2:/dev/v4l/by-id/...`, `video:FILE`, `images:FOLDER`, `http://...`, `hil:SOCKET`; never guessed."""
+    width_px: Annotated[int, msgspec.Meta(ge=80, le=1920)] = 640
+    height_px: Annotated[int, msgspec.Meta(ge=60, le=1080)] = 480
+    rate_hz: Annotated[float, msgspec.Meta(ge=5.0, le=120.0)] = 30.0
+    power_line_hz: Literal[0, 50, 60] = 50
+    """Flicker suppression of the camera; 0 switches it off."""
+    decode_scale: Literal[1, 2, 4, 8] = 1
+    """The picture is decoded at this fraction of its size, which is several times faster; the policy sees a
+    slightly softer picture."""
+
+
+class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes the pulses."""
+
+    driver: Literal["board", "maestro"] = "board"
+    port: str = ""
+    """`/dev/serial/by-id/...`; never guessed."""
+    steering_channel: Channel = 0
+    """Of a Maestro; the own board has one output for each."""
+    throttle_channel: Channel = 1
+
+
+class FailsafeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When the car stops by itself. Beyond the upper bounds a failsafe would not deserve its name."""
+
+    frame_overdue_s: Annotated[float, msgspec.Meta(ge=0.020, le=0.200)] = FRAME_OVERDUE_S
+    acknowledged_age_s: Annotated[float, msgspec.Meta(ge=0.040, le=0.150)] = ACK_LIMIT_S
+    host_stall_s: Annotated[float, msgspec.Meta(ge=0.050, le=0.150)] = STALL_LIMIT_S
+    lease_hands_on_s: Annotated[float, msgspec.Meta(ge=0.150, le=0.500)] = LEASE_HANDS_ON_S
+    lease_autonomous_s: Annotated[float, msgspec.Meta(ge=0.5, le=3.0)] = LEASE_AUTONOMOUS_S
+    battery_critical_v: Annotated[float, msgspec.Meta(ge=0.0, le=30.0)] = BATTERY_CRITICAL_V
+
+    def monitor_limits(self) -> MonitorLimits:
+        """Return the part that the monitors judge by."""
+        return MonitorLimits(
+            frame_overdue_s=self.frame_overdue_s,
+            ack_limit_s=self.acknowledged_age_s,
+            stall_limit_s=self.host_stall_s,
+            battery_critical_v=self.battery_critical_v,
+        )
+
+    def lease_limits(self) -> LeaseLimits:
+        """Return how long a silent driver keeps the car."""
+        return LeaseLimits(hands_on_s=self.lease_hands_on_s, autonomous_s=self.lease_autonomous_s)
+
+
+class CarConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything about one car that is not measured by calibrating it."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=40)] = "lapwing"
+    calibration: str = ""
+    """Path of this car's calibration file, relative to `car.toml`; empty: not calibrated yet."""
+    policy: str = ""
+    """Bundle folder, `.onnx` file or name of a shipped policy; empty: none until one is activated."""
+    control: ControlConfig = ControlConfig()
+    camera: CameraConfig = CameraConfig()
+    board: BoardConfig = BoardConfig()
+    failsafe: FailsafeConfig = FailsafeConfig()
+
+
+def read_config(path: Path) -> CarConfig:
+    """Read and check `car.toml`; paths inside it become absolute.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or a field is unknown or out of bounds; the
+            message names the field, what was seen, what is allowed, and the line where it stands.
+
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark first
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); name another with --config") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    try:
+        config = msgspec.toml.decode(text, type=CarConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(path, text, str(error))) from None
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    return _with_absolute_paths(config, path.resolve().parent)
+
+
+def _with_absolute_paths(config: CarConfig, folder: Path) -> CarConfig:
+    calibration = str(folder / config.calibration) if config.calibration else ""
+    policy = config.policy
+    if policy and os.path.exists(folder / policy):  # Path.exists would raise for an overlong name
+        policy = str(folder / policy)
+    return msgspec.structs.replace(config, calibration=calibration, policy=policy)
+
+
+def _explain(path: Path, text: str, problem: str) -> str:
+    """Turn a validation message into: where, what was seen, what is allowed, what to do."""
+    where = re.search(r"\$((?:\.\w+)*)", problem)
+    field = where.group(1).lstrip(".") if where else ""
+    unknown = re.search(r"unknown field `([^`]*)`", problem)
+    if unknown:
+        field = f"{field}.{unknown.group(1)}".lstrip(".")
+    line, seen = _find_line(text, field)
+    at = f"{path}, line {line}" if line else str(path)
+    if unknown:
+        return f"{at}: there is no setting {field}; correct its name or remove it"
+    bounds = _allowed(field)
+    allowed = f", allowed {bounds}" if bounds else f" ({problem.split(' - at', maxsplit=1)[0]})"
+    return f"{at}: {field} is {seen or 'wrong'}{allowed}; correct it and start again"
+
+
+def _find_line(text: str, field: str) -> tuple[int, str]:
+    """Return the line number (from 1) and the text of a dotted field's value; 0 when it is not found."""
+    section = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        heading = re.match(r"\s*\[\s*([\w.-]+)\s*\]", line)
+        if heading:
+            section = heading.group(1) + "."
+        value = re.match(r"\s*([\w.-]+)\s*=\s*(.+?)\s*(?:#.*)?$", line)
+        if value and section + value.group(1) == field:
+            return number, value.group(2)
+    return 0, ""
+
+
+def _allowed(field: str) -> str:
+    """Return the allowed values of a dotted field in words, or an empty string."""
+    kind: msgspec.inspect.Type = msgspec.inspect.type_info(CarConfig)
+    for name in field.split("."):
+        if not isinstance(kind, msgspec.inspect.StructType):
+            return ""
+        kinds = {member.name: member.type for member in kind.fields}
+        if name not in kinds:
+            return ""
+        kind = kinds[name]
+    if isinstance(kind, msgspec.inspect.UnionType):
+        kind = next(part for part in kind.types if not isinstance(part, msgspec.inspect.NoneType))
+    if isinstance(kind, msgspec.inspect.FloatType | msgspec.inspect.IntType) and kind.ge is not None:
+        return f"{kind.ge:g} to {kind.le:g}"
+    if isinstance(kind, msgspec.inspect.LiteralType):
+        return " or ".join(str(value) for value in kind.values)
+    if isinstance(kind, msgspec.inspect.StrType) and kind.max_length:
+        return f"{kind.min_length} to {kind.max_length} characters"
+    return ""

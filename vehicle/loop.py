@@ -1,0 +1,490 @@
+"""The control loop: sense, decide, limit, actuate, report, at a fixed rate. Nothing in it can block."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from calibration import steering, throttle
+from calibration.car import CarCalibration
+from models.errors import OutputProblem, PolicyOutputError
+from models.policy import Decision, Policy
+from vehicle import esc, safety
+from vehicle.clock import Clock, FrameArrival
+from vehicle.messages import (
+    GUARDED_STATES,
+    MOVING_STATES,
+    POLICY_STATES,
+    BoardStatus,
+    DriveAction,
+    DriveCommand,
+    DriveState,
+    Fault,
+    Frame,
+    OperatorRequest,
+    Reply,
+    RequestKind,
+    StageTimes,
+    Status,
+    TickRecord,
+)
+from vehicle.operator import Operator
+from vehicle.rate import CameraRate, Rate, Start
+from vehicle.safety import NEUTRAL, Limiter, Monitor, Senses
+from vehicle.state import DriveMode, binding_faults, next_mode
+
+DEFAULT_CONTROL_RATE_HZ = 30.0
+SPEED_CAP_OF_A_NEW_POLICY_FRAC = 0.3
+STATUS_EVERY_TICKS = 5
+LATENCY_WINDOW_DECISIONS = 300  # ten seconds at 30 Hz
+
+
+class CameraView(FrameArrival, Protocol):
+    """What the loop needs of a camera."""
+
+    def latest(self) -> Frame | None:
+        """Return the newest frame, or None before the first."""
+        ...
+
+    @property
+    def lost(self) -> bool:
+        """Whether the source is gone or has ended."""
+        ...
+
+    @property
+    def is_static(self) -> bool:
+        """Whether equal pictures are the source's nature."""
+        ...
+
+    @property
+    def rate_hz(self) -> float:
+        """What the source says it delivers."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What its owner should know, or empty."""
+        ...
+
+
+class BoardLink(Protocol):
+    """What the loop needs of a board."""
+
+    def poll(self, now_ns: int) -> BoardStatus:
+        """Return the newest status after reading what has arrived."""
+        ...
+
+    def write(self, command: DriveCommand, now_ns: int) -> None:
+        """Send without blocking; trouble shows in the status."""
+        ...
+
+    def allow_reopen(self, allowed: bool) -> None:
+        """Tell whether a port that was lost may be opened again now."""
+        ...
+
+    def close(self) -> None:
+        """Send neutral and let the port go."""
+        ...
+
+
+class PolicySource(Protocol):
+    """Loads policies off the loop's thread."""
+
+    @property
+    def note(self) -> str:
+        """That one is being loaded or why that failed; else empty."""
+        ...
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a policy is being loaded now."""
+        ...
+
+    def begin(self, source: str) -> None:
+        """Start loading a policy; the newest wish counts."""
+        ...
+
+    def take(self) -> Policy | None:
+        """Return a policy that has just become ready, once."""
+        ...
+
+
+class Publisher(Protocol):
+    """What the loop needs of the vehicle's border."""
+
+    def drain(self, answer: Callable[[OperatorRequest], Reply]) -> None:
+        """Give each waiting request to `answer` and send its reply."""
+        ...
+
+    def publish_status(self, status: Status) -> None:
+        """Send the car at a glance."""
+        ...
+
+    def publish_record(self, record: TickRecord) -> None:
+        """Send one tick's record."""
+        ...
+
+
+class CarSetup(msgspec.Struct, frozen=True):
+    """What the loop must know of this car."""
+
+    calibration: CarCalibration
+    is_calibrated: bool
+    """False: the numbers are defaults, and a real board may only be calibrated."""
+    is_hil: bool
+    control_rate_hz: float | None
+    """None: the rate the policy was trained at."""
+
+
+class ControlLoop:
+    """One car's loop. Everything it uses is given to it; `step` is the table of contents."""
+
+    def __init__(
+        self,
+        *,
+        car: CarSetup,
+        clock: Clock,
+        camera: CameraView,
+        board: BoardLink,
+        policies: PolicySource,
+        operator: Operator,
+        monitor: Monitor,
+        limiter: Limiter,
+        publisher: Publisher,
+        on_alive: Callable[[int], None] = lambda now_ns: None,  # noqa: ARG005 - nobody listens
+    ) -> None:
+        self._car = car
+        self._clock = clock
+        self._camera = camera
+        self._board = board
+        self._policies = policies
+        self._operator = operator
+        self._monitor = monitor
+        self._limiter = limiter
+        self._publisher = publisher
+        self._on_alive = on_alive
+
+        self._policy: Policy | None = None
+        self._decision: Decision | None = None
+        self._policy_fault: Fault | None = None
+        self._camera_rate = CameraRate(camera.rate_hz)
+        self._rate = self._new_rate(clock.now_ns())
+        self._mode = DriveMode()
+        self._faults: tuple[Fault, ...] = ()
+        self._board_status = board.poll(clock.now_ns())
+        self._esc = esc.EscState()
+        self._previous_ns = 0
+        self._sequence = 0
+        self._decisions = 0
+        self._missed = 0
+        self._used_twice = 0
+        self._reverse_refused = 0
+        self._latencies_ns: deque[int] = deque(maxlen=LATENCY_WINDOW_DECISIONS)
+
+    @property
+    def mode(self) -> DriveMode:
+        """The drive state and why."""
+        return self._mode
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Tick until told to stop; the board is left in neutral on every way out."""
+        try:
+            while not stopping():
+                self.step(self._clock.now_ns())
+                self.wait()
+        finally:
+            self._board.close()
+
+    def wait(self) -> None:
+        """Sleep until the next tick is due."""
+        wake = self._rate.next_wake()
+        self._clock.wait(wake.deadline_ns, self._camera, wake.after_frame)
+
+    def step(self, now_ns: int) -> None:
+        """Run one tick: sense, decide, limit, actuate, report."""
+        frame = self._sense(now_ns)
+        start = self._rate.begin(now_ns, frame)
+        self._publisher.drain(lambda request: self._answer(request, now_ns))
+
+        self._faults = self._monitor.check(self._senses(frame, now_ns))
+        self._change_mode(now_ns)
+
+        if start.decides:
+            self._decide(frame)
+        wanted = self._wanted(now_ns)
+        allowed = self._limiter.apply(wanted, moving=self._moves, now_ns=now_ns)
+
+        command = self._command(allowed, now_ns)
+        self._board.write(command, now_ns)
+
+        self._report(frame, start, wanted, command, now_ns)
+        self._look(frame)  # judged when nothing waits for it, counted in the next tick
+        self._previous_ns = now_ns
+
+    # --- sense
+
+    def _sense(self, now_ns: int) -> Frame | None:
+        frame = self._camera.latest()
+        if frame is not None:
+            self._camera_rate.add(frame)
+        self._board_status = self._board.poll(now_ns)
+        self._board.allow_reopen(self._mode.state not in GUARDED_STATES)
+        return frame
+
+    def _look(self, frame: Frame | None) -> None:
+        policy_drives = bool(POLICY_STATES & {self._mode.state, self._mode.target})
+        self._monitor.look(frame, policy_drives=policy_drives, is_static=self._camera.is_static)
+
+    def _senses(self, frame: Frame | None, now_ns: int) -> Senses:
+        guarded = self._mode.state in GUARDED_STATES
+        return Senses(
+            now_ns=now_ns,
+            previous_ns=self._previous_ns,
+            suspended_ns=self._clock.suspended_ns(),
+            state=self._mode.state,
+            state_since_ns=self._mode.since_ns,
+            frame=frame,
+            frame_period_s=1.0 / self._camera_rate.hz,
+            camera_lost=self._camera.lost,
+            camera_is_static=self._camera.is_static,
+            board=self._board_status,
+            board_is_real=not self._car.is_hil,
+            lease_lost=guarded and self._operator.lease_lost(self._mode, now_ns),
+            driver_input_ns=self._operator.drive_ns,
+            policy_fault=self._policy_fault,
+            emergency_stop=self._operator.take_emergency_stop(),
+        )
+
+    # --- state
+
+    def _answer(self, request: OperatorRequest, now_ns: int) -> Reply:
+        reply = self._operator.receive(request, self._mode, self._why_not_ready, now_ns)
+        if reply.ok and request.kind is RequestKind.ACTIVATE_POLICY:
+            self._policies.begin(request.policy)
+        return reply
+
+    def _why_not_ready(self, target: DriveState) -> tuple[str, ...]:
+        """Return, in words, why a start into this state would be refused now."""
+        reasons = []
+        if not self._car.is_calibrated and not self._car.is_hil and target is not DriveState.CALIBRATING:
+            reasons.append(safety.SENTENCES[Fault.CALIBRATION_MISSING])
+        if self._policies.is_loading:  # into any state: no other thread computes while the car moves
+            reasons.append(self._policies.note)
+        elif target in POLICY_STATES and (self._policy is None or self._policies.note):
+            # Also after a failed wish for another: driving the old one then would surprise its owner.
+            reasons.append(self._policies.note or safety.SENTENCES[Fault.POLICY_MISSING])
+        if self._board_status.problem:
+            reasons.append(self._board_status.problem)
+        elif self._board_status.connected and not self._board_status.ready_to_arm:
+            reasons.append(safety.SENTENCES[Fault.BOARD_REFUSED])
+        binding = binding_faults(self._faults, target)
+        named_by_board = {Fault.BOARD_LOST, Fault.BOARD_SILENT} if self._board_status.problem else set()
+        reasons += [safety.SENTENCES[fault] for fault in Fault if fault in binding - named_by_board]
+        return tuple(reasons)
+
+    def _change_mode(self, now_ns: int) -> None:
+        before = self._mode
+        since_ns = self._board_status.neutral_acked_since_ns
+        neutral_s = (now_ns - since_ns) / 1e9 if since_ns else 0.0
+        self._mode = next_mode(before, self._operator.take_event(), self._faults, neutral_s, now_ns)
+        if self._mode.state is before.state:
+            if self._mode.state is DriveState.DISARMED:
+                self._take_policy(now_ns)
+            return
+
+        self._decision = None
+        self._policy_fault = None
+        self._esc = esc.EscState()
+        if self._mode.state is DriveState.ARMING:  # figures are of one drive; loading a policy is none
+            self._decisions = self._missed = self._used_twice = self._reverse_refused = 0
+            self._latencies_ns.clear()
+        if self._mode.state in POLICY_STATES and self._policy is not None:
+            self._policy.reset()
+
+    def _take_policy(self, now_ns: int) -> None:
+        """Put a policy that has just been loaded in place: its rate, and a gentle speed cap."""
+        policy = self._policies.take()
+        if policy is None:
+            return
+        self._policy = policy
+        self._operator.speed_cap_frac = min(self._operator.speed_cap_frac, SPEED_CAP_OF_A_NEW_POLICY_FRAC)
+        self._rate = self._new_rate(now_ns + round(1e9 / self._rate.tick_rate_hz))
+        self._latencies_ns.clear()
+
+    def _new_rate(self, first_ns: int) -> Rate:
+        trained_hz = self._policy.bundle.metadata.control_rate_hz if self._policy else DEFAULT_CONTROL_RATE_HZ
+        return Rate(self._car.control_rate_hz or trained_hz, self._camera_rate, first_ns)
+
+    # --- decide and limit
+
+    def _decide(self, frame: Frame | None) -> None:
+        """Let the policy choose; an unusable answer means neutral now and a fault in the next tick."""
+        self._decision = None
+        if self._mode.state not in POLICY_STATES:
+            return
+        if self._policy is None or frame is None:
+            self._policy_fault = Fault.POLICY_MISSING if self._policy is None else None
+            return
+        try:
+            decision = self._policy.decide(frame.image, self._car.calibration)
+        except PolicyOutputError as error:
+            not_finite = error.kind is OutputProblem.NOT_FINITE
+            self._policy_fault = Fault.POLICY_NOT_FINITE if not_finite else Fault.POLICY_FAILED
+            return
+        if not safety.is_finite(decision.action):
+            self._policy_fault = Fault.POLICY_NOT_FINITE
+            return
+        self._reverse_refused += decision.wants_reverse
+        self._decision = decision
+
+    def _wanted(self, now_ns: int) -> DriveAction:
+        """Return what policy and person want together, finite and capped."""
+        decided = self._decision.action if self._decision is not None else NEUTRAL
+        chosen = safety.capped(decided, self._operator.speed_cap_frac)
+        person = safety.capped(self._operator.drive, self._operator.speed_cap_frac)
+        match self._mode.state:
+            case DriveState.AUTONOMOUS:
+                return DriveAction(chosen.steering_frac, max(0.0, chosen.throttle_frac))
+            case DriveState.ASSISTED if self._decision is not None:
+                return DriveAction(chosen.steering_frac, max(0.0, person.throttle_frac))
+            case DriveState.MANUAL:  # the cap comes first: it limits speed, and must not weaken a brake
+                reverse_mode = self._car.calibration.throttle.esc.reverse_mode.value
+                self._esc, share = esc.next_throttle(self._esc, person.throttle_frac, reverse_mode, now_ns)
+                return DriveAction(person.steering_frac, share)
+            case _:
+                return NEUTRAL
+
+    @property
+    def _moves(self) -> bool:
+        """Whether other pulses than neutral may be sent; not for a policy that has just failed."""
+        return self._mode.state in MOVING_STATES and self._policy_fault is None
+
+    def _command(self, allowed: DriveAction, now_ns: int) -> DriveCommand:
+        """Return the pulses for this tick; disarmed neutral when the host stood still in its middle."""
+        calibration = self._car.calibration
+        steering_us = steering.pulse_us(calibration.steering, allowed.steering_frac)
+        if self._monitor.has_stalled(now_ns, self._clock.now_ns()):
+            return DriveCommand(False, steering_us, calibration.throttle.neutral_us)
+        throttle_us = throttle.pulse_us(calibration.throttle, allowed.throttle_frac)
+        pulses_us = self._operator.calibration_pulses_us
+        if self._mode.state is DriveState.CALIBRATING and pulses_us is not None:
+            steering_us = pulses_us[0] or steering_us
+            throttle_us = pulses_us[1] or throttle_us
+        return DriveCommand(self._mode.state in GUARDED_STATES, steering_us, throttle_us)
+
+    # --- report
+
+    def _report(
+        self, frame: Frame | None, start: Start, wanted: DriveAction, command: DriveCommand, now_ns: int
+    ) -> None:
+        written_ns = self._clock.now_ns()
+        self._on_alive(written_ns)  # without a board too: waiting for one is no reason to be killed
+        if start.decides:
+            self._decisions += 1
+            self._missed += start.missed
+            self._used_twice += start.frame_used_twice
+            if frame is not None:
+                self._latencies_ns.append(written_ns - frame.stamp_ns)
+
+        record = self._record(frame, start, wanted, command, now_ns=now_ns, written_ns=written_ns)
+        self._publisher.publish_record(record)
+        if self._sequence % STATUS_EVERY_TICKS == 0 or self._mode.since_ns == now_ns:
+            self._publisher.publish_status(self._status(frame, command, now_ns))
+        self._sequence += 1
+
+    def _record(
+        self,
+        frame: Frame | None,
+        start: Start,
+        wanted: DriveAction,
+        command: DriveCommand,
+        *,
+        now_ns: int,
+        written_ns: int,
+    ) -> TickRecord:
+        decision = self._decision
+        decided = start.decides and decision is not None
+        times = StageTimes(
+            decode_ns=frame.ready_ns - frame.stamp_ns if frame else 0,
+            wait_ns=now_ns - frame.ready_ns if frame else 0,
+            observe_ns=decision.observe_ns if decided and decision else 0,
+            infer_ns=decision.infer_ns if decided and decision else 0,
+            step_ns=written_ns - now_ns,
+            frame_to_wire_ns=written_ns - frame.stamp_ns if frame and start.decides else 0,
+        )
+        return TickRecord(
+            sequence=self._sequence,
+            now_ns=now_ns,
+            decided=start.decides,
+            state=self._mode.state,
+            faults=self._faults,
+            frame_number=frame.number if frame else -1,
+            frame_stamp_ns=frame.stamp_ns if frame else 0,
+            policy_output=decision.output if decided and decision else (),
+            action_index=decision.index if decision else -1,
+            action=decision.action if decision else None,
+            wanted=wanted,
+            sent=command,
+            board=self._board_status,
+            trigger=start.trigger.value,
+            lateness_ns=start.lateness_ns,
+            times=times,
+        )
+
+    def _status(self, frame: Frame | None, command: DriveCommand, now_ns: int) -> Status:
+        policy, decision = self._policy, self._decision
+        latencies_ms = np.array(self._latencies_ns or [0]) / 1e6
+        p50_ms, p99_ms = np.percentile(latencies_ms, [50, 99])
+        names = policy.space.names if policy else ()
+        calibration = self._car.calibration
+        note = self._policies.note or (policy.note(calibration) if policy else "")
+        return Status(
+            now_ns=now_ns,
+            state=self._mode.state,
+            faults=self._faults,
+            latched_fault=self._mode.latched_fault,
+            sentence=self._sentence(),
+            not_ready=self._why_not_ready(DriveState.AUTONOMOUS),
+            driver=self._operator.driver(self._mode, now_ns),
+            speed_cap_frac=self._operator.speed_cap_frac,
+            policy=policy.bundle.name if policy else "",
+            policy_hash=policy.bundle.sha256 if policy else "",
+            policy_note=note,
+            control_rate_hz=self._rate.control_rate_hz,
+            tick_rate_hz=self._rate.tick_rate_hz,
+            camera_rate_hz=self._camera_rate.hz,
+            camera_note=self._camera.note,
+            frame_age_s=(now_ns - frame.stamp_ns) / 1e9 if frame else -1.0,
+            frame_to_wire_p50_ms=float(p50_ms),
+            frame_to_wire_p99_ms=float(p99_ms),
+            missed_decisions=self._missed,
+            decisions=self._decisions,
+            frames_used_twice=self._used_twice,
+            reverses_refused=self._reverse_refused,
+            steering_frac=steering.frac(calibration.steering, command.steering_us),
+            throttle_frac=throttle.frac(calibration.throttle, command.throttle_us),
+            battery_v=self._board_status.battery_v,
+            board_note=self._board_status.problem,
+            hil=self._car.is_hil,
+            action_names=names,
+            action_probabilities=decision.output if decision and names else (),
+        )
+
+    def _sentence(self) -> str:
+        """Return the state in words."""
+        if self._mode.state is DriveState.FAILSAFE and self._mode.latched_fault is not None:
+            return f"Stopped: {safety.SENTENCES[self._mode.latched_fault]}"
+        return STATE_SENTENCES[self._mode.state]
+
+
+STATE_SENTENCES = {
+    DriveState.DISARMED: "Standing still, disarmed.",
+    DriveState.ARMING: "Getting ready: the speed controller learns neutral.",
+    DriveState.MANUAL: "You drive.",
+    DriveState.ASSISTED: "The policy steers, you drive the throttle.",
+    DriveState.AUTONOMOUS: "The policy drives.",
+    DriveState.CALIBRATING: "Calibrating: wheels off the ground.",
+    DriveState.FAILSAFE: "Stopped.",
+}

@@ -1,0 +1,177 @@
+"""`lapwing run` and `lapwing demo`: every process of one car, started, supervised and ended together."""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from vehicle.config import read_config
+from vehicle.errors import ConfigError, VehicleSilentError
+from vehicle.hil.settings import HilSettings, to_json
+from vehicle.messages import Status
+from vehicle.remote import VehicleClient, default_run_dir
+from vehicle.supervisor import ChildSpec, StopSignal, Supervisor, python_module
+
+VEHICLE_SILENT_S = 2.0  # of no command written: the board has been neutral for long by then
+START_TIMEOUT_S = 30.0
+
+
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What `lapwing run` was asked for."""
+
+    config: Path | None = None
+    run_dir: Path | None = None
+    hil: bool = False
+    hil_dir: Path | None = None
+    is_private: bool = False
+    """Keep all sockets in a temporary directory, out of the way of a car that runs already."""
+    track: str = "chicane"
+    wiring: str = "aws"
+    board: str = "own"
+    policy: str = ""
+    port: int = 8080
+    seed: int = 0
+    lapwing: tuple[str, ...] = python_module("vehicle.cli")
+    """How to call ourselves."""
+
+
+class RunningCar(msgspec.Struct, frozen=True):
+    """A car whose processes are up."""
+
+    supervisor: Supervisor
+    run_dir: Path
+    hil_dir: Path | None
+    address: str
+
+
+def default_hil_dir() -> Path:
+    """Return where `lapwing run --hil` keeps its car's sockets, so that other commands find them."""
+    return default_run_dir().with_name("lapwing-hil")
+
+
+@contextmanager
+def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[RunningCar]:
+    """Start every process of the car, and end them all on the way out.
+
+    Raises:
+        ConfigError: neither a configuration nor a HIL car was asked for.
+
+    """
+    if options.config is not None:
+        read_config(options.config)  # a wrong one is refused here, in words, not in a child's log
+    elif not options.hil:
+        raise ConfigError("no car was named, allowed is --config car.toml or --hil; choose one")
+    with tempfile.TemporaryDirectory(prefix="lapwing-", dir="/tmp") as scratch:
+        home = Path(scratch) if options.is_private else None
+        run_dir = options.run_dir or (home / "run" if home else default_run_dir())
+        hil_dir = options.hil_dir or (home / "hil" if home else default_hil_dir()) if options.hil else None
+        supervisor = Supervisor(_children(options, run_dir, hil_dir), Path(scratch) / "log", log)
+        try:
+            supervisor.tend()
+            yield RunningCar(supervisor, run_dir, hil_dir, f"http://127.0.0.1:{options.port}/")
+        finally:
+            supervisor.stop()
+            if hil_dir is not None and options.hil_dir is None:
+                shutil.rmtree(hil_dir, ignore_errors=True)
+
+
+def _children(options: RunOptions, run_dir: Path, hil_dir: Path | None) -> list[ChildSpec]:
+    """Return the processes in the order of their start; they end in the opposite order."""
+    drive = [*options.lapwing, "drive", "--run-dir", str(run_dir)]
+    web = [*options.lapwing, "web", "--run-dir", str(run_dir), "--port", str(options.port)]
+    if options.config is not None:
+        drive += ["--config", str(options.config)]
+    if options.policy:
+        drive += ["--policy", options.policy]
+    children = []
+    if hil_dir is not None:
+        settings = hil_settings(options, hil_dir)
+        as_json = to_json(settings)
+        children += [
+            ChildSpec("board", python_module("vehicle.hil.board_process", as_json), is_hardware=True),
+            ChildSpec("world", python_module("vehicle.hil.server", as_json), is_hardware=True),
+        ]
+        drive += ["--hil-dir", str(hil_dir), "--wiring", options.wiring]
+        web += ["--hil-dir", str(hil_dir)]
+    return [*children, ChildSpec("vehicle", tuple(drive), VEHICLE_SILENT_S), ChildSpec("web", tuple(web))]
+
+
+def hil_settings(options: RunOptions, hil_dir: Path) -> HilSettings:
+    """Return the HIL car that was asked for; raises ConfigError naming what it cannot be."""
+    fields = {"track": options.track, "wiring": options.wiring, "board": options.board, "seed": options.seed}
+    try:
+        return msgspec.convert({"hil_dir": hil_dir, **fields}, HilSettings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the HIL car cannot be made like this: {error}") from None
+
+
+def tend_until(car: RunningCar, happened: Callable[[], bool], timeout_s: float) -> bool:
+    """Look after the children until something is so; return whether it came to be in time."""
+    deadline_s = time.monotonic() + timeout_s
+    while not happened():
+        if time.monotonic() > deadline_s:
+            return False
+        car.supervisor.tend()
+        time.sleep(0.02)
+    return True
+
+
+def is_ready(status: Status | None) -> bool:
+    """Whether a start into AUTONOMOUS would be accepted now."""
+    return status is not None and not status.not_ready
+
+
+def run_car(options: RunOptions) -> None:
+    """Run the car until SIGTERM or SIGINT."""
+    stopping = StopSignal()
+    console = Console(stderr=True)
+    with running_car(options, console.print) as car:
+        console.print(f"The car's page: [bold]{car.address}[/bold]   (Ctrl-C ends everything)")
+        tend_until(car, stopping, float("inf"))
+
+
+def run_demo(options: RunOptions, *, laps: int, out_dir: Path, keep: bool) -> int:
+    """Drive laps with the HIL car, show them, and return the exit status of `lapwing laps`."""
+    stopping = StopSignal()
+    console = Console()
+    console.print(f"Starting a simulated car on the track [bold]{options.track}[/bold].")
+    with running_car(options, console.print) as car:
+        _wait_until_ready(car)
+        console.print(f"The car's page: [bold]{car.address}[/bold]")
+        assert car.hil_dir is not None
+        code = _drive_laps(options, car, laps, out_dir, stopping)
+        if keep and not stopping():
+            console.print(f"The car stays up: [bold]{car.address}[/bold]   (Ctrl-C ends everything)")
+            tend_until(car, stopping, float("inf"))
+    return code
+
+
+def _wait_until_ready(car: RunningCar) -> None:
+    """Wait until a start would be accepted and the page answers.
+
+    Raises:
+        VehicleSilentError: it did not come to be in time; the message says what the car says.
+
+    """
+    with VehicleClient(car.run_dir, "lapwing demo") as vehicle:
+        if tend_until(car, lambda: is_ready(vehicle.status()), START_TIMEOUT_S):
+            return
+        status = vehicle.status()
+        reason = " ".join(status.not_ready) if status else "the vehicle process is silent"
+        raise VehicleSilentError(f"the car was not ready within {START_TIMEOUT_S:g} s: {reason}")
+
+
+def _drive_laps(options: RunOptions, car: RunningCar, laps: int, out_dir: Path, stopping: StopSignal) -> int:
+    command = [*options.lapwing, "laps", "--laps", str(laps), "--out", str(out_dir)]
+    command += ["--run-dir", str(car.run_dir), "--hil-dir", str(car.hil_dir)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+        tend_until(car, lambda: process.poll() is not None or stopping(), float("inf"))
+        if process.poll() is None:
+            process.terminate()
+        return process.wait()
