@@ -1,0 +1,178 @@
+"""What `lapwing train` and `lapwing evaluate` do and print. Only training itself needs the `train` extra."""
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from models.bundle import find_bundle
+from models.training import report
+from models.training.evaluate import Control, Evaluation, evaluate
+from models.training.settings import FRESH_SEED, Point, TrainSettings
+from vehicle.errors import LapwingError
+
+TABLE_COLUMNS = 130
+STAGE_FIELDS = ("seed", "speeds_mps", "off_track_penalty", "gamma", "learning_rate", "batch", "epochs")
+
+
+def train_command(
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    resume: bool = False,
+    retest_starts: int = 20,
+    as_json: bool = False,
+) -> dict[str, Any]:
+    """Train with a progress display, test the best policy on fresh seeds, write and return its report."""
+    try:
+        from models.training.train import SETTINGS, train  # noqa: PLC0415 - torch is an extra, and slow to import
+    except ImportError as error:
+        raise LapwingError(
+            f"training needs the train extra ({error}); pip install 'lapwing[train]'"
+        ) from None
+    console = _wide_console(stderr=as_json)
+    if resume:
+        stored = json.loads((folder / SETTINGS).read_text()) if (folder / SETTINGS).is_file() else {}
+        for key in ("tracks", "speeds_mps"):
+            stored[key] = tuple(stored.get(key, ()))
+        settings = dataclasses.replace(TrainSettings(**stored), steps=max(settings.steps, stored["steps"]))
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as display:
+        task = display.add_task("decisions", total=settings.steps)
+        history = train(
+            settings,
+            folder,
+            resume=resume,
+            tell=lambda point: console.print(_line(point)),
+            step=lambda steps: display.update(task, completed=steps),
+        )
+    report.write_training(folder, _training_report(settings, history, folder))
+    retest = evaluate(
+        folder,
+        settings.track_names,
+        starts=retest_starts,
+        laps=3,
+        randomise=settings.randomise,
+        seed=FRESH_SEED,
+    )
+    report.add_evaluation(folder, "at the end of the training, on fresh seeds", json.loads(retest.as_json()))
+    console.print(retest.as_table())
+    result = report.read_report(folder)
+    if as_json:
+        print(json.dumps(result, indent=1))  # noqa: T201 - the one document that was asked for
+    return result
+
+
+def _line(point: Point) -> str:
+    best = " [bold]best[/bold]" if point.best else ""
+    lap = f", lap {point.eval_lap_s:.2f} s" if point.eval_lap_s else ""
+    return (
+        f"{point.steps:>9,} decisions, {point.wall_s:.0f} s: reward {point.reward:.1f}, completion "
+        f"{100 * point.completion:.0f} %; greedy {100 * point.eval_completion:.0f} %, "
+        f"finished {100 * point.eval_finished:.0f} %{lap}{best}"
+    )
+
+
+def _training_report(settings: TrainSettings, history: list[Point], folder: Path) -> dict[str, Any]:
+    best = [point for point in history if point.best][-1]
+    first = next((point for point in history if point.eval_finished > 0), None)
+    return {
+        "command": command_line(settings, folder),
+        **dataclasses.asdict(settings),
+        "start_from": Path(settings.start_from).name if settings.start_from else None,
+        "earlier_stages": earlier_stages(settings),
+        "wall_s": round(history[-1].wall_s),
+        "best_at_steps": best.steps,
+        "best_at_wall_s": round(best.wall_s),
+        "first_greedy_laps_at_steps": first.steps if first else None,
+        "first_greedy_laps_at_wall_s": round(first.wall_s) if first else None,
+        "network_bytes": (folder / "model.onnx").stat().st_size,
+        "machine": report.machine(),
+    }
+
+
+def _wide_console(*, stderr: bool = False) -> Console:
+    """Return a console that does not squeeze a table into the 80 columns of a pipe."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=TABLE_COLUMNS)
+
+
+def earlier_stages(settings: TrainSettings) -> list[str]:
+    """Return how the network came to be that this training began with, the oldest stage first."""
+    stages: list[str] = []
+    folder = settings.start_from
+    while folder:
+        told = json.loads((Path(folder) / "settings.json").read_text())
+        history = json.loads((Path(folder) / "history.json").read_text())
+        changed = {key: value for key, value in told.items() if key in STAGE_FIELDS}
+        words = "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in changed.items())
+        stages.append(f"{history[-1]['steps']} steps in {history[-1]['wall_s']:.0f} s ({words})")
+        folder = told.get("start_from")
+    return stages[::-1]
+
+
+def command_line(settings: TrainSettings, folder: Path) -> str:
+    """Return the command that repeats a training."""
+    words = ["lapwing", "train", "--out", folder.name]
+    for track in settings.tracks:
+        words += ["--track", track]
+    for field in dataclasses.fields(TrainSettings):
+        value = getattr(settings, field.name)
+        if field.name == "tracks" or value == field.default:
+            continue
+        option = "--" + field.name.replace("_", "-")
+        if field.name == "start_from":
+            value = Path(value).name
+        if isinstance(value, bool):
+            words.append(option if value else "--no-" + field.name.replace("_", "-"))
+        elif isinstance(value, tuple):
+            for part in value:
+                words += [option, str(part)]
+        else:
+            words += [option, str(value)]
+    return shlex.join(words)
+
+
+def evaluate_command(
+    policy: str | Path,
+    tracks: Sequence[str | Path],
+    *,
+    starts: int = 50,
+    laps: int = 3,
+    randomise: bool = False,
+    seed: int = 0,
+    control: str = "none",
+    add_to_report: bool = False,
+    as_json: bool = False,
+) -> Evaluation:
+    """Evaluate with one line per track as it comes, then the table (or one JSON document)."""
+    console = Console(stderr=True)
+    result = evaluate(
+        policy,
+        tracks,
+        starts=starts,
+        laps=laps,
+        randomise=randomise,
+        seed=seed,
+        control=Control(control),
+        tell=lambda row: console.print(f"{row.track}: {row.finished}/{row.starts}", highlight=False),
+    )
+    if add_to_report:
+        folder = find_bundle(policy)[0].parent
+        words = ["lapwing", "evaluate", "--policy", result.policy]
+        for track in tracks:
+            words += ["--track", Path(track).name]
+        words += ["--starts", str(starts), "--laps", str(laps), "--seed", str(seed)]
+        words += ["--randomise"] * randomise + (["--control", control] if control != "none" else [])
+        report.add_evaluation(folder, shlex.join(words), json.loads(result.as_json()))
+    if as_json:
+        sys.stdout.write(result.as_json() + "\n")
+    else:
+        _wide_console().print(result.as_table())
+    return result

@@ -1,0 +1,298 @@
+"""`lapwing evaluate`: a shipped policy on tracks, from many starts, beside a driver that knows the truth.
+
+The policy is driven exactly as on the car: its ONNX file, `models.policy` from picture to action, pictures
+in colour and through JPEG. Needs neither torch nor gymnasium.
+"""
+
+import dataclasses
+import enum
+import json
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+
+from calibration.car import HIL_AWS
+from models.bundle import PolicyBundle, check_bundle
+from models.policy import Policy
+from models.runtime import PolicyRuntime
+from models.training.expert import Expert
+from models.training.fleet import STEPS_PER_DECISION, Fleet, FleetSettings, Start
+from vehicle.hil.dynamics import STEPS_PER_S
+from vehicle.hil.scenery import Image
+from vehicle.hil.track import Track, load_track
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Drive: TypeAlias = Callable[[Fleet, npt.NDArray[np.bool_]], tuple[Floats, Floats]]
+
+DECISION_S = STEPS_PER_DECISION / STEPS_PER_S
+SLOWEST_MPS = 0.4  # a car that has not done its laps by then is given up
+CARS_AT_ONCE = 50
+
+
+class Control(enum.StrEnum):
+    """Ways to blind a policy, which must make it fail; else it does not drive by what it sees."""
+
+    NONE = "none"
+    BLANK = "blank"  # one grey picture
+    MIRRORED = "mirrored"  # left and right exchanged
+    OTHER = "other"  # what another car sees
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackResult:
+    """What happened on one track."""
+
+    track: str
+    length_m: float
+    starts: int
+    finished: int
+    """Starts that drove all their laps without the car's centre leaving the track."""
+    laps_completed: int
+    laps_wanted: int
+    completion: float
+    """Mean share of the wanted distance, 0 to 1."""
+    lap_median_s: float | None
+    """Of flying laps: the first, from standstill, does not count where more were wanted."""
+    lap_best_s: float | None
+    speed_mean_mps: float | None
+    expert_finished: int
+    expert_lap_median_s: float | None
+    ratio: float | None
+    """Policy's median lap by the expert's; below 1 the policy is faster."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What `lapwing evaluate` found."""
+
+    policy: str
+    sha256: str
+    starts: int
+    laps: int
+    randomise: bool
+    seed: int
+    control: str
+    wall_s: float
+    tracks: tuple[TrackResult, ...]
+
+    @property
+    def finished_share(self) -> float:
+        """Of all starts on all tracks."""
+        return sum(t.finished for t in self.tracks) / sum(t.starts for t in self.tracks)
+
+    def as_json(self) -> str:
+        """Return one JSON document."""
+        fields = dataclasses.asdict(self) | {"finished_share": self.finished_share}
+        return json.dumps(fields, indent=2)
+
+    def as_table(self) -> Table:
+        """Return the table that people read."""
+        world = "randomised" if self.randomise else "nominal"
+        blinded = "" if self.control == Control.NONE else f", control: {self.control}"
+        title = f"{self.policy}: {self.starts} starts x {self.laps} laps, {world}, seed {self.seed}{blinded}"
+        table = Table(title=title)
+        for name in (
+            "track",
+            "length",
+            "finished",
+            "laps",
+            "completion",
+            "lap median",
+            "best",
+            "speed",
+            "expert",
+            "ratio",
+        ):
+            table.add_column(name, justify="left" if name == "track" else "right")
+        for row in self.tracks:
+            table.add_row(
+                row.track,
+                f"{row.length_m:.1f} m",
+                f"{row.finished}/{row.starts}",
+                f"{row.laps_completed}/{row.laps_wanted}",
+                f"{100 * row.completion:.1f} %",
+                _shown(row.lap_median_s, "s"),
+                _shown(row.lap_best_s, "s"),
+                _shown(row.speed_mean_mps, "m/s"),
+                f"{_shown(row.expert_lap_median_s, 's')} ({row.expert_finished}/{row.starts})",
+                _shown(row.ratio, ""),
+            )
+        return table
+
+
+def _shown(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:.2f} {unit}".rstrip()
+
+
+def evaluate(
+    policy: str | Path,
+    tracks: Sequence[str | Path],
+    *,
+    starts: int = 50,
+    laps: int = 3,
+    randomise: bool = False,
+    seed: int = 0,
+    control: Control = Control.NONE,
+    tell: Callable[[TrackResult], None] | None = None,
+) -> Evaluation:
+    """Drive the policy on each track; raises PolicyError or HilError for what cannot be used."""
+    began_s = time.monotonic()
+    roads = [load_track(track) for track in tracks]
+    bundle, runtime = check_bundle(policy)
+    cv2.setNumThreads(1)
+    results = []
+    for road in roads:
+        result = evaluate_track(
+            bundle, runtime, road, starts=starts, laps=laps, randomise=randomise, seed=seed, control=control
+        )
+        results.append(result)
+        if tell is not None:
+            tell(result)
+    return Evaluation(
+        policy=bundle.name,
+        sha256=bundle.sha256,
+        starts=starts,
+        laps=laps,
+        randomise=randomise,
+        seed=seed,
+        control=control.value,
+        wall_s=round(time.monotonic() - began_s, 1),
+        tracks=tuple(results),
+    )
+
+
+def evaluate_track(
+    bundle: PolicyBundle,
+    runtime: PolicyRuntime,
+    track: Track,
+    *,
+    starts: int,
+    laps: int,
+    randomise: bool,
+    seed: int,
+    control: Control = Control.NONE,
+) -> TrackResult:
+    """Drive policy and expert from the same starts, in the same cars."""
+    mine = _Laps()
+    experts = _Laps()
+    for begin in range(0, starts, CARS_AT_ONCE):
+        count = min(CARS_AT_ONCE, starts - begin)
+        # The seed depends on the track's name, so that the order of tracks changes nothing.
+        part = zlib.crc32(f"{seed} {track.name} {begin}".encode())
+        # About a room for each start: with few rooms, one that is hard to see decides over many starts.
+        settings = FleetSettings(
+            count=count, randomise=randomise, colour=True, rooms_per_track=count, seed=part
+        )
+        fleet = Fleet([track], settings)
+        _line_up(fleet, part)
+        policies = [Policy(bundle, runtime) for _ in range(count)]
+        mine.add(fleet, laps, lambda cars, running, p=policies: _decide(p, cars, running, control))  # type: ignore[misc]
+        fleet = Fleet([track], settings)
+        _line_up(fleet, part)
+        fleet.watched[:] = False
+        expert = Expert(fleet)
+        experts.add(fleet, laps, lambda _cars, _running, e=expert: e.decide())  # type: ignore[misc]
+    median_s, best_s, expert_s = mine.median_s, min(mine.flying_s, default=None), experts.median_s
+    return TrackResult(
+        track=track.name,
+        length_m=round(track.length_m, 2),
+        starts=starts,
+        finished=mine.finished,
+        laps_completed=mine.completed,
+        laps_wanted=starts * laps,
+        completion=round(float(np.mean(mine.completions)), 4),
+        lap_median_s=median_s,
+        lap_best_s=None if best_s is None else round(best_s, 3),
+        speed_mean_mps=None if median_s is None else round(track.length_m / median_s, 2),
+        expert_finished=experts.finished,
+        expert_lap_median_s=expert_s,
+        ratio=None if median_s is None or expert_s is None else round(median_s / expert_s, 3),
+    )
+
+
+def _line_up(fleet: Fleet, seed: int) -> None:
+    """Put the cars at rest all round the track, a little off the middle and not quite straight."""
+    rng = np.random.default_rng([seed, 2])
+    count = fleet.settings.count
+    length_m = float(fleet.tracks.lengths_m[0])
+    for car in range(count):
+        start = Start(
+            track=0,
+            s_m=(car + float(rng.random())) / count * length_m,
+            offset_share=float(rng.uniform(-0.3, 0.3)),
+            turned_rad=float(rng.uniform(-0.15, 0.15)),
+        )
+        fleet.place(car, start, rng)
+
+
+class _Laps:
+    """Counts and times the laps of several fleets."""
+
+    def __init__(self) -> None:
+        self.finished = 0
+        self.completed = 0
+        self.completions: list[float] = []
+        self.flying_s: list[float] = []
+
+    @property
+    def median_s(self) -> float | None:
+        return round(float(np.median(self.flying_s)), 3) if self.flying_s else None
+
+    def add(self, fleet: Fleet, laps: int, drive: Drive) -> None:
+        """Drive until every car has done its laps, has left the track or is given up."""
+        count = fleet.settings.count
+        length_m = float(fleet.tracks.lengths_m[0])
+        goal_m = laps * length_m
+        running = np.ones(count, dtype=bool)
+        crossed_s: list[list[float]] = [[0.0] for _ in range(count)]
+        reached_m = np.zeros(count)
+        for decision in range(int(goal_m / SLOWEST_MPS / DECISION_S)):
+            before_m = fleet.progress_m.copy()
+            fleet.drive(*drive(fleet, running))
+            for car in np.flatnonzero(running):
+                line_m = len(crossed_s[car]) * length_m
+                if fleet.progress_m[car] >= line_m:
+                    share = (line_m - before_m[car]) / (fleet.progress_m[car] - before_m[car])
+                    crossed_s[car].append((decision + float(share)) * DECISION_S)
+            reached_m = np.where(running, np.maximum(reached_m, fleet.progress_m), reached_m)
+            running &= (reached_m < goal_m) & ~(fleet.is_off_track & (reached_m < goal_m))
+            fleet.watched &= running
+            if not running.any():
+                break
+        self.finished += int((reached_m >= goal_m).sum())
+        self.completions += np.clip(reached_m / goal_m, 0.0, 1.0).tolist()
+        for moments in crossed_s:
+            self.completed += len(moments) - 1
+            laps_s = np.diff(moments).tolist()
+            self.flying_s += laps_s[1:] if laps > 1 else laps_s
+
+
+def _decide(
+    policies: list[Policy], fleet: Fleet, running: npt.NDArray[np.bool_], control: Control
+) -> tuple[Floats, Floats]:
+    turn, push = np.zeros(len(policies)), np.zeros(len(policies))
+    for car in np.flatnonzero(running):
+        picture = _seen(fleet.pictures, int(car), control)
+        action = policies[car].decide(picture, HIL_AWS).action
+        turn[car], push[car] = action.steering_frac, action.throttle_frac
+    return turn, push
+
+
+def _seen(pictures: Image, car: int, control: Control) -> Image:
+    match control:
+        case Control.BLANK:
+            return np.full(pictures.shape[1:], 128, dtype=np.uint8)
+        case Control.MIRRORED:
+            return np.ascontiguousarray(pictures[car, :, ::-1], dtype=np.uint8)
+        case Control.OTHER:
+            other = (car + len(pictures) // 3 + 1) % len(pictures)
+            return np.asarray(pictures[other], dtype=np.uint8)
+        case Control.NONE:
+            return np.asarray(pictures[car], dtype=np.uint8)

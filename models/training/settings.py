@@ -1,0 +1,81 @@
+"""What a training is told, and what it tells while it runs."""
+
+import dataclasses
+
+from models.metadata import Action
+from models.training.fleet import FleetSettings
+from models.training.reward import OFF_TRACK_PENALTY
+from vehicle.hil.track import REVERSED
+
+STEERING_DEG = (-30.0, -20.0, -10.0, 0.0, 10.0, 20.0, 30.0)
+SPEED_MPS = (1.0, 2.0, 3.0)
+SELECTION_SEED = 1_000_003  # of the starts that choose the best policy
+FRESH_SEED = 2_000_003  # of those that test it again
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """One training; everything that a report must repeat."""
+
+    tracks: tuple[str, ...]
+    steps: int
+    """Decisions of all cars together."""
+    seed: int = 0
+    both_ways: bool = True
+    """Drive every track in either direction."""
+    randomise: bool = True
+    cars: int = 64
+    horizon: int = 48
+    epochs: int = 4
+    batch: int = 512
+    learning_rate: float = 4e-4
+    gamma: float = 0.98
+    entropy: float = 0.01
+    network: str = "small"
+    width_px: int = 80
+    height_px: int = 60
+    frame_stack: int = 2
+    speeds_mps: tuple[float, ...] = SPEED_MPS
+    reward: str | None = None
+    """A Python file with a reward function; None is the default one."""
+    off_track_penalty: float = OFF_TRACK_PENALTY
+    """Of the default reward."""
+    start_from: str | None = None
+    """Folder of an earlier training whose network this one begins with."""
+    evaluate_every: int = 100_000
+    evaluate_starts: int = 72
+    evaluate_laps: float = 2.0
+    rooms: int = 4
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """Every steering angle at every speed."""
+        return tuple(Action(turn, speed) for speed in self.speeds_mps for turn in STEERING_DEG)
+
+    @property
+    def track_names(self) -> tuple[str, ...]:
+        """With the other direction, where both are driven."""
+        backwards = tuple(name + REVERSED for name in self.tracks) if self.both_ways else ()
+        return self.tracks + backwards
+
+    def fleet(self, *, cars: int, seed: int) -> FleetSettings:
+        """Return the settings of a fleet for this training."""
+        return FleetSettings(count=cars, randomise=self.randomise, rooms_per_track=self.rooms, seed=seed)
+
+
+@dataclasses.dataclass
+class Point:
+    """One line of a training's history."""
+
+    steps: int
+    wall_s: float
+    reward: float
+    """Mean of recent training episodes."""
+    completion: float
+    """Mean share of a lap in recent training episodes."""
+    episodes: int
+    eval_finished: float
+    """Share of greedy starts that drove all their laps."""
+    eval_completion: float
+    eval_lap_s: float
+    best: bool
