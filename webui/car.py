@@ -1,0 +1,51 @@
+"""What the page needs of the car: a client of the vehicle process, and of the HIL world if there is one."""
+
+from typing import NamedTuple, Protocol
+
+from vehicle.messages import Preview, Reply, RequestKind, Status
+from vehicle.truth import WorldTruth
+
+
+class Vehicle(Protocol):
+    """The vehicle process as the page sees it; `vehicle.remote.VehicleClient` is one. Safe in any thread."""
+
+    def status(self) -> Status | None:
+        """Return the newest status, None when the vehicle is silent."""
+
+    def status_age_s(self) -> float:
+        """Return how old the newest status is; infinite before the first."""
+
+    def preview(self, newer_than: int = -1, timeout_s: float = 1.0) -> Preview | None:
+        """Return a picture with another number than `newer_than`, or None after the time-out."""
+
+    def request(self, kind: RequestKind, timeout_s: float = 1.0, **fields: object) -> Reply:
+        """Ask for something; raises VehicleSilentError."""
+
+    def emergency_stop(self, timeout_s: float = 0.5) -> Reply:
+        """Stop the car on the socket that is read first; raises VehicleSilentError."""
+
+
+class TrailPoint(NamedTuple):
+    """Where a HIL car has been."""
+
+    x_m: float
+    y_m: float
+    speed_mps: float
+
+
+class Trail(NamedTuple):
+    """A piece of the driven line."""
+
+    points: list[TrailPoint]
+    end: int
+    """Ask with this for the points that follow."""
+
+
+class World(Protocol):
+    """The HIL world as the page sees it; `webui.world.WorldFollower` is one. Safe in any thread."""
+
+    def truth(self) -> WorldTruth | None:
+        """Return the newest truth, None when the world is silent."""
+
+    def trail(self, after: int) -> Trail:
+        """Return the driven line's points from number `after` on, as far as they are remembered."""

@@ -1,0 +1,160 @@
+/** Lap times as they happen, and the driven line from above. */
+
+import { lapTime } from "./words.js";
+
+const TRAIL_POINTS = 1200;
+const TAIL_M = 4; // drawn with their speed
+const JUMP_M = 1; // farther than between two points means that somebody put the car elsewhere
+
+export class Laps {
+  constructor(card) {
+    this.clock = card.querySelector("#lap-clock");
+    this.name = card.querySelector("#lap-name");
+    this.best = card.querySelector("#lap-best");
+    this.list = card.querySelector("#lap-list");
+    this.mishap = card.querySelector("#mishap");
+    this.news = card.querySelector("#lap-news");
+    this.shown = null;
+    this.trail = new Trail(card.querySelector("#map"));
+  }
+
+  /** Number of the first point of the driven line that is still missing here. */
+  get trailEnd() {
+    return this.trail.end;
+  }
+
+  show(world) {
+    if (!world) {
+      this.showList(null, [], null);
+      return;
+    }
+    this.clock.textContent = lapTime(world.lap_time_s, 1);
+    this.name.textContent = world.lap_time_s === null ? "To the line" : `Lap ${world.lap_count + 1}`;
+    this.best.textContent = lapTime(world.best?.time_s);
+    this.mishap.textContent = world.crashed ? "crashed" : world.off_track ? "off the track" : "";
+    this.showList(world.lap_count, world.laps, world.best);
+    this.trail.add(world);
+  }
+
+  showList(count, laps, best) {
+    if (count === this.shown) return;
+    const isNew = this.shown !== null && count !== null && count > this.shown;
+    this.shown = count;
+    if (count === null || count === 0) {
+      const words = count === null ? "Nothing times laps on this car yet." : "No lap yet.";
+      this.list.replaceChildren(row("empty", words));
+      return;
+    }
+    this.list.replaceChildren(...laps.toReversed().map((crossing) => lapRow(crossing, best)));
+    if (isNew) {
+      const last = laps.at(-1);
+      this.list.firstElementChild.classList.add("is-new");
+      this.news.textContent = `Lap ${last.lap}: ${lapTime(last.time_s)} seconds${last.lap === best.lap ? ", the best" : ""}`;
+    }
+  }
+}
+
+function lapRow(crossing, best) {
+  const isBest = crossing.lap === best.lap;
+  const item = row(isBest ? "best" : "", "");
+  const behind = isBest ? "best" : `+${(crossing.time_s - best.time_s).toFixed(2)}`;
+  for (const [name, text] of [["lap", `Lap ${crossing.lap}`], ["time", lapTime(crossing.time_s)], ["behind", behind]]) {
+    const part = document.createElement("span");
+    part.className = name;
+    part.textContent = text;
+    item.append(part);
+  }
+  return item;
+}
+
+function row(className, text) {
+  const item = document.createElement("li");
+  item.className = className;
+  item.textContent = text;
+  return item;
+}
+
+/** The driven line, and the last metres of it thick where the car was fast. */
+class Trail {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d");
+    this.points = [];
+    this.end = 0;
+    this.car = null;
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+  }
+
+  add({ x_m: x, y_m: y, heading_rad: heading, trail }) {
+    const gap = trail.end - this.end !== trail.points.length; // the server forgot some, or is another one
+    if (gap) this.points = [];
+    this.end = trail.end;
+    this.points = this.points.concat(trail.points).slice(-TRAIL_POINTS);
+    const moved = !this.car || this.car.x !== x || this.car.y !== y || this.car.heading !== heading;
+    this.car = { x, y, heading };
+    if (moved || trail.points.length > 0) this.draw();
+  }
+
+  draw() {
+    const { canvas, context, points, car } = this;
+    if (car === null) return;
+    const style = getComputedStyle(canvas);
+    const place = this.fit();
+    const path = (from, to) => {
+      context.moveTo(...place(from));
+      context.lineTo(...place(to));
+    };
+    const pairs = points.slice(1).map((to, i) => [points[i], to]).filter(([from, to]) => distance(from, to) < JUMP_M);
+
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    context.lineCap = "round";
+    context.strokeStyle = style.getPropertyValue("--line");
+    context.lineWidth = 22;
+    context.beginPath();
+    for (const [from, to] of pairs) path(from, to);
+    context.stroke();
+
+    context.strokeStyle = style.color;
+    const fastest = Math.max(...points.map((point) => point[2]), 0.5);
+    let length = 0;
+    for (const [from, to] of pairs.toReversed()) {
+      length += distance(from, to);
+      if (length > TAIL_M) break;
+      context.lineWidth = 3 + 10 * (to[2] / fastest);
+      context.beginPath();
+      path(from, to);
+      context.stroke();
+    }
+    this.drawCar(place([car.x, car.y]), style.getPropertyValue("--chestnut"));
+  }
+
+  /** Return the function from metres to pixels that shows all of the line. */
+  fit() {
+    const { width, height } = this.canvas;
+    const all = [...this.points, [this.car.x, this.car.y]];
+    const xs = all.map((point) => point[0]);
+    const ys = all.map((point) => point[1]);
+    const [left, right, bottom, top] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    const scale = (width - 52) / Math.max(right - left, top - bottom, 2);
+    return ([x, y]) => [width / 2 + (x - (left + right) / 2) * scale, height / 2 - (y - (bottom + top) / 2) * scale];
+  }
+
+  drawCar([across, down], colour) {
+    const { context } = this;
+    context.save();
+    context.translate(across, down);
+    context.rotate(-this.car.heading);
+    context.fillStyle = colour;
+    context.beginPath();
+    context.moveTo(18, 0);
+    context.lineTo(-12, 11);
+    context.lineTo(-6, 0);
+    context.lineTo(-12, -11);
+    context.fill();
+    context.restore();
+  }
+}
+
+function distance([x0, y0], [x1, y1]) {
+  return Math.hypot(x1 - x0, y1 - y0);
+}

@@ -1,0 +1,47 @@
+/**
+ * Requests to the car's computer.
+ *
+ * A browser opens six connections to one server, for all its tabs together. So nothing here is held
+ * long, and an emergency stop first ends this page's own waiting requests to make room for itself.
+ */
+
+const waiting = new Set();
+
+/** Send a request that may be ended at any time in favour of a stop; rejects when it is. */
+export async function fetchGently(url, { timeoutMs = 1000, ...options } = {}) {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), timeoutMs);
+  waiting.add(controller);
+  try {
+    const response = await fetch(url, { ...options, signal: controller.signal });
+    const body = response.status === 204 ? null : await response.blob();
+    return { response, body };
+  } finally {
+    clearTimeout(timer);
+    waiting.delete(controller);
+  }
+}
+
+/** End every gentle request now. */
+export function makeRoom() {
+  for (const controller of waiting) controller.abort();
+  waiting.clear();
+}
+
+/** Ask for a change. Returns `{ok, error, server_ns}`; never rejects. */
+export async function post(path, body, { timeoutMs = 1500 } = {}) {
+  try {
+    const response = await fetch(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+      priority: "high",
+      keepalive: true, // outlives the page: leaving it stops the car
+      signal: AbortSignal.timeout(timeoutMs),
+    });
+    const answer = await response.json();
+    return response.ok ? answer : { ok: false, error: answer.error };
+  } catch {
+    return { ok: false, error: "The car's computer did not answer." };
+  }
+}

@@ -1,0 +1,118 @@
+/** What the page says about the car: pure functions from the server's documents to words. */
+
+/** States in which the car moves or is about to. */
+export const GUARDED = new Set(["arming", "manual", "assisted", "autonomous", "calibrating"]);
+
+const TITLES = {
+  arming: "Getting ready",
+  manual: "Driven by hand",
+  assisted: "Policy steers",
+  autonomous: "Driving by itself",
+  calibrating: "Calibrating",
+  failsafe: "Stopped",
+};
+
+/**
+ * Everything the state card shows.
+ * `document` is the newest answer of /status, null when none has come for a second.
+ */
+export function describe(document) {
+  if (document === null) {
+    return {
+      mood: "lost",
+      title: "No connection",
+      sentence: "This page cannot reach the car's computer. A car that this page drives stops by itself within two seconds.",
+      reasons: [],
+    };
+  }
+  const car = document.car;
+  if (car === null) {
+    return { mood: "lost", title: "The car is silent", sentence: document.silence, reasons: [] };
+  }
+  if (car.state === "disarmed") {
+    const ready = car.not_ready.length === 0;
+    return {
+      mood: ready ? "ready" : "blocked",
+      title: ready ? "Ready" : "Not ready to start",
+      sentence: ready ? car.sentence : "",
+      reasons: car.not_ready.map(capitalised),
+    };
+  }
+  const mood = car.state === "failsafe" ? "failsafe" : car.state === "arming" ? "arming" : "driving";
+  const sentence = capitalised(car.sentence.replace(/^Stopped: /, "")); // the title says so
+  return { mood, title: TITLES[car.state] ?? capitalised(car.state), sentence, reasons: [] };
+}
+
+/** Who drives, as seen by the page whose source is `own`. */
+export function describeDriver(car, own) {
+  if (!car || !car.driver || !GUARDED.has(car.state)) return "";
+  if (car.driver === own) return "Started from this page: keep it open.";
+  return car.driver.startsWith("page ") ? "Started from another page." : `Started by ${car.driver}.`;
+}
+
+/** A lap time as `8.21` or `1:02.50`. */
+export function lapTime(seconds, digits = 2) {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
+  const unit = 10 ** digits;
+  const rounded = Math.round(seconds * unit) / unit;
+  if (rounded < 60) return rounded.toFixed(digits);
+  const minutes = Math.floor(rounded / 60);
+  return `${minutes}:${(rounded - minutes * 60).toFixed(digits).padStart(3 + digits, "0")}`;
+}
+
+/** How old a picture is. */
+export function pictureAge(ms) {
+  return `${Math.max(0, Math.round(ms / 10) * 10)} ms old`;
+}
+
+/** A number for a tile; a dash when it is not known. */
+export function number(value, digits = 0) {
+  return typeof value === "number" && Number.isFinite(value) ? value.toFixed(digits) : "–";
+}
+
+/**
+ * The tiles under the picture: for each its value, a second line, and whether it needs attention.
+ * `missesLately` says whether decisions were missed in the last seconds.
+ */
+export function describeHealth(car, missesLately) {
+  const periodMs = car.control_rate_hz > 0 ? 1000 / car.control_rate_hz : Infinity;
+  const faults = car.faults ?? [];
+  const has = (part) => faults.some((fault) => fault.startsWith(part));
+  return {
+    policy: {
+      value: car.policy || "none",
+      more: car.policy_note || (car.policy ? `decides at ${number(car.control_rate_hz)} Hz` : "load one first"),
+      bad: !car.policy || has("policy"),
+    },
+    camera: {
+      value: `${number(car.camera_rate_hz, 1)} Hz`,
+      more: car.camera_note || "",
+      bad: has("camera") || has("frame"),
+    },
+    latency: {
+      value: `${number(car.frame_to_wire_p50_ms, 1)} ms`,
+      more: `99 of 100 below ${number(car.frame_to_wire_p99_ms, 1)} ms`,
+      bad: car.frame_to_wire_p99_ms > periodMs,
+    },
+    missed: {
+      value: number(car.missed_decisions),
+      more: `of ${car.decisions.toLocaleString("en").replaceAll(",", "\u202f")} decisions`,
+      bad: missesLately,
+    },
+    board: {
+      value: has("board") ? faults.find((fault) => fault.startsWith("board")).replace("board ", "") : "answers",
+      more: car.board_note || "",
+      bad: has("board") || has("stop input") || car.board_note !== "",
+    },
+    battery: {
+      value: car.battery_v === null ? "–" : `${number(car.battery_v, 1)} V`,
+      more: car.battery_v === null ? "not measured" : "",
+      bad: has("battery"),
+    },
+  };
+}
+
+/** The sentence with a capital first letter. */
+export function capitalised(sentence) {
+  return sentence.charAt(0).toUpperCase() + sentence.slice(1);
+}
