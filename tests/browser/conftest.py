@@ -1,0 +1,120 @@
+"""A served page, a simulated car behind it, and a real Chromium in front of it."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from flask import Flask
+from playwright.sync_api import Browser, Page, sync_playwright
+from simulated_page_car import SimulatedPageCar
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from webui import create_app
+
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PHONE = {"width": 390, "height": 844}
+LAPTOP = {"width": 1280, "height": 800}
+
+
+class QuietHandler(WSGIRequestHandler):
+    """Keeps connections open, as gunicorn does, and prints nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log(self, kind: str, message: str, *args: object) -> None:
+        pass
+
+
+class PageServer:
+    """Serves an application on loopback until stopped; can be started again on the same port."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._port = 0
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/"
+
+    def start(self) -> None:
+        self._server = make_server(
+            "127.0.0.1", self._port, self._app, threaded=True, request_handler=QuietHandler
+        )
+        self._port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@dataclass
+class OpenPage:
+    """One tab, and what it complained of."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.fail("Chromium is missing; install it with: sudo apt-get install --yes chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def car() -> Iterator[SimulatedPageCar]:
+    car = SimulatedPageCar()
+    yield car
+    car.stalled.set()
+
+
+@pytest.fixture
+def server(car: SimulatedPageCar) -> Iterator[PageServer]:
+    server = PageServer(create_app(car, car))
+    yield server
+    car.stalled.set()
+    server.stop()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """Errors of the console and of scripts; a test that provokes one clears the list."""
+    return []
+
+
+@pytest.fixture
+def page(
+    chromium: Browser, server: PageServer, complaints: list[str], request: pytest.FixtureRequest
+) -> Iterator[Page]:
+    """A tab with the page open and connected; parametrise indirectly with options of `new_context`."""
+    options = {"viewport": LAPTOP, **getattr(request, "param", {})}
+    context = chromium.new_context(**options)
+    context.set_default_timeout(5000)
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(server.url)
+    page.wait_for_selector("body:not([data-mood=unknown])")
+    yield page
+    context.close()
+    assert complaints == []

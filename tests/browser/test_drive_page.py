@@ -1,0 +1,349 @@
+"""The driving page in a real Chromium: it stops the car before all else, tells the truth, and is usable."""
+
+import contextlib
+import time
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import LAPTOP, PHONE, PageServer
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Page, Request, expect
+from simulated_page_car import SimulatedPageCar
+
+from vehicle.messages import DriveState, RequestKind
+
+pytestmark = pytest.mark.browser
+
+STOP_LIMIT_S = (
+    0.5  # press to the vehicle's client, on a busy two-core machine; the page adds no wait of its own
+)
+
+
+def start_driving(page: Page, car: SimulatedPageCar) -> None:
+    page.click("#start")
+    page.click("#start-now")
+    assert car.await_that(lambda: car.state is DriveState.AUTONOMOUS)
+    expect(page.locator("#state")).to_have_text("Driving by itself")
+
+
+def drive_from_elsewhere(page: Page, car: SimulatedPageCar) -> None:
+    car.driver, car.state = "laps 4711", DriveState.AUTONOMOUS
+    expect(page.locator("#driver")).to_have_text("Started by laps 4711.")
+
+
+def press_emergency_stop(page: Page) -> float:
+    """Put a finger down without lifting it; return when."""
+    box = page.locator("#emergency").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    pressed_s = time.monotonic()
+    page.mouse.down()
+    return pressed_s
+
+
+def test_start_asks_once_and_then_drives(page: Page, car: SimulatedPageCar) -> None:
+    page.click("#start")
+    expect(page.locator("#start-now")).to_be_focused()
+    assert car.asked == []
+
+    page.click("#start-now")
+    assert car.await_that(lambda: car.state is DriveState.AUTONOMOUS)
+    assert car.asked[:2] == [RequestKind.TAKE_LEASE, RequestKind.START]
+    expect(page.locator("#driver")).to_contain_text("this page")
+
+
+def test_not_yet_starts_nothing(page: Page, car: SimulatedPageCar) -> None:
+    page.click("#start")
+    page.click("#start-not")
+    expect(page.locator("#start")).to_be_visible()
+    assert car.asked == []
+
+
+def test_the_driving_page_renews_its_lease(page: Page, car: SimulatedPageCar) -> None:
+    start_driving(page, car)
+    renewals = car.asked.count(RequestKind.RENEW_LEASE)
+    assert car.await_that(lambda: car.asked.count(RequestKind.RENEW_LEASE) >= renewals + 4, timeout_s=2.0)
+
+
+def test_a_watching_page_renews_nothing(page: Page, car: SimulatedPageCar) -> None:
+    drive_from_elsewhere(page, car)
+    assert not car.await_that(lambda: bool(car.asked), timeout_s=0.7)
+
+
+def test_a_crashed_page_renews_no_more(page: Page, car: SimulatedPageCar, complaints: list[str]) -> None:
+    start_driving(page, car)
+    with page.expect_event("crash"), contextlib.suppress(PlaywrightError):
+        page.goto("chrome://crash")
+    time.sleep(0.3)  # what was on its way
+    renewals = car.asked.count(RequestKind.RENEW_LEASE)
+    assert not car.await_that(lambda: car.asked.count(RequestKind.RENEW_LEASE) > renewals, timeout_s=0.8)
+    complaints.clear()
+
+
+def test_leaving_the_page_stops_the_car_at_once(page: Page, car: SimulatedPageCar) -> None:
+    start_driving(page, car)
+    page.goto("about:blank")
+    assert car.await_that(lambda: car.state is DriveState.DISARMED, timeout_s=1.0)
+
+
+def test_stop_disarms_and_lets_go(page: Page, car: SimulatedPageCar) -> None:
+    start_driving(page, car)
+    page.click("#stop")
+    assert car.await_that(lambda: car.state is DriveState.DISARMED and car.driver == "")
+    expect(page.locator("#state")).to_have_text("Ready")
+
+
+def test_a_finger_on_the_emergency_stop_stops_before_it_is_lifted(page: Page, car: SimulatedPageCar) -> None:
+    start_driving(page, car)
+    pressed_s = press_emergency_stop(page)
+    assert car.await_that(lambda: bool(car.stops_ns))
+    assert car.stops_ns[0] / 1e9 - pressed_s < STOP_LIMIT_S
+    page.mouse.up()
+    expect(page.locator("#state")).to_have_text("Stopped")
+    assert len(car.stops_ns) == 1
+
+
+def test_a_watcher_can_stop_the_car(page: Page, car: SimulatedPageCar) -> None:
+    drive_from_elsewhere(page, car)
+    press_emergency_stop(page)
+    assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
+
+
+@pytest.mark.parametrize("focus", ["body", "#cap", "#stop", "#emergency"])
+def test_space_stops_a_moving_car_wherever_the_focus_is(
+    page: Page, car: SimulatedPageCar, focus: str
+) -> None:
+    start_driving(page, car)
+    page.locator(focus).focus()
+    pressed_s = time.monotonic()
+    page.keyboard.press("Space")
+    assert car.await_that(lambda: bool(car.stops_ns))
+    assert car.stops_ns[0] / 1e9 - pressed_s < STOP_LIMIT_S
+    expect(page.locator("#state")).to_have_text("Stopped")
+    assert RequestKind.DISARM not in car.asked
+
+
+def test_space_stops_a_standing_car_too(page: Page, car: SimulatedPageCar) -> None:
+    page.keyboard.press("Space")
+    assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
+
+
+def test_space_on_a_button_of_a_standing_car_presses_it(page: Page, car: SimulatedPageCar) -> None:
+    page.locator("#start").focus()
+    page.keyboard.press("Space")
+    expect(page.locator("#start-now")).to_be_visible()
+    assert car.stops_ns == []
+
+
+def test_enter_on_the_emergency_stop_stops_once(page: Page, car: SimulatedPageCar) -> None:
+    page.locator("#emergency").focus()
+    page.keyboard.press("Enter")
+    assert car.await_that(lambda: bool(car.stops_ns))
+    expect(page.locator("#state")).to_have_text("Stopped")
+    assert len(car.stops_ns) == 1
+
+
+def test_a_stop_leaves_while_waiting_requests_use_up_every_connection(
+    page: Page, car: SimulatedPageCar
+) -> None:
+    """A browser has six connections to a server, for all its tabs together."""
+    drive_from_elsewhere(page, car)
+    car.picture_stall_s = 20.0
+    page.evaluate(
+        """async () => {
+            const { fetchGently } = await import("/static/link.js");
+            for (let i = 0; i < 8; i += 1) {
+                fetchGently(`/preview.jpg?after=${i}`, { timeoutMs: 20000 }).catch(() => {});
+            }
+        }"""
+    )
+    expect(page.locator("#state")).to_have_text("No connection")  # not even a status gets through
+
+    pressed_s = press_emergency_stop(page)
+    assert car.await_that(lambda: bool(car.stops_ns))
+    assert car.stops_ns[0] / 1e9 - pressed_s < STOP_LIMIT_S
+
+
+def test_a_stop_leaves_while_three_tabs_wait_for_pictures(
+    page: Page, car: SimulatedPageCar, server: PageServer
+) -> None:
+    for _ in range(2):
+        page.context.new_page().goto(server.url)
+    drive_from_elsewhere(page, car)
+    car.picture_stall_s = 20.0
+    assert car.await_that(lambda: car.stalled_pictures >= 3)
+
+    pressed_s = press_emergency_stop(page)
+    assert car.await_that(lambda: bool(car.stops_ns))
+    assert car.stops_ns[0] / 1e9 - pressed_s < STOP_LIMIT_S
+
+
+def test_a_stopped_car_stays_so_until_somebody_clears_it(page: Page, car: SimulatedPageCar) -> None:
+    page.keyboard.press("Space")
+    expect(page.locator("#state")).to_have_text("Stopped")
+    expect(page.locator("#start")).to_be_hidden()
+    expect(page.locator("#stop")).to_be_disabled()
+    page.click("#clear")
+    expect(page.locator("#state")).to_have_text("Ready")
+
+
+def test_the_page_lets_go_of_a_car_that_has_stopped(page: Page, car: SimulatedPageCar) -> None:
+    start_driving(page, car)
+    car.state = DriveState.FAILSAFE
+    expect(page.locator("#state")).to_have_text("Stopped")
+    page.wait_for_timeout(1000)  # the grace after a start
+    renewals = car.asked.count(RequestKind.RENEW_LEASE)
+    assert not car.await_that(lambda: car.asked.count(RequestKind.RENEW_LEASE) > renewals, timeout_s=0.6)
+
+
+def test_the_picture_greys_when_it_is_old_and_recovers(page: Page, car: SimulatedPageCar) -> None:
+    expect(page.locator("#age")).to_contain_text("Live")
+    car.camera_stopped = True
+    expect(page.locator(".view")).to_have_class("view is-stale")
+    expect(page.locator("#stale")).to_contain_text("No new picture for")
+    assert "grayscale" in page.locator("#picture").evaluate("canvas => getComputedStyle(canvas).filter")
+
+    car.camera_stopped = False
+    expect(page.locator(".view")).to_have_class("view")
+    expect(page.locator("#age")).to_contain_text("Live")
+
+
+def test_a_car_that_may_not_start_says_why(page: Page, car: SimulatedPageCar) -> None:
+    car.not_ready = ("no policy is loaded; choose one", "no calibration for this car")
+    expect(page.locator("#reasons li")).to_have_text(
+        ["No policy is loaded; choose one", "No calibration for this car"]
+    )
+    expect(page.locator("#start")).to_be_disabled()
+
+
+def test_a_silent_vehicle_is_said_and_comes_back(page: Page, car: SimulatedPageCar) -> None:
+    car.silent = True
+    expect(page.locator("#state")).to_have_text("The car is silent")
+    expect(page.locator("#start")).to_be_disabled()
+    car.silent = False
+    expect(page.locator("#state")).to_have_text("Ready")
+
+
+def test_a_stop_that_nobody_confirms_is_said(
+    page: Page, car: SimulatedPageCar, complaints: list[str]
+) -> None:
+    car.silent = True
+    page.keyboard.press("Space")
+    expect(page.locator("#note")).to_contain_text("use the car's own switch")
+    complaints.clear()  # the 503s
+
+
+def test_a_lost_server_is_said_and_comes_back(
+    page: Page, car: SimulatedPageCar, server: PageServer, complaints: list[str]
+) -> None:
+    server.stop()
+    expect(page.locator("#state")).to_have_text("No connection")
+    expect(page.locator("#start")).to_be_disabled()
+    expect(page.locator("#emergency")).to_be_enabled()
+    server.start()
+    expect(page.locator("#state")).to_have_text("Ready")
+    complaints.clear()  # refused connections
+
+
+def test_the_speed_limit_follows_slider_buttons_and_keys(page: Page, car: SimulatedPageCar) -> None:
+    page.click("#cap-more")
+    assert car.await_that(lambda: car.speed_cap_frac == 0.35)
+    page.locator("#cap").press("ArrowLeft")
+    assert car.await_that(lambda: car.speed_cap_frac == 0.3)
+    page.locator("#cap").fill("80")
+    assert car.await_that(lambda: car.speed_cap_frac == 0.8)
+    expect(page.locator("#cap-value")).to_have_text("80 %")
+
+
+def test_a_watcher_cannot_change_the_speed_limit(page: Page, car: SimulatedPageCar) -> None:
+    drive_from_elsewhere(page, car)
+    expect(page.locator("#cap")).to_be_disabled()
+
+
+def test_laps_appear_with_the_best_one(page: Page, car: SimulatedPageCar) -> None:
+    expect(page.locator("#lap-list")).to_have_text("No lap yet.")
+    car.started_ns = time.monotonic_ns() - int(23.5e9)  # half a second before the third crossing
+    expect(page.locator("#lap-list li")).to_have_count(3)
+    expect(page.locator("#lap-list li.best")).to_contain_text("Lap 1")
+    expect(page.locator("#lap-best")).to_have_text("8.00")
+    expect(page.locator("#lap-news")).to_contain_text("Lap 3")
+
+
+def test_a_car_off_the_track_is_said(page: Page, car: SimulatedPageCar) -> None:
+    expect(page.locator("#mishap")).to_be_empty()
+    car.off_track = True
+    expect(page.locator("#mishap")).to_have_text("off the track")
+
+
+def test_a_simulated_car_is_marked(page: Page) -> None:
+    expect(page.locator("#simulated")).to_be_visible()
+
+
+def test_a_fresh_load_is_small(page: Page, server: PageServer) -> None:
+    requests: list[Request] = []
+    page.on("requestfinished", lambda request: requests.append(request))  # noqa: PLW0108 - needs a function
+    page.goto(server.url)
+    expect(page.locator("#state")).to_have_text("Ready")
+    page.goto("about:blank")
+    sizes = [request.sizes()["responseBodySize"] for request in requests if "preview" not in request.url]
+    assert len(sizes) > 5
+    assert sum(sizes) < 60_000  # of 300 kB allowed
+
+
+@pytest.mark.parametrize(
+    "page", [{"viewport": PHONE, "has_touch": True}, {"viewport": LAPTOP}], indirect=True
+)
+def test_nothing_moves_on_the_page_when_the_state_changes(page: Page, car: SimulatedPageCar) -> None:
+    expect(page.locator("#age")).to_contain_text("Live")
+    page.evaluate(
+        """() => {
+            window.shift = 0;
+            new PerformanceObserver((list) => {
+                for (const entry of list.getEntries()) window.shift += entry.value;
+            }).observe({ type: "layout-shift" });
+        }"""
+    )
+    drive_from_elsewhere(page, car)
+    car.started_ns = time.monotonic_ns() - int(20e9)
+    expect(page.locator("#lap-list li")).to_have_count(2)
+    car.state = DriveState.FAILSAFE
+    expect(page.locator("#state")).to_have_text("Stopped")
+    car.state, car.not_ready = DriveState.DISARMED, ("a long reason " * 12, "another long reason " * 6)
+    expect(page.locator("#reasons li")).to_have_count(2)
+    car.silent = True
+    expect(page.locator("#state")).to_have_text("The car is silent")
+    assert page.evaluate("window.shift") < 0.01
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [{"viewport": size, "color_scheme": scheme} for size in (PHONE, LAPTOP) for scheme in ("light", "dark")],
+    indirect=True,
+    ids=["phone-light", "phone-dark", "laptop-light", "laptop-dark"],
+)
+def test_the_page_is_accessible_in_every_state(page: Page, car: SimulatedPageCar) -> None:
+    def findings() -> list[str]:
+        violations = Axe().run(page).response["violations"]
+        return [
+            f"{v['id']}: {v['nodes'][0]['html'][:120]}"
+            for v in violations
+            if v["impact"] in {"serious", "critical"}
+        ]
+
+    assert findings() == []
+    page.click("#start")
+    assert findings() == []
+    page.click("#start-not")
+    drive_from_elsewhere(page, car)
+    assert findings() == []
+    car.camera_stopped, car.state = True, DriveState.FAILSAFE
+    expect(page.locator("#state")).to_have_text("Stopped")
+    expect(page.locator("#stale")).to_be_visible()
+    assert findings() == []
+    car.state, car.not_ready = DriveState.DISARMED, ("a long reason " * 12, "another long reason " * 6)
+    expect(page.locator("#reasons li")).to_have_count(2)
+    assert findings() == []
+    car.silent = True
+    expect(page.locator("#state")).to_have_text("The car is silent")
+    assert findings() == []

@@ -1,0 +1,186 @@
+"""A short real training that must learn, and the environment it happens in. Needs the `train` extra."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("stable_baselines3")
+
+import torch
+from gymnasium.utils.env_checker import check_env
+
+from models.metadata import Action
+from models.training.commands import command_line, train_command
+from models.training.env import STATE_SIZE, Course, DrivingEnv, EnvSettings, FleetVecEnv, drive_shares
+from models.training.evaluate import Control, evaluate
+from models.training.fleet import FleetSettings, Start
+from models.training.network import Actor, export_onnx
+from models.training.reward import OFF_TRACK_PENALTY
+from models.training.settings import TrainSettings
+from models.training.train import CHECKPOINT, HISTORY, train
+from vehicle.hil.track import load_track
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.timeout(290),
+    # The exporter that writes plain ONNX without another package is the older one, and says so.
+    pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript-based ONNX export"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
+]
+
+ACTIONS = tuple(Action(turn, speed) for speed in (1.0, 2.0) for turn in (-25.0, 0.0, 25.0))
+SHORT = TrainSettings(
+    tracks=("oval",),
+    steps=50_000,
+    both_ways=False,
+    randomise=False,
+    cars=32,
+    horizon=64,
+    batch=512,
+    epochs=4,
+    frame_stack=1,
+    off_track_penalty=6.0,  # fifty thousand decisions are too few to dare speed at the default price
+    evaluate_every=12_000,
+    evaluate_starts=16,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training") / "short"
+    train_command(SHORT, folder, retest_starts=8)
+    return folder
+
+
+def test_a_short_training_laps_from_pixels(trained: Path) -> None:
+    result = evaluate(trained, ["oval"], starts=10, laps=2, seed=77).tracks[0]
+
+    assert result.completion > 0.8
+    assert result.finished >= 7
+    assert result.lap_median_s is not None
+    assert result.speed_mean_mps > 1.2  # it does not creep
+
+
+@pytest.mark.parametrize("control", [Control.BLANK, Control.MIRRORED, Control.OTHER])
+def test_what_was_trained_drives_by_what_it_sees(trained: Path, control: Control) -> None:
+    result = evaluate(trained, ["oval"], starts=6, laps=2, seed=77, control=control).tracks[0]
+
+    assert result.finished == 0
+    assert result.completion < 0.5
+
+
+def test_a_training_leaves_a_bundle_a_graph_and_a_report(trained: Path) -> None:
+    written = {path.name for path in trained.iterdir()}
+    assert {
+        "model.onnx",
+        "model_metadata.json",
+        "graph.png",
+        "report.json",
+        "REPORT.md",
+        CHECKPOINT,
+    } <= written
+    training = json.loads((trained / "report.json").read_text())["training"]
+
+    assert training["command"].startswith("lapwing train --out short --track oval")
+    assert training["seed"] == 0
+    assert training["network_bytes"] < 4 << 20
+    assert training["first_greedy_laps_at_wall_s"] <= training["wall_s"]
+
+
+def test_a_training_goes_on_where_it_stopped(trained: Path, tmp_path: Path) -> None:
+    for name in (CHECKPOINT, HISTORY, "model.onnx", "model_metadata.json"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    longer = dataclasses.replace(SHORT, steps=SHORT.steps + 4096)
+    history = train(longer, tmp_path, resume=True, tell=lambda _point: None)
+    before = json.loads((trained / HISTORY).read_text())
+
+    assert len(history) == len(before) + 1
+    assert history[-1].steps > before[-1]["steps"]
+    assert history[-1].completion > 0.2  # not from scratch
+
+
+def test_equal_seeds_learn_the_same(tmp_path: Path) -> None:
+    brief = dataclasses.replace(SHORT, steps=2048, evaluate_every=2048, evaluate_starts=2, randomise=True)
+    one, other = (train(brief, tmp_path / name, tell=lambda _point: None) for name in ("one", "other"))
+
+    assert [point.reward for point in one] == [point.reward for point in other]
+    assert (tmp_path / "one" / "model.onnx").read_bytes() == (tmp_path / "other" / "model.onnx").read_bytes()
+
+
+def test_the_environment_is_a_proper_gymnasium_one() -> None:
+    settings = EnvSettings(fleet=FleetSettings(rooms_per_track=1), frame_stack=2)
+    env = DrivingEnv([load_track("oval")], ACTIONS, settings)
+    check_env(env, skip_render_check=True)
+    seen, _ = env.reset(seed=3, options={"start": Start(track=0, s_m=2.0)})
+
+    assert seen.shape == (2, 60, 80)
+    assert (env.reset(seed=3)[0] == env.reset(seed=3)[0]).all()
+    seen, reward, ended, late, info = env.step(np.int64(4))
+    assert reward > -1.0
+    assert not ended
+    assert not late
+    assert info["progress"] > 0.0
+    assert env.render().shape == (120, 160, 3)
+
+
+def test_an_episode_ends_when_the_car_leaves_the_track() -> None:
+    course = Course(
+        [load_track("oval")], ACTIONS, EnvSettings(fleet=FleetSettings(count=4, rooms_per_track=1))
+    )
+    env = FleetVecEnv(course)
+    env.reset()
+    over = np.zeros(4, dtype=bool)
+    for _ in range(120):
+        _, rewards, done, infos = env.step(np.full(4, 5))  # always left
+        over |= done
+        for car in np.flatnonzero(done):
+            assert rewards[car] == -OFF_TRACK_PENALTY
+            assert infos[car]["terminal_observation"]["image"].shape == (1, 60, 80)
+            assert not infos[car]["TimeLimit.truncated"]
+    assert over.all()
+
+
+def test_the_critic_s_state_never_reaches_the_actor() -> None:
+    course = Course(
+        [load_track("oval")], ACTIONS, EnvSettings(fleet=FleetSettings(count=2, rooms_per_track=1))
+    )
+    observation = FleetVecEnv(course).reset()
+
+    assert observation["state"].shape == (2, STATE_SIZE)
+    actor = Actor((1, 60, 80), len(ACTIONS), "small")
+    assert {name.split(".")[0] for name, _ in actor.named_parameters()} == {"convolutions", "hidden", "head"}
+    assert actor(torch.from_numpy(observation["image"])).shape == (2, len(ACTIONS))
+
+
+@pytest.mark.parametrize("network", ["small", "fine", "deepracer"])
+def test_the_exported_network_answers_as_the_trained_one(tmp_path: Path, network: str) -> None:
+    actor = Actor((2, 60, 80), 21, network)
+    torch.nn.init.normal_(actor.head.weight)  # answers that differ
+
+    assert export_onnx(actor, (2, 60, 80), tmp_path / "model.onnx") < 1e-4
+
+
+def test_action_shares_are_those_of_a_driving_policy() -> None:
+    from calibration.car import HIL_AWS
+    from models.action_space import DiscreteActionSpace, PolicyAction, to_drive_action
+    from models.metadata import ActionUnits
+
+    turn, push = drive_shares(ACTIONS, HIL_AWS)
+    space = DiscreteActionSpace(ACTIONS)
+    for index, action in enumerate(ACTIONS):
+        chosen = PolicyAction(index, float(np.radians(action.steering_deg)), action.speed_mps)
+        expected = to_drive_action(chosen, space, ActionUnits.PHYSICAL, HIL_AWS)
+        assert (turn[index], push[index]) == pytest.approx((expected.steering_frac, expected.throttle_frac))
+
+
+def test_the_command_line_of_a_training_names_what_is_not_default() -> None:
+    words = command_line(dataclasses.replace(SHORT, speeds_mps=(1.0, 2.5)), Path("models/zoo/quick"))
+
+    assert words.startswith(
+        "lapwing train --out quick --track oval --steps 50000 --no-both-ways --no-randomise"
+    )
+    assert "--speeds-mps 1.0 --speeds-mps 2.5" in words
+    assert "--gamma" not in words

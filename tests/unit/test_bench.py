@@ -1,0 +1,166 @@
+"""The budget table from synthetic ticks, diaries and a /proc made of files; nothing is timed here."""
+
+import io
+import os
+
+import pytest
+from rich.console import Console
+
+from tests.unit.tick_records import record_of
+from vehicle import bench, bench_car, bench_rows
+from vehicle.bench import Section
+from vehicle.bench_car import BenchError, CarStoppedError
+from vehicle.bench_rows import Limit, Row, Verdict
+from vehicle.messages import DriveState, StageTimes
+
+MS = 1_000_000
+
+
+def ticks(count=100, period_ms=1000 / 30, **changes):
+    """Ticks whose frame-to-wire time is 6 ms: 2 decoding, 3 inference, 1 everything else."""
+    times = StageTimes(
+        decode_ns=2 * MS,
+        wait_ns=MS // 5,
+        observe_ns=MS // 2,
+        infer_ns=3 * MS,
+        step_ns=3 * MS + MS * 8 // 10,
+        frame_to_wire_ns=6 * MS,
+    )
+    return [
+        record_of(number, **{"now_ns": round(number * period_ms * MS), "times": times, **changes})
+        for number in range(count)
+    ]
+
+
+def test_overhead_is_all_but_decoding_and_inference():
+    assert bench_rows.overhead_ms(ticks(3)) == [1.0, 1.0, 1.0]
+
+
+def test_the_parts_of_the_overhead_add_up_to_it():
+    records = ticks(1)
+    parts = (bench_rows.wait_ms, bench_rows.observe_ms, bench_rows.rest_of_step_ms)
+    assert sum(part(records)[0] for part in parts) == pytest.approx(bench_rows.overhead_ms(records)[0])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"decided": False},
+        {"state": DriveState.ARMING},
+        {"action": None},
+        {"times": StageTimes(infer_ns=1)},
+    ],
+)
+def test_only_ticks_in_which_the_policy_chose_for_a_frame_count(changes):
+    assert bench_rows.overhead_ms(ticks(3, **changes)) == []
+
+
+def test_a_row_is_missed_when_one_of_its_percentiles_is_beyond_its_limit():
+    values = [0.5] * 98 + [5.0] * 2
+    limits = (Limit(50, 1.0), Limit(99, 3.0))
+    assert bench_rows.judged("x", values, "ms", limits).verdict is Verdict.MISSED
+    assert bench_rows.judged("x", values, "ms", limits[:1]).verdict is Verdict.MET
+    assert bench_rows.judged("x", values, "ms").verdict is Verdict.SHOWN
+
+
+def test_the_edge_of_a_limit_is_met():
+    assert bench_rows.judged("x", [3.0] * 5, "ms", (Limit(99, 3.0),)).verdict is Verdict.MET
+    assert bench_rows.at_most("x", 3.0, "s", 3.0).verdict is Verdict.MET
+    assert bench_rows.at_most("x", 3.01, "s", 3.0).verdict is Verdict.MISSED
+    assert bench_rows.at_least("x", 10.0, "x", 10.0).verdict is Verdict.MET
+    assert bench_rows.at_least("x", 9.99, "x", 10.0).verdict is Verdict.MISSED
+
+
+def test_nothing_measured_is_no_success():
+    assert bench_rows.judged("x", [], "ms", (Limit(99, 3.0),)).verdict is Verdict.IMPOSSIBLE
+    assert bench_rows.neutral_row("x", [], 0.1).verdict is Verdict.IMPOSSIBLE
+    assert bench_rows.beside_bare_loop("x", [], [1.0], 3.0).verdict is Verdict.IMPOSSIBLE
+
+
+def test_raw_percentiles_are_printed():
+    row = bench_rows.judged("x", [1.0] * 99 + [9.0], "ms")
+    assert row.measured == "p50 1.00, p99 1.08, worst 9.00 ms of 100"
+
+
+def test_under_load_we_are_compared_with_a_loop_that_does_the_same_alone():
+    bare = [2.0] * 100
+    assert bench_rows.beside_bare_loop("x", [4.9] * 100, bare, 3.0).verdict is Verdict.MET
+    assert bench_rows.beside_bare_loop("x", [5.1] * 100, bare, 3.0).verdict is Verdict.MISSED
+
+
+def test_a_decision_is_missed_when_it_starts_over_one_period_late():
+    late = [record_of(number, lateness_ns=round(at_ms * MS)) for number, at_ms in enumerate((0, 16, 17, 40))]
+    assert bench_rows.missed_decisions(late, rate_hz=60.0) == 2
+
+
+def test_every_trial_must_end_in_neutral_in_time():
+    assert bench_rows.neutral_row("x", [0.05, 0.099], 0.1).verdict is Verdict.MET
+    assert bench_rows.neutral_row("x", [0.05, 0.101], 0.1).verdict is Verdict.MISSED
+    assert bench_rows.neutral_row("x", [float("inf")], 0.1).verdict is Verdict.MISSED
+
+
+def test_a_write_belongs_to_the_next_acceptance_before_the_next_write():
+    records = ticks(3, period_ms=16)
+    write_ns = records[0].times.step_ns
+    accepted_ns = [write_ns + 2 * MS, write_ns + 32 * MS + 3 * MS]  # the second one was lost
+    assert bench_rows.far_end_ms(records, accepted_ns) == [2.0, 3.0]
+
+
+def test_decisions_without_a_new_frame_are_told():
+    records = [*ticks(3), *ticks(2, trigger="deadline")]
+    assert bench_rows.late_frames_note(records).startswith("2 of 5 ")
+    assert bench_rows.late_frames_note(ticks(3)) == ""
+
+
+def test_a_measurement_that_fails_is_a_row_and_the_others_go_on():
+    def fail():
+        raise BenchError("the car was not ready")
+
+    good = Row("good", "1", "-", Verdict.SHOWN)
+    sections = [Section("bad", fail), Section("good", lambda: [good])]
+    rows = bench.measure_all(sections, Console(file=io.StringIO()))
+    assert rows[0].verdict is Verdict.IMPOSSIBLE
+    assert rows[0].note == "the car was not ready"
+    assert rows[1] == good
+
+
+def test_a_car_that_stops_while_it_is_measured_is_a_budget_missed():
+    def stop():
+        raise CarStoppedError("the car stopped while it was measured: Stopped: no picture.")
+
+    (row,) = bench.measure_all([Section("timing", stop)], Console(file=io.StringIO()))
+    assert row.verdict is Verdict.MISSED
+    assert "no picture" in row.note
+
+
+def test_the_table_shows_every_row():
+    out = io.StringIO()
+    rows = [
+        Row("one", "p50 1", "<= 2", Verdict.MET),
+        Row("two", "-", "-", Verdict.IMPOSSIBLE, "no such thing"),
+    ]
+    Console(file=out, width=160).print(bench.as_table(rows))
+    assert all(word in out.getvalue() for word in ("one", "p50 1", "met", "two", "not possible here"))
+
+
+def process(proc, pid, parent, pss_kb=100):
+    folder = proc / str(pid)
+    folder.mkdir()
+    (folder / "stat").write_text(f"{pid} (name ) with) S {parent} 1 1 0")
+    (folder / "smaps_rollup").write_text(f"00400000-7ff [rollup]\nRss: 900 kB\nPss: {pss_kb} kB\n")
+
+
+def test_memory_is_the_shares_of_a_process_and_its_descendants(tmp_path):
+    for pid, parent in ((10, 1), (11, 10), (12, 11), (13, 1)):
+        process(tmp_path, pid, parent)
+    assert sorted(bench_car.descendants(10, tmp_path)) == [11, 12]
+    assert bench_car.proportional_memory_bytes(10, tmp_path) == 3 * 100 * 1024
+
+
+def test_our_own_memory_can_be_read():
+    assert bench_car.proportional_memory_bytes(os.getpid()) > 1_000_000
+
+
+def test_a_child_that_fails_says_why():
+    with pytest.raises(BenchError, match="none of busy"):
+        bench_car.child_answer(20.0, "no such thing")

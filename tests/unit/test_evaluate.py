@@ -1,0 +1,98 @@
+"""Evaluation: what is counted, that it repeats, and that it needs no training packages."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.errors import PolicyError
+from models.training import report
+from models.training.evaluate import Control, evaluate
+from tests.hil.policies import write_policy
+from vehicle.errors import HilError
+
+
+@pytest.fixture
+def straight_on(tmp_path: Path) -> Path:
+    return write_policy(tmp_path / "straight-on", speed_mps=2.0, control_rate_hz=15.0)
+
+
+def test_a_policy_that_never_steers_leaves_every_track(straight_on: Path) -> None:
+    result = evaluate(straight_on, ["oval", "ell"], starts=3, laps=1)
+
+    assert [row.track for row in result.tracks] == ["oval", "ell"]
+    for row in result.tracks:
+        assert (row.finished, row.laps_completed, row.laps_wanted) == (0, 0, 3)
+        assert 0.0 < row.completion < 0.5
+        assert row.lap_median_s is None
+        assert row.ratio is None
+        assert row.expert_finished == 3
+        assert row.expert_lap_median_s is not None
+    assert result.finished_share == 0.0
+
+
+def test_an_evaluation_repeats_to_the_digit_and_the_seed_matters(straight_on: Path) -> None:
+    one, same, other = (
+        evaluate(straight_on, ["oval"], starts=3, laps=1, randomise=True, seed=seed).tracks
+        for seed in (4, 4, 5)
+    )
+
+    assert one == same
+    assert one != other
+
+
+def test_other_tracks_change_nothing_about_one(straight_on: Path) -> None:
+    alone = evaluate(straight_on, ["ell"], starts=2, laps=1, randomise=True)
+    beside = evaluate(straight_on, ["oval", "ell"], starts=2, laps=1, randomise=True)
+
+    assert beside.tracks[1] == alone.tracks[0]
+
+
+@pytest.mark.parametrize("control", list(Control))
+def test_every_control_can_be_driven(straight_on: Path, control: Control) -> None:
+    result = evaluate(straight_on, ["oval"], starts=2, laps=1, control=control)
+
+    assert result.control == control.value
+
+
+def test_the_document_and_the_table_say_the_same(straight_on: Path) -> None:
+    result = evaluate(straight_on, ["oval"], starts=2, laps=1, randomise=True, seed=9)
+    document = json.loads(result.as_json())
+
+    assert document["tracks"][0]["track"] == "oval"
+    assert document["seed"] == 9
+    assert document["finished_share"] == 0.0
+    assert result.as_table().row_count == 1
+
+
+def test_wrong_tracks_and_policies_are_refused_in_words(straight_on: Path) -> None:
+    with pytest.raises(HilError, match="no track named 'monza'"):
+        evaluate(straight_on, ["monza"])
+    with pytest.raises(PolicyError, match="does not exist"):
+        evaluate("no-such-policy", ["oval"])
+
+
+def test_a_report_keeps_one_table_for_each_command(tmp_path: Path, straight_on: Path) -> None:
+    result = json.loads(evaluate(straight_on, ["oval"], starts=2, laps=1).as_json())
+    report.write_training(tmp_path, {"command": "lapwing train", "seed": 3})
+    for command in ("first", "second", "first"):
+        report.add_evaluation(tmp_path, command, result)
+
+    assert [entry["command"] for entry in report.read_report(tmp_path)["evaluations"]] == ["second", "first"]
+    text = (tmp_path / "REPORT.md").read_text()
+    assert "lapwing train" in text
+    assert "| oval | 16.17 | 0/2 |" in text
+
+
+def test_evaluating_imports_neither_torch_nor_gymnasium() -> None:
+    code = (
+        "import sys, models.training.commands\n"
+        "heavy = {'torch', 'gymnasium', 'stable_baselines3', 'matplotlib', 'onnx'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.stderr == ""
+    assert done.returncode == 0

@@ -1,0 +1,426 @@
+"""Driving laps against a vehicle and a world that are played by the test, on a clock of its own."""
+
+import itertools
+
+import msgspec
+import pytest
+
+from tests.unit.tick_records import FRAME_S, record_of
+from vehicle import laps_command
+from vehicle.errors import VehicleSilentError
+from vehicle.lap_log import DriveLog
+from vehicle.laps_command import LapDrive, LapsPlan, NotStartedError
+from vehicle.messages import (
+    DriveState,
+    Fault,
+    Preview,
+    Reply,
+    RequestKind,
+    Status,
+)
+from vehicle.truth import Crossing, WorldTruth
+
+LAP_S = 4.0
+
+
+def status_of(state, **changes):
+    fields = {
+        "now_ns": 0,
+        "state": state,
+        "faults": (),
+        "latched_fault": None,
+        "sentence": f"it is {state.value}",
+        "not_ready": (),
+        "driver": "",
+        "speed_cap_frac": 0.3,
+        "policy": "small",
+        "policy_hash": "old",
+        "policy_note": "",
+        "control_rate_hz": 30.0,
+        "tick_rate_hz": 60.0,
+        "camera_rate_hz": 30.0,
+        "camera_note": "",
+        "frame_age_s": 0.01,
+        "frame_to_wire_p50_ms": 1.0,
+        "frame_to_wire_p99_ms": 2.0,
+        "missed_decisions": 0,
+        "decisions": 0,
+        "frames_used_twice": 0,
+        "reverses_refused": 0,
+        "steering_frac": 0.0,
+        "throttle_frac": 0.0,
+        "battery_v": None,
+        "board_note": "",
+        "hil": True,
+        "action_names": ("left", "right"),
+    }
+    return Status(**{**fields, **changes})
+
+
+def truth_of(at_s, **changes):
+    """The truth of a car that crosses the start line at 1 s and takes LAP_S a lap."""
+    since_line_s = at_s - 1.0
+    done = max(0, int(since_line_s / LAP_S))
+    fields = {
+        "now_ns": round(at_s * 1e9),
+        "frame_number": round(at_s / FRAME_S),
+        "track": "oval",
+        "x_m": at_s,
+        "y_m": 0.0,
+        "heading_rad": 0.0,
+        "speed_mps": 2.0 + 0.1 * done,
+        "steering_rad": 0.0,
+        "progress_frac": max(0.0, since_line_s / LAP_S - done),
+        "offset_m": 0.0,
+        "off_track": False,
+        "crashed": False,
+        "laps": tuple(Crossing(lap, LAP_S) for lap in range(1, done + 1)),
+        "lap_started_ns": round((1.0 + done * LAP_S) * 1e9) if since_line_s >= 0 else 0,
+        "servo_pulse_us": 1500.0,
+        "esc_pulse_us": 1500.0,
+    }
+    return WorldTruth(**{**fields, **changes})
+
+
+class Stage:
+    """A clock, and a vehicle and world that move with it."""
+
+    def __init__(self):
+        self.now_s = 100.0
+        self.asked = []
+        self.state = DriveState.DISARMED
+        self.status_changes = {}
+        self.refusals = {}
+        self.is_silent = False
+        self.records_incomplete = False
+        self.events = []  # (drive time, action)
+        self.started_s = None
+        self.resets = 0
+        self.world_changes = {}
+        self.loads_policy = True
+        self.world_stops_s = None
+        self._records = []
+        self._frames = 0
+
+    def pause(self, seconds):
+        self.now_s += seconds
+        for at_s, action in list(self.events):
+            if self.drive_s() >= at_s:
+                self.events.remove((at_s, action))
+                action()
+
+    def drive_s(self):
+        return self.now_s - self.started_s if self.started_s is not None else -1.0
+
+    # the vehicle
+
+    def status(self):
+        return None if self.is_silent else status_of(self.state, **self.status_changes)
+
+    def request(self, kind, timeout_s=1.0, **fields):
+        self.asked.append((self.now_s, kind, fields))
+        if self.is_silent:
+            raise VehicleSilentError("the vehicle did not answer")
+        if kind in self.refusals:
+            return Reply("1", ok=False, reason=self.refusals[kind])
+        if kind is RequestKind.START:
+            self.state, self.started_s = fields["target"], self.now_s
+        elif kind is RequestKind.DISARM:
+            self.state = DriveState.DISARMED
+        elif kind is RequestKind.ACTIVATE_POLICY and self.loads_policy:
+            self.status_changes["policy_hash"] = "new"
+        return Reply("1", ok=True)
+
+    def preview(self, newer_than=-1, timeout_s=1.0):
+        number = max(0, int(self.drive_s() / FRAME_S))
+        return Preview(number, number, b"jpeg") if number > newer_than else None
+
+    def records(self, timeout_s=1.0):
+        while self._frames * FRAME_S < self.drive_s() and self.state is not DriveState.DISARMED:
+            yield record_of(self._frames)
+            self._frames += 1
+
+    # the world
+
+    def truths(self):
+        at_s = self.drive_s()
+        if at_s < 0 or (self.world_stops_s is not None and at_s > self.world_stops_s):
+            return []
+        return [truth_of(at_s, **self.world_changes)]
+
+    def control(self, op, timeout_s=5.0, **fields):
+        self.resets += op == "reset"
+        return {"ok": True}
+
+    def kinds(self):
+        return [kind for _, kind, _ in self.asked if kind is not RequestKind.RENEW_LEASE]
+
+
+@pytest.fixture
+def stage():
+    return Stage()
+
+
+def drive(stage, **changes):
+    settings = {"laps": 2, "speed_cap_frac": 0.8, "time_limit_s": 60.0}
+    lap_drive = LapDrive(
+        stage,
+        stage,
+        LapsPlan(**{**settings, **changes}),
+        stopping=lambda: stage.status_changes.get("sentence") == "stop",
+        now_s=lambda: stage.now_s,
+        pause=stage.pause,
+    )
+    try:
+        return lap_drive, lap_drive.run()
+    finally:
+        lap_drive.pictures.close()
+
+
+def test_the_laps_are_driven_and_the_car_is_stopped_and_let_go(stage):
+    lap_drive, outcome = drive(stage)
+    assert outcome.done
+    assert [lap.time_s for lap in lap_drive.log.summary().laps] == [LAP_S, LAP_S]
+    assert stage.kinds() == [
+        RequestKind.TAKE_LEASE,
+        RequestKind.SET_SPEED_CAP,
+        RequestKind.START,
+        RequestKind.DISARM,
+        RequestKind.RELEASE_LEASE,
+    ]
+    assert stage.state is DriveState.DISARMED
+
+
+def test_the_lease_is_renewed_often_enough_to_keep_the_car(stage):
+    drive(stage)
+    renewals_s = [at_s for at_s, kind, _ in stage.asked if kind is RequestKind.RENEW_LEASE]
+    gaps_s = [after - before for before, after in itertools.pairwise(renewals_s)]
+    assert max(gaps_s) <= 0.3
+
+
+def test_a_named_policy_is_activated_before_the_speed_cap_which_it_would_lower_again(stage):
+    drive(stage, policy="fast", policy_hash="new")
+    kinds = stage.kinds()
+    assert kinds.index(RequestKind.ACTIVATE_POLICY) < kinds.index(RequestKind.SET_SPEED_CAP)
+
+
+def test_a_policy_that_never_takes_its_place_is_not_driven_with_another(stage):
+    stage.loads_policy = False
+    stage.status_changes["policy_note"] = "the network has two inputs"
+    with pytest.raises(NotStartedError, match="two inputs"):
+        drive(stage, policy="fast", policy_hash="new")
+    assert RequestKind.START not in stage.kinds()
+
+
+def test_a_car_that_is_not_ready_says_why_and_is_not_started(stage):
+    stage.status_changes["not_ready"] = ("no policy is loaded",)
+    with pytest.raises(NotStartedError, match="no policy is loaded"):
+        drive(stage)
+    assert RequestKind.START not in stage.kinds()
+
+
+@pytest.mark.parametrize("kind", [RequestKind.TAKE_LEASE, RequestKind.SET_SPEED_CAP, RequestKind.START])
+def test_a_refusal_is_passed_on_in_the_cars_words(stage, kind):
+    stage.refusals[kind] = "another page drives"
+    with pytest.raises(NotStartedError, match="another page drives"):
+        drive(stage)
+
+
+def test_the_car_begins_before_the_start_line(stage):
+    drive(stage)
+    assert stage.resets == 1
+
+
+def test_a_failed_safe_car_is_disarmed_by_whoever_typed_the_command(stage):
+    stage.state = DriveState.FAILSAFE
+    stage.status_changes["latched_fault"] = Fault.CAMERA_LOST
+    _, outcome = drive(stage)
+    assert outcome.done
+
+
+def test_an_emergency_stop_is_left_to_whoever_pressed_it(stage):
+    stage.state = DriveState.FAILSAFE
+    stage.status_changes["latched_fault"] = Fault.EMERGENCY_STOP
+    with pytest.raises(NotStartedError, match="emergency stop"):
+        drive(stage)
+    assert stage.state is DriveState.FAILSAFE
+
+
+def end_of_a_drive(stage, at_s, action):
+    stage.events.append((at_s, action))
+    lap_drive, outcome = drive(stage)
+    return lap_drive, outcome
+
+
+def test_a_fault_ends_the_drive_and_stays_for_a_person_to_look_at(stage):
+    def fail():
+        stage.state = DriveState.FAILSAFE
+        stage.status_changes["sentence"] = "Stopped: the camera is gone."
+
+    _, outcome = end_of_a_drive(stage, 3.0, fail)
+    assert (outcome.done, outcome.reason) == (False, "Stopped: the camera is gone.")
+    assert stage.state is DriveState.FAILSAFE
+    assert RequestKind.DISARM not in stage.kinds()
+
+
+def test_somebody_elses_disarm_ends_the_drive(stage):
+    _, outcome = end_of_a_drive(stage, 3.0, lambda: setattr(stage, "state", DriveState.DISARMED))
+    assert outcome.reason == "somebody disarmed the car"
+
+
+def test_an_interrupt_stops_the_car(stage):
+    _, outcome = end_of_a_drive(stage, 3.0, lambda: stage.status_changes.update(sentence="stop"))
+    assert outcome.reason == "interrupted"
+    assert stage.state is DriveState.DISARMED
+
+
+def test_a_crash_ends_the_drive(stage):
+    _, outcome = end_of_a_drive(stage, 6.0, lambda: stage.world_changes.update(crashed=True))
+    assert not outcome.done
+    assert "barrier at 25% of lap 2" in outcome.reason
+
+
+def test_a_silent_vehicle_ends_the_drive(stage):
+    _, outcome = end_of_a_drive(stage, 3.0, lambda: setattr(stage, "is_silent", True))
+    assert outcome.reason == "the vehicle fell silent"
+
+
+def test_a_lost_lease_ends_the_drive(stage):
+    def refuse():
+        stage.refusals[RequestKind.RENEW_LEASE] = "the lease ran out"
+
+    _, outcome = end_of_a_drive(stage, 3.0, refuse)
+    assert outcome.reason == "the lease ran out"
+    assert stage.state is DriveState.DISARMED
+
+
+def test_a_silent_world_ends_the_drive(stage):
+    stage.world_stops_s = 3.0
+    _, outcome = drive(stage)
+    assert outcome.reason == "the HIL world fell silent"
+
+
+def test_the_time_limit_ends_the_drive_and_tells_how_far_it_came(stage):
+    lap_drive, outcome = drive(stage, laps=3, time_limit_s=7.0)
+    assert outcome.reason == "1 of 3 laps within the limit of 7 s"
+    assert lap_drive.log.laps_done == 1
+    assert stage.state is DriveState.DISARMED
+
+
+def test_a_start_that_leads_nowhere_says_so(stage):
+    stage.events.append((0.0, lambda: None))
+    stage.request = lambda kind, timeout_s=1.0, **fields: (
+        (setattr(stage, "started_s", stage.now_s) if kind is RequestKind.START else None)
+        or Reply("1", ok=True)
+    )
+    _, outcome = drive(stage)
+    assert outcome.reason.startswith("the car did not start")
+
+
+def test_the_last_lap_is_shown_too(stage):
+    shown = []
+    lap_drive = LapDrive(
+        stage,
+        stage,
+        LapsPlan(2, 0.8, 60.0),
+        show=lambda log, status: shown.append(log.laps_done),
+        now_s=lambda: stage.now_s,
+        pause=stage.pause,
+    )
+    lap_drive.run()
+    lap_drive.pictures.close()
+    assert shown[-1] == 2
+
+
+def test_an_exception_in_the_display_still_stops_the_car(stage):
+    def broken(log, status):
+        raise RuntimeError("no terminal")
+
+    lap_drive = LapDrive(
+        stage,
+        stage,
+        LapsPlan(2, 0.8, 60.0),
+        show=broken,
+        now_s=lambda: stage.now_s,
+        pause=stage.pause,
+    )
+    with pytest.raises(RuntimeError):
+        lap_drive.run()
+    lap_drive.pictures.close()
+    assert stage.state is DriveState.DISARMED
+
+
+def test_mean_and_top_speed_are_of_the_lap_itself():
+    log = DriveLog()
+    for step in range(int(2.1 * LAP_S / FRAME_S) + 30):
+        log.add_truth(truth_of(step * FRAME_S))
+    laps = log.summary().laps
+    assert [round(lap.mean_mps, 6) for lap in laps] == [2.0, 2.1]
+
+
+def test_a_repeated_sample_counts_once():
+    log = DriveLog()
+    for _ in range(3):
+        log.add_truth(truth_of(2.0))
+    assert len(log.line()) == 1
+
+
+def test_time_off_the_track_is_summed():
+    log = DriveLog()
+    for at_s, off_track in ((1.0, False), (1.1, True), (1.3, True), (1.4, False)):
+        log.add_truth(truth_of(at_s, off_track=off_track))
+    assert log.summary().off_track_s == pytest.approx(0.3)
+
+
+def test_a_fault_is_reported_once_with_the_time_of_its_first_tick():
+    log = DriveLog()
+    log.add_record(record_of(0))
+    log.add_record(record_of(30, faults=(Fault.CAMERA_OVERDUE,)))
+    log.add_record(record_of(60, faults=(Fault.CAMERA_OVERDUE,)))
+    seen = log.summary().faults
+    assert [(fault.fault, fault.at_s) for fault in seen] == [(Fault.CAMERA_OVERDUE, 1.0)]
+
+
+def test_a_picture_shows_what_was_known_by_then():
+    log = DriveLog()
+    log.add_record(record_of(60, action_index=0))
+    log.add_record(record_of(62, action_index=1))
+    log.add_truth(truth_of(2.0))
+    overlay = log.overlay(61, 3, ("left", "right"))
+    assert (overlay.action_index, overlay.lap, overlay.lap_time_s) == (0, "Lap 1 of 3", 1.0)
+
+
+def test_a_network_that_ends_before_the_softmax_is_shown_in_shares():
+    log = DriveLog()
+    log.add_record(record_of(1, policy_output=(-1.0, 3.0)))
+    shares = log.overlay(1, 3, ()).probabilities
+    assert sum(shares) == pytest.approx(1.0)
+    assert shares[1] > 0.9
+
+
+def run(capsys, **changes):
+    settings = {
+        "run_dir": None,
+        "hil_dir": None,
+        "laps": 3,
+        "policy": None,
+        "speed_cap_frac": 1.0,
+        "time_limit_s": 10.0,
+        "out_dir": None,
+        "as_json": True,
+    }
+    code = laps_command.run_laps(**{**settings, **changes})
+    return code, msgspec.json.decode(capsys.readouterr().out)
+
+
+def test_a_real_car_is_refused_because_its_laps_cannot_be_counted_yet(capsys):
+    code, document = run(capsys)
+    assert code == 2
+    assert document["done"] is False
+    assert "start marker" in document["reason"]
+
+
+def test_a_mistyped_policy_is_refused_before_anything_is_asked_of_the_car(capsys, tmp_path):
+    code, document = run(capsys, hil_dir=tmp_path, policy="no-such-policy")
+    assert code == 2
+    assert "no-such-policy" in document["reason"]

@@ -1,0 +1,577 @@
+"""Who may drive and which requests count: every kind, every edge, and long random disputes."""
+
+import math
+from collections import Counter
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from vehicle.limits import LeaseLimits
+from vehicle.messages import (
+    GUARDED_STATES,
+    HANDS_ON_STATES,
+    MOVING_STATES,
+    DriveAction,
+    DriveState,
+    Fault,
+    OperatorRequest,
+    Reply,
+    RequestKind,
+)
+from vehicle.operator import REMEMBERED_IDS, Operator
+from vehicle.state import DriveMode, EventKind, OperatorEvent, next_mode
+
+SINCE_NS = 1_000_000_000
+NOW_NS = 100_000_000_000
+MS = 1_000_000
+LIMITS = LeaseLimits()
+DRIVERS_ONLY = [
+    RequestKind.START,
+    RequestKind.DRIVE,
+    RequestKind.SET_SPEED_CAP,
+    RequestKind.ACTIVATE_POLICY,
+    RequestKind.CALIBRATION_PULSE,
+    RequestKind.SET_TRIM,
+    RequestKind.RENEW_LEASE,
+    RequestKind.RELEASE_LEASE,
+]
+
+
+def mode_of(state: DriveState, target: DriveState | None = None) -> DriveMode:
+    latched = Fault.BOARD_LOST if state is DriveState.FAILSAFE else None
+    return DriveMode(state, SINCE_NS, target=target, latched_fault=latched)
+
+
+class Desk:
+    """An operator, a clock and a drive mode; `ask` sends one request and returns the answer."""
+
+    def __init__(self, state: DriveState = DriveState.DISARMED, driver: str = "anna") -> None:
+        self.operator = Operator(LIMITS, speed_cap_frac=0.3)
+        self.mode = mode_of(DriveState.DISARMED)
+        self.now_ns = NOW_NS
+        self.count = 0
+        self.not_ready: tuple[str, ...] = ()
+        if driver:
+            assert self.ask(RequestKind.TAKE_LEASE, driver).ok
+        self.mode = mode_of(state)
+
+    def ask(self, kind: RequestKind, source: str = "anna", age_ns: int = 0, **fields) -> Reply:
+        self.count += 1
+        fields.setdefault("id", f"request {self.count}")
+        request = OperatorRequest(source=source, kind=kind, sent_ns=self.now_ns - age_ns, **fields)
+        return self.operator.receive(request, self.mode, lambda _: self.not_ready, self.now_ns)
+
+    def start(self, target: DriveState | None = DriveState.AUTONOMOUS, **fields) -> Reply:
+        return self.ask(RequestKind.START, target=target, **fields)
+
+
+# --- the lease
+
+
+def test_nobody_drives_at_first():
+    desk = Desk(driver="")
+
+    assert desk.operator.driver(desk.mode, NOW_NS) == ""
+    assert desk.operator.lease_lost(desk.mode, NOW_NS)
+    assert desk.start().reason == "nobody holds the lease; take the lease first"
+
+
+def test_one_drives_and_the_others_are_told_who():
+    desk = Desk(driver="anna")
+
+    assert desk.ask(RequestKind.TAKE_LEASE, "anna").ok  # again, like a renewal
+    assert desk.ask(RequestKind.TAKE_LEASE, "ben").reason == "anna drives; wait until they let go"
+    assert desk.start(source="ben").reason == "anna drives; take the lease first"
+    assert desk.operator.driver(desk.mode, desk.now_ns) == "anna"
+
+
+def test_a_lease_without_a_name_is_refused():
+    desk = Desk(driver="")
+
+    assert not desk.ask(RequestKind.TAKE_LEASE, "").ok
+    assert not desk.ask(RequestKind.RENEW_LEASE, "").ok
+    assert not desk.start(source="").ok
+    assert desk.operator.take_event() is None
+
+
+@pytest.mark.parametrize("state", DriveState)
+def test_a_lease_lasts_as_long_as_the_state_bears(state):
+    desk, limit_s = Desk(state), 0.3 if state in HANDS_ON_STATES else 1.5
+    end_ns = NOW_NS + round(limit_s * 1e9)
+
+    assert not desk.operator.lease_lost(desk.mode, end_ns)
+    assert desk.operator.lease_lost(desk.mode, end_ns + 1)
+    assert desk.operator.driver(desk.mode, end_ns + 1) == ""
+
+
+@pytest.mark.parametrize("target", sorted(MOVING_STATES))
+def test_arming_bears_what_its_target_bears(target):
+    desk, limit_s = Desk(), 0.3 if target in HANDS_ON_STATES else 1.5
+    arming = mode_of(DriveState.ARMING, target)
+
+    assert not desk.operator.lease_lost(arming, NOW_NS + round(limit_s * 1e9))
+    assert desk.operator.lease_lost(arming, NOW_NS + round(limit_s * 1e9) + 1)
+
+
+def test_renewing_prolongs_the_lease_and_nothing_else_does():
+    desk = Desk(DriveState.MANUAL)
+    desk.now_ns += 200 * MS
+    assert desk.ask(RequestKind.RENEW_LEASE).ok
+    desk.now_ns += 200 * MS
+    assert desk.ask(RequestKind.DRIVE, throttle_frac=0.5).ok
+    desk.now_ns += 101 * MS
+
+    assert desk.operator.lease_lost(desk.mode, desk.now_ns)
+    assert desk.ask(RequestKind.RENEW_LEASE).reason == "the lease ran out; take it again"
+
+
+def test_a_lease_that_ran_out_can_be_taken_by_anyone_while_the_car_stands():
+    for source in ("anna", "ben"):
+        desk = Desk()
+        desk.now_ns += 1_500 * MS + 1
+        assert not desk.ask(RequestKind.RENEW_LEASE).ok
+        assert desk.ask(RequestKind.TAKE_LEASE, source).ok
+        assert desk.operator.driver(desk.mode, desk.now_ns) == source
+
+
+@pytest.mark.parametrize("state", sorted(GUARDED_STATES))
+@pytest.mark.parametrize("source", ["anna", "ben"])
+@pytest.mark.parametrize("released", [True, False])
+def test_a_guarded_car_that_lost_its_driver_is_given_to_nobody_before_it_has_stopped(state, source, released):
+    desk = Desk(state)
+    if released:
+        assert desk.ask(RequestKind.RELEASE_LEASE).ok
+    else:
+        desk.now_ns += 2_000 * MS
+
+    reply = desk.ask(RequestKind.TAKE_LEASE, source)
+
+    assert reply.reason == "the car has lost its driver and stops; take the lease then"
+    assert desk.operator.lease_lost(desk.mode, desk.now_ns)
+
+
+def test_a_start_is_not_inherited_with_the_lease():
+    desk = Desk()
+    assert desk.start().ok
+    assert desk.ask(RequestKind.RELEASE_LEASE).ok
+    assert desk.ask(RequestKind.TAKE_LEASE, "ben").ok
+
+    assert desk.operator.take_event() is None
+
+
+def test_a_disarm_survives_the_release_of_the_lease():
+    desk = Desk(DriveState.AUTONOMOUS)
+    assert desk.ask(RequestKind.DISARM).ok
+    assert desk.ask(RequestKind.RELEASE_LEASE).ok
+
+    assert desk.operator.take_event() == OperatorEvent(EventKind.DISARM)
+
+
+@pytest.mark.parametrize("state", DriveState)
+@pytest.mark.parametrize("kind", DRIVERS_ONLY)
+def test_nobody_but_the_driver_changes_anything(kind, state):
+    desk = Desk(state)
+    before = (desk.operator.drive, desk.operator.speed_cap_frac, desk.operator.calibration_pulses_us)
+
+    reply = desk.ask(
+        kind, "ben", target=DriveState.MANUAL, throttle_frac=1.0, speed_cap_frac=1.0, throttle_us=1600.0
+    )
+
+    assert reply.reason == "anna drives; take the lease first"
+    assert desk.operator.take_event() is None
+    assert desk.operator.driver(desk.mode, desk.now_ns) == "anna"
+    assert before == (desk.operator.drive, desk.operator.speed_cap_frac, desk.operator.calibration_pulses_us)
+
+
+# --- stopping
+
+
+@pytest.mark.parametrize("state", DriveState)
+@pytest.mark.parametrize("source", ["anna", "ben", ""])
+@pytest.mark.parametrize("age_ns", [0, 3_600_000 * MS, -3_600_000 * MS, NOW_NS])
+def test_an_emergency_stop_works_for_anyone_of_any_age_in_every_state(state, source, age_ns):
+    desk = Desk(state)
+
+    assert desk.ask(RequestKind.EMERGENCY_STOP, source, age_ns).ok
+    assert desk.operator.take_emergency_stop()
+    assert not desk.operator.take_emergency_stop()
+
+
+def test_every_press_of_the_emergency_stop_counts_even_with_an_id_seen_before():
+    desk = Desk()
+
+    for _ in range(3):
+        assert desk.ask(RequestKind.EMERGENCY_STOP, id="the same").ok
+        assert desk.operator.take_emergency_stop()
+
+
+@pytest.mark.parametrize("state", sorted(set(DriveState) - {DriveState.FAILSAFE}))
+@pytest.mark.parametrize("source", ["anna", "ben", ""])
+@pytest.mark.parametrize("age_ns", [0, 3_600_000 * MS, -3_600_000 * MS, NOW_NS])
+def test_a_disarm_that_stops_works_for_anyone_of_any_age(state, source, age_ns):
+    desk = Desk(state)
+
+    assert desk.ask(RequestKind.DISARM, source, age_ns).ok
+    assert desk.operator.take_event() == OperatorEvent(EventKind.DISARM)
+
+
+def test_a_disarm_that_leaves_failsafe_works_for_anyone_but_must_be_fresh_and_sent_after_the_stop():
+    desk = Desk(DriveState.FAILSAFE)
+    assert desk.ask(RequestKind.DISARM, "ben", age_ns=200 * MS).ok
+    assert not desk.ask(RequestKind.DISARM, "ben", age_ns=200 * MS + 1).ok
+    assert not desk.ask(RequestKind.DISARM, "ben", age_ns=-200 * MS - 1).ok
+
+    desk.mode = DriveMode(DriveState.FAILSAFE, desk.now_ns - 50 * MS, latched_fault=Fault.BOARD_LOST)
+    early = desk.ask(RequestKind.DISARM, age_ns=50 * MS + 1)
+    assert early.reason == "the car stopped after this was sent; look, then disarm again"
+    assert desk.ask(RequestKind.DISARM, age_ns=50 * MS).ok
+
+
+def test_a_disarm_in_the_same_tick_wins_over_the_start_before_it():
+    desk = Desk()
+    assert desk.start().ok
+    assert desk.ask(RequestKind.DISARM, "ben").ok
+
+    assert desk.operator.take_event() == OperatorEvent(EventKind.DISARM)
+
+
+# --- freshness, once
+
+
+@pytest.mark.parametrize(
+    ("age_ns", "ok"), [(0, True), (200 * MS, True), (200 * MS + 1, False), (-200 * MS, True)]
+)
+def test_a_request_is_good_for_200_ms(age_ns, ok):
+    assert Desk().start(age_ns=age_ns).ok == ok
+
+
+def test_a_request_that_is_late_is_told_how_late():
+    reply = Desk().start(age_ns=350 * MS)
+
+    assert reply.reason == "the request is 350 ms old, allowed 200 ms; send it again"
+
+
+def test_a_request_from_the_future_does_not_act():
+    desk = Desk()
+
+    assert not desk.start(age_ns=-200 * MS - 1).ok
+    assert desk.operator.take_event() is None
+
+
+def test_a_request_sent_before_the_last_change_of_state_does_not_act():
+    desk = Desk()
+    desk.mode = DriveMode(DriveState.DISARMED, NOW_NS - 10 * MS)
+
+    assert desk.start(age_ns=10 * MS).ok
+    assert desk.operator.take_event() is not None
+    late = desk.start(age_ns=10 * MS + 1)
+    assert late.reason == "the car changed its state after this was sent; look, then send it again"
+    assert desk.operator.take_event() is None
+
+
+def test_a_request_is_applied_once_and_its_repetition_gets_the_first_answer():
+    desk = Desk()
+
+    first = desk.start(id="start 1")
+    assert desk.operator.take_event() is not None
+    desk.mode = mode_of(DriveState.FAILSAFE)
+    assert desk.start(id="start 1") == first
+    desk.mode = mode_of(DriveState.DISARMED)
+    assert desk.start(id="start 1") == first
+    assert desk.operator.take_event() is None
+
+
+def test_a_refused_request_stays_refused_under_its_id():
+    desk = Desk()
+    desk.not_ready = ("Not yet.",)
+    refused = desk.start(id="start 1")
+    desk.not_ready = ()
+
+    assert desk.start(id="start 1") == refused
+    assert desk.operator.take_event() is None
+
+
+def test_an_id_is_remembered_for_longer_than_its_request_is_fresh_at_the_busiest():
+    """16 requests in each of 120 ticks a second, while a request of the future ages from -0.2 to 0.2 s."""
+    desk = Desk()
+    assert desk.start(id="start 1", age_ns=-200 * MS).ok
+    desk.operator.take_event()
+    sent_ns = desk.now_ns + 200 * MS
+
+    for _ in range(48):
+        desk.now_ns += 1_000_000_000 // 120
+        for _ in range(16):
+            desk.ask(RequestKind.DISARM, "flood")
+        desk.operator.take_event()
+        if desk.now_ns - sent_ns <= 200 * MS:
+            assert desk.start(id="start 1", age_ns=desk.now_ns - sent_ns).ok
+            assert desk.operator.take_event() is None
+
+
+def test_memory_of_ids_is_bounded():
+    desk = Desk()
+    for _ in range(3 * REMEMBERED_IDS):
+        desk.ask(RequestKind.RENEW_LEASE)
+
+    assert len(desk.operator._seen) <= REMEMBERED_IDS
+
+
+# --- one kind at a time
+
+
+@pytest.mark.parametrize("target", sorted(MOVING_STATES))
+def test_a_start_names_a_moving_state_and_becomes_an_event_that_is_taken_once(target):
+    desk = Desk()
+
+    assert desk.start(target).ok
+    assert desk.operator.take_event() == OperatorEvent(EventKind.START, target)
+    assert desk.operator.take_event() is None
+
+
+@pytest.mark.parametrize("target", [*sorted(set(DriveState) - MOVING_STATES), None])
+def test_a_start_into_anything_else_is_refused(target):
+    desk = Desk()
+
+    assert "allowed: assisted, autonomous, calibrating, manual" in desk.start(target).reason
+    assert desk.operator.take_event() is None
+
+
+@pytest.mark.parametrize("state", sorted(set(DriveState) - {DriveState.DISARMED}))
+def test_a_start_needs_a_disarmed_car(state):
+    desk = Desk(state)
+
+    assert desk.start().reason == f"the car is {state.value}; disarm first"
+    assert desk.operator.take_event() is None
+
+
+def test_a_start_is_refused_with_every_reason_that_the_car_gives():
+    desk = Desk()
+    desk.not_ready = ("The camera is gone.", "No policy is loaded.")
+
+    assert desk.start().reason == "The camera is gone. No policy is loaded."
+    assert desk.operator.take_event() is None
+
+
+def test_a_start_forgets_the_hand_and_the_pulses_of_the_drive_before():
+    desk = Desk(DriveState.MANUAL)
+    assert desk.ask(RequestKind.DRIVE, steering_frac=1.0, throttle_frac=1.0).ok
+    assert desk.operator.drive_ns == NOW_NS
+    desk.mode = mode_of(DriveState.CALIBRATING)
+    assert desk.ask(RequestKind.CALIBRATION_PULSE, throttle_us=1400.0).ok
+    desk.mode = mode_of(DriveState.DISARMED)
+
+    assert desk.start().ok
+    assert desk.operator.drive == DriveAction(0.0, 0.0)
+    assert desk.operator.drive_ns == 0
+    assert desk.operator.calibration_pulses_us is None
+
+
+@pytest.mark.parametrize("state", [DriveState.MANUAL, DriveState.ASSISTED])
+@pytest.mark.parametrize(("steering", "throttle"), [(0.0, 0.0), (1.0, -1.0), (-1.0, 1.0), (0.3, 0.2)])
+def test_a_hand_on_the_wheel_is_kept_with_its_time(state, steering, throttle):
+    desk = Desk(state)
+
+    assert desk.ask(RequestKind.DRIVE, steering_frac=steering, throttle_frac=throttle).ok
+    assert desk.operator.drive == DriveAction(steering, throttle)
+    assert desk.operator.drive_ns == NOW_NS
+
+
+@pytest.mark.parametrize("field", ["steering_frac", "throttle_frac"])
+@pytest.mark.parametrize("value", [1.0 + 1e-9, -1.0 - 1e-9, 100.0])
+def test_a_hand_beyond_the_range_is_refused(field, value):
+    desk = Desk(DriveState.MANUAL)
+
+    assert not desk.ask(RequestKind.DRIVE, **{field: value}).ok
+    assert desk.operator.drive_ns == 0
+
+
+@pytest.mark.parametrize("state", sorted(set(DriveState) - {DriveState.MANUAL, DriveState.ASSISTED}))
+def test_a_hand_counts_only_where_a_person_drives(state):
+    assert not Desk(state).ask(RequestKind.DRIVE, throttle_frac=0.1).ok
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        (RequestKind.DRIVE, DriveState.MANUAL),
+        (RequestKind.SET_SPEED_CAP, DriveState.MANUAL),
+        (RequestKind.CALIBRATION_PULSE, DriveState.CALIBRATING),
+        (RequestKind.START, DriveState.DISARMED),
+    ],
+)
+@pytest.mark.parametrize(
+    "field", ["steering_frac", "throttle_frac", "speed_cap_frac", "steering_us", "throttle_us"]
+)
+def test_a_value_that_is_no_number_refuses_the_request(kind, state, field, bad):
+    desk = Desk(state)
+
+    reply = desk.ask(kind, target=DriveState.MANUAL, **{field: bad})
+
+    assert reply.reason == "a value is not a finite number; send numbers"
+    assert desk.operator.take_event() is None
+    assert desk.operator.drive_ns == 0
+    assert desk.operator.speed_cap_frac == 0.3
+    assert desk.operator.calibration_pulses_us is None
+
+
+@pytest.mark.parametrize("state", DriveState)
+@pytest.mark.parametrize(
+    ("cap", "ok"), [(0.0, True), (1.0, True), (0.55, True), (-1e-9, False), (1.0 + 1e-9, False)]
+)
+def test_the_speed_cap_is_a_share_and_can_be_set_in_every_state(state, cap, ok):
+    desk = Desk(state)
+
+    assert desk.ask(RequestKind.SET_SPEED_CAP, speed_cap_frac=cap).ok == ok
+    assert desk.operator.speed_cap_frac == (cap if ok else 0.3)
+
+
+@pytest.mark.parametrize("state", DriveState)
+def test_calibration_pulses_are_taken_while_calibrating_alone(state):
+    desk = Desk(state)
+
+    reply = desk.ask(RequestKind.CALIBRATION_PULSE, steering_us=1500.0)
+
+    assert reply.ok == (state is DriveState.CALIBRATING)
+    assert desk.operator.calibration_pulses_us == ((1500.0, 0.0) if reply.ok else None)
+
+
+@pytest.mark.parametrize("field", ["steering_us", "throttle_us"])
+@pytest.mark.parametrize(
+    ("pulse_us", "ok"),
+    [(0.0, True), (800.0, True), (2200.0, True), (799.9, False), (2200.1, False), (-1.0, False)],
+)
+def test_calibration_pulses_are_bounded(field, pulse_us, ok):
+    assert Desk(DriveState.CALIBRATING).ask(RequestKind.CALIBRATION_PULSE, **{field: pulse_us}).ok == ok
+
+
+@pytest.mark.parametrize("state", DriveState)
+def test_a_policy_is_activated_while_disarmed_alone(state):
+    assert Desk(state).ask(RequestKind.ACTIVATE_POLICY, policy="b").ok == (state is DriveState.DISARMED)
+
+
+def test_what_nobody_serves_is_refused_in_words():
+    assert Desk().ask(RequestKind.SET_TRIM).reason == "set trim is not served here"
+
+
+def test_every_refusal_has_a_reason_and_every_success_has_none():
+    for state in DriveState:
+        for kind in RequestKind:
+            for source in ("anna", "ben", ""):
+                reply = Desk(state).ask(kind, source, target=DriveState.MANUAL)
+                assert reply.ok != bool(reply.reason)
+
+
+# --- in any order
+
+
+class Dispute(RuleBasedStateMachine):
+    """Three people send anything at any time; the car obeys one of them, or stops."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operator = Operator(LIMITS, speed_cap_frac=0.3)
+        self.now_ns = NOW_NS
+        self.mode = DriveMode(since_ns=NOW_NS)
+        self.before = self.mode
+        self.count = 0
+        self.requests: list[OperatorRequest] = []  # those of this tick
+        self.last: OperatorRequest | None = None
+        self.answers: dict[str, Reply] = {}
+        self.applied: Counter[str] = Counter()
+        self.starter = ""  # who sent the start that the car follows
+        self.asked: list[OperatorRequest] = []  # those of the tick before
+        self.allowed_starts: list[OperatorRequest] = []
+        self.stopped = False
+
+    @rule(
+        kind=st.sampled_from([*RequestKind, RequestKind.START, RequestKind.TAKE_LEASE, RequestKind.DRIVE]),
+        source=st.sampled_from(["anna", "ben", ""]),
+        age_ms=st.sampled_from([0, 0, 0, 5, 199, 201, 5000, -5, -201]),
+        wish=st.sampled_from([*sorted(MOVING_STATES), DriveState.FAILSAFE]),
+        throttle=st.sampled_from([0.0, 1.0, -1.0, math.nan]),
+    )
+    def send(self, kind, source, age_ms, wish, throttle) -> None:
+        self.count += 1
+        sent_ns = self.now_ns - age_ms * MS
+        self.receive(
+            OperatorRequest(f"{self.count}", source, kind, sent_ns, target=wish, throttle_frac=throttle)
+        )
+
+    @rule()
+    def send_the_last_again(self) -> None:
+        if self.last is not None:
+            self.receive(self.last)
+
+    @rule(driver=st.sampled_from(["anna", "ben"]), wish=st.sampled_from(sorted(MOVING_STATES)))
+    def start_properly(self, driver, wish) -> None:
+        for kind in (RequestKind.DISARM, RequestKind.TAKE_LEASE):
+            self.count += 1
+            self.receive(OperatorRequest(f"{self.count}", driver, kind, self.now_ns))
+        self.tick(10)
+        self.count += 1
+        self.receive(OperatorRequest(f"{self.count}", driver, RequestKind.START, self.now_ns, target=wish))
+        self.tick(16)
+
+    def receive(self, request: OperatorRequest) -> None:
+        drive_ns, self.operator.drive_ns = self.operator.drive_ns, -1
+        driver = self.operator.driver(self.mode, self.now_ns)
+        known = self.answers.get(request.id)
+        reply = self.operator.receive(request, self.mode, lambda _: (), self.now_ns)
+        drove = request.kind is RequestKind.DRIVE and self.operator.drive_ns == self.now_ns
+        self.operator.drive_ns = self.operator.drive_ns if self.operator.drive_ns != -1 else drive_ns
+
+        assert known is None or reply == known or request.kind is RequestKind.EMERGENCY_STOP
+        self.answers[request.id] = reply
+        self.requests.append(request)
+        self.last = request
+        self.applied[request.id] += drove
+        fresh = abs(self.now_ns - request.sent_ns) <= 200 * MS and request.sent_ns >= self.mode.since_ns
+        if drove:
+            assert fresh
+            assert request.source == driver != ""
+        if known is None and reply.ok and request.kind is RequestKind.START:
+            assert fresh
+            assert request.source == driver != ""
+            self.allowed_starts.append(request)
+        if request.kind is RequestKind.EMERGENCY_STOP:
+            self.stopped = True
+
+    @rule(dt_ms=st.sampled_from([1, 16, 100, 250, 301, 1501]))
+    def tick(self, dt_ms: int) -> None:
+        faults = set()
+        if self.operator.take_emergency_stop():
+            faults.add(Fault.EMERGENCY_STOP)
+        assert self.stopped == bool(faults)
+        if self.mode.state in GUARDED_STATES and self.operator.lease_lost(self.mode, self.now_ns):
+            faults.add(Fault.LEASE_LOST)
+        self.before, self.asked = self.mode, self.requests
+        self.mode = next_mode(self.mode, self.operator.take_event(), faults, 100.0, self.now_ns)
+        if self.mode.state is DriveState.ARMING and self.before.state is not DriveState.ARMING:
+            assert self.allowed_starts  # of this tick
+            self.starter = self.allowed_starts[-1].source
+        self.requests, self.allowed_starts, self.stopped = [], [], False
+        self.now_ns += dt_ms * MS
+
+    @invariant()
+    def a_request_is_applied_at_most_once(self) -> None:
+        assert all(times <= 1 for times in self.applied.values())
+
+    @invariant()
+    def a_guarded_car_belongs_to_whoever_started_it_or_to_nobody(self) -> None:
+        if self.mode.state in GUARDED_STATES:
+            assert self.operator.driver(self.mode, self.now_ns) in {"", self.starter}
+
+    @invariant()
+    def a_disarm_always_stops_what_moves(self) -> None:
+        kinds = {request.kind for request in self.asked}
+        if RequestKind.DISARM in kinds and self.before.state in GUARDED_STATES:
+            assert self.mode.state not in GUARDED_STATES
+
+
+Dispute.TestCase.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None, derandomize=True, database=None
+)
+TestAnyDispute = Dispute.TestCase

@@ -1,0 +1,83 @@
+"""A picture in, a decision out."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from policy_files import mean_network, write_policy
+
+from calibration.car import AWS_DEFAULTS, HIL_AWS
+from models.errors import OutputProblem, PolicyOutputError
+from models.policy import load_policy
+from vehicle.messages import DriveAction
+
+
+def picture(level: int) -> npt.NDArray[np.uint8]:
+    return np.full((480, 640, 3), level, np.uint8)
+
+
+def test_the_picture_decides_the_action(tmp_path: Path) -> None:
+    policy = load_policy(write_policy(tmp_path / "policy"))
+
+    dark, middle, bright = (policy.decide(picture(level), AWS_DEFAULTS) for level in (20, 120, 220))
+
+    assert (dark.index, dark.action) == (0, DriveAction(1.0, pytest.approx(0.8)))  # type: ignore[arg-type]
+    assert (middle.index, middle.action) == (1, DriveAction(0.0, 1.0))
+    assert (bright.index, bright.action) == (2, DriveAction(-1.0, pytest.approx(0.8)))  # type: ignore[arg-type]
+    assert dark.output == pytest.approx((80.0, 0.0, -130.0))
+
+
+def test_the_time_of_both_stages_is_told(tmp_path: Path) -> None:
+    policy = load_policy(write_policy(tmp_path / "policy"))
+
+    decision = policy.decide(picture(20), AWS_DEFAULTS)
+
+    assert decision.observe_ns > 0
+    assert decision.infer_ns > 0
+
+
+def test_a_wish_to_reverse_is_neutral_and_told(tmp_path: Path) -> None:
+    backward = [{"steering_angle": 0, "speed": -1}, {"steering_angle": 0, "speed": 1}]
+    network = mean_network(slopes=(-1.0, 1.0), offsets=(100.0, -100.0))
+    policy = load_policy(write_policy(tmp_path / "policy", network, action_space=backward))
+
+    decision = policy.decide(picture(0), AWS_DEFAULTS)
+
+    assert decision.wants_reverse
+    assert decision.action == DriveAction(0.0, 0.0)
+    assert not policy.decide(picture(255), AWS_DEFAULTS).wants_reverse
+
+
+def test_an_answer_that_turns_nan_while_driving_is_an_error_and_never_an_action(tmp_path: Path) -> None:
+    network = mean_network(nan_between=(60.0, 100.0))
+    policy = load_policy(write_policy(tmp_path / "policy", network))
+
+    assert policy.decide(picture(20), AWS_DEFAULTS).index == 0
+    with pytest.raises(PolicyOutputError) as caught:
+        policy.decide(picture(80), AWS_DEFAULTS)
+
+    assert caught.value.kind is OutputProblem.NOT_FINITE
+
+
+def test_reset_forgets_the_pictures_of_the_last_drive(tmp_path: Path) -> None:
+    network = mean_network(shape=(1, 120, 160, 2))
+    policy = load_policy(write_policy(tmp_path / "policy", network, input={"frame_stack": 2}))
+    policy.decide(picture(0), AWS_DEFAULTS)
+    mixed = policy.decide(picture(240), AWS_DEFAULTS)
+
+    policy.decide(picture(0), AWS_DEFAULTS)
+    policy.reset()
+    fresh = policy.decide(picture(240), AWS_DEFAULTS)
+
+    assert mixed.index == 1
+    assert fresh.index == 2
+
+
+def test_metres_per_second_without_a_speed_table_are_told_to_the_owner(tmp_path: Path) -> None:
+    physical = load_policy(write_policy(tmp_path / "physical", action_units="physical"))
+    aws = load_policy(write_policy(tmp_path / "aws"))
+
+    assert "this car has no speed table" in physical.note(AWS_DEFAULTS)
+    assert physical.note(HIL_AWS) == ""
+    assert aws.note(AWS_DEFAULTS) == ""

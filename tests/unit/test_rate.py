@@ -1,0 +1,171 @@
+"""The loop's timetable against cameras of several rates, with jitter and drops."""
+
+import random
+
+import numpy as np
+import pytest
+
+from vehicle.messages import Frame
+from vehicle.rate import CameraRate, Rate, Trigger, ticks_per_decision
+
+PICTURE = np.zeros((2, 2, 3), np.uint8)
+
+
+def frame_at(number: int, arrival_ns: int) -> Frame:
+    return Frame(number=number, stamp_ns=arrival_ns, ready_ns=arrival_ns, image=PICTURE)
+
+
+class Drive:
+    """Runs a `Rate` against a list of frame arrivals, event by event, without any real time."""
+
+    def __init__(self, control_rate_hz: float, arrivals: list[tuple[int, int]], nominal_hz: float) -> None:
+        self.camera_rate = CameraRate(nominal_hz)
+        self.rate = Rate(control_rate_hz, self.camera_rate, start_ns=0)
+        self.arrivals = arrivals  # (arrival_ns, number)
+        self.starts: list[tuple[int, Trigger, int]] = []  # when, trigger, lateness
+        self.ticks_ns: list[int] = []
+        self.twice = 0
+        self.missed = 0
+
+    def run(self, until_ns: int, stall_at_ns: int = -1, stall_ns: int = 0) -> None:
+        now_ns, seen, newest = 0, 0, None
+        while now_ns < until_ns:
+            wake = self.rate.next_wake()
+            before_ns, now_ns = now_ns, max(now_ns, wake.deadline_ns)
+            if wake.after_frame is not None and newest is not None and newest.number > wake.after_frame:
+                now_ns = before_ns
+            elif wake.after_frame is not None:
+                for arrival_ns, number in self.arrivals[seen:]:
+                    if arrival_ns > now_ns:
+                        break
+                    if number > wake.after_frame:
+                        now_ns = max(arrival_ns, self.ticks_ns[-1])
+                        break
+            if 0 <= stall_at_ns <= now_ns:
+                now_ns += stall_ns
+                stall_at_ns = -1
+            while seen < len(self.arrivals) and self.arrivals[seen][0] <= now_ns:
+                newest = frame_at(self.arrivals[seen][1], self.arrivals[seen][0])
+                self.camera_rate.add(newest)
+                seen += 1
+            start = self.rate.begin(now_ns, newest)
+            self.ticks_ns.append(now_ns)
+            self.missed += start.missed
+            if start.decides:
+                self.twice += start.frame_used_twice
+                self.starts.append((now_ns, start.trigger, start.lateness_ns))
+
+
+def camera_arrivals(
+    fps: float,
+    duration_s: float,
+    *,
+    seed: int = 1,
+    jitter_s: float = 0.0,
+    drops: float = 0.0,
+    phase_s: float = 0.011,
+) -> list[tuple[int, int]]:
+    rng = random.Random(seed)
+    arrivals = []
+    for number in range(int(duration_s * fps)):
+        late_s = rng.uniform(0, jitter_s)
+        if rng.random() >= drops:
+            arrivals.append((round((phase_s + number / fps + late_s) * 1e9), number))
+    return sorted(arrivals)
+
+
+@pytest.mark.parametrize(
+    ("control_hz", "ticks"), [(5, 10), (10, 5), (15, 4), (20, 3), (30, 2), (60, 1), (120, 1)]
+)
+def test_ticks_come_at_50_hz_or_more_in_whole_multiples_of_the_control_rate(control_hz, ticks):
+    assert ticks_per_decision(control_hz) == ticks
+    assert control_hz * ticks >= 50
+
+
+@pytest.mark.parametrize("fps", [29.9, 30.0, 30.1])
+@pytest.mark.parametrize("control_hz", [15, 30])
+def test_decisions_start_at_the_frames_of_a_camera_near_a_whole_ratio(fps, control_hz):
+    drive = Drive(control_hz, camera_arrivals(fps, 20, jitter_s=0.003), nominal_hz=30)
+
+    drive.run(until_ns=19_000_000_000)
+
+    settled = drive.starts[5:]
+    assert drive.rate.locked
+    assert all(trigger is Trigger.FRAME for _, trigger, _ in settled)
+    assert all(lateness_ns == 0 for _, _, lateness_ns in settled)
+    assert drive.twice == 0
+    assert len(settled) == pytest.approx(19 * control_hz * fps / 30, abs=8)
+
+
+def test_a_60_fps_camera_is_followed_at_every_second_frame_for_30_hz():
+    drive = Drive(30, camera_arrivals(60, 20, jitter_s=0.003), nominal_hz=60)
+
+    drive.run(until_ns=19_000_000_000)
+
+    gaps_ns = np.diff([when for when, _, _ in drive.starts[5:]])
+    assert drive.rate.locked
+    assert all(trigger is Trigger.FRAME for _, trigger, _ in drive.starts[5:])
+    assert gaps_ns.min() > 26e6
+    assert gaps_ns.max() < 41e6
+
+
+def test_an_unlocked_camera_leaves_absolute_deadlines_that_never_drift():
+    drive = Drive(30, camera_arrivals(25, 60, jitter_s=0.003), nominal_hz=25)
+
+    drive.run(until_ns=59_000_000_000)
+
+    decisions_ns = [when for when, _, _ in drive.starts]
+    assert not drive.rate.locked
+    assert all(trigger is Trigger.DEADLINE for _, trigger, _ in drive.starts)
+    assert decisions_ns[-1] - decisions_ns[0] == pytest.approx((len(decisions_ns) - 1) * 1e9 / 30, abs=100)
+    assert drive.twice > 0  # counted, not a fault
+
+
+@pytest.mark.parametrize("fps", [29.9, 30.0, 30.1, 60.0])
+def test_five_percent_dropped_frames_delay_a_decision_by_at_most_the_grace(fps):
+    drive = Drive(30, camera_arrivals(fps, 60, jitter_s=0.003, drops=0.05), nominal_hz=round(fps))
+
+    drive.run(until_ns=59_000_000_000)
+
+    starts_ns = [when for when, _, _ in drive.starts[5:]]
+    assert drive.rate.locked
+    assert drive.missed == 0
+    assert max(np.diff(starts_ns)) < 1.25 * 1e9 / 30 + 7e6
+    assert len(starts_ns) == pytest.approx(59 * 30, rel=0.02)
+
+
+def test_the_camera_is_found_again_when_its_phase_jumps():
+    early = camera_arrivals(30, 5)
+    late = [(when + 16_000_000, number) for when, number in camera_arrivals(30, 20)[160:]]
+    drive = Drive(30, early + late, nominal_hz=30)
+
+    drive.run(until_ns=19_000_000_000)
+
+    assert all(trigger is Trigger.FRAME for when, trigger, _ in drive.starts if when > 8_000_000_000)
+
+
+def test_ticks_between_decisions_are_never_further_apart_than_two_tick_periods():
+    for control_hz in (5, 15, 30, 60):
+        drive = Drive(control_hz, camera_arrivals(30, 20, jitter_s=0.003, drops=0.05), nominal_hz=30)
+        drive.run(until_ns=19_000_000_000)
+        assert max(np.diff(drive.ticks_ns)) <= 2.2 * 1e9 / drive.rate.tick_rate_hz
+
+
+def test_a_camera_that_goes_silent_leaves_the_decisions_running():
+    drive = Drive(30, camera_arrivals(30, 5), nominal_hz=30)
+
+    drive.run(until_ns=10_000_000_000)
+
+    late = [when for when, _, _ in drive.starts if when > 6_000_000_000]
+    assert len(late) == pytest.approx(4 * 30, abs=2)
+    assert drive.twice > 100
+
+
+def test_a_stall_longer_than_a_period_is_counted_once_and_does_not_cause_a_burst():
+    drive = Drive(30, camera_arrivals(30, 10), nominal_hz=30)
+
+    drive.run(until_ns=9_000_000_000, stall_at_ns=4_000_000_000, stall_ns=200_000_000)
+
+    after = [when for when in drive.ticks_ns if when > 4_200_000_000]
+    assert drive.missed == 1
+    assert min(np.diff(after)) > 5e6

@@ -1,0 +1,115 @@
+"""The page's server process: where it may listen, that it comes up, and that it goes with its parent."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vehicle.errors import ConfigError
+from webui.__main__ import loopback_address, serve
+
+START_LIMIT_S = 20.0
+END_LIMIT_S = 5.0
+
+
+@pytest.fixture
+def run_dir() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="lw", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def serving(run_dir: Path, *, through_shell: bool = False) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start the server on a free port; yield it and the address that it printed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "webui", str(run_dir), "--port", str(port)]
+    if through_shell:
+        command = [sys.executable, "-c", f"import subprocess; subprocess.run({command!r})"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def is_served(address: str) -> bool:
+    host, port = address.removeprefix("http://").rstrip("/").split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def await_end(address: str) -> bool:
+    deadline_s = time.monotonic() + END_LIMIT_S
+    while is_served(address) and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    return not is_served(address)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.20", "::", "car.local", ""])
+def test_an_address_that_others_can_reach_is_refused(host: str, run_dir: Path) -> None:
+    with pytest.raises(ConfigError, match="no login yet"):
+        serve(run_dir, None, host, 8080)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("localhost", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.9", "127.0.0.9")],
+)
+def test_loopback_addresses_are_allowed(host: str, address: str) -> None:
+    assert loopback_address(host) == address
+
+
+@pytest.mark.parametrize("port", [0, 70000])
+def test_a_port_out_of_range_is_refused(port: int, run_dir: Path) -> None:
+    with pytest.raises(ConfigError, match="allowed 1 to 65535"):
+        serve(run_dir, None, "127.0.0.1", port)
+
+
+def test_the_server_answers_without_a_vehicle_and_ends_cleanly(run_dir: Path) -> None:
+    with serving(run_dir) as (process, address):
+        with urllib.request.urlopen(address + "status", timeout=5) as answer:
+            document = json.loads(answer.read())
+        assert document["car"] is None
+        assert document["silence"]
+
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=END_LIMIT_S)
+        assert process.returncode == 0
+        assert output == ""  # nothing but the address
+        assert errors == ""
+        assert not is_served(address)
+
+
+def test_the_server_dies_with_its_parent(run_dir: Path) -> None:
+    with serving(run_dir, through_shell=True) as (parent, address):
+        assert is_served(address)
+        os.kill(parent.pid, signal.SIGKILL)
+        assert await_end(address)
+
+
+def test_a_killed_worker_is_replaced(run_dir: Path) -> None:
+    with serving(run_dir) as (process, address):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) == 1
+        os.kill(int(children[0]), signal.SIGKILL)
+        with urllib.request.urlopen(address + "status", timeout=START_LIMIT_S) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=END_LIMIT_S)
+        assert output == ""
