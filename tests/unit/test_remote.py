@@ -1,5 +1,6 @@
 """The vehicle's border over real ZeroMQ sockets: floods, rubbish, two clients, a vehicle that comes back."""
 
+import gc
 import os
 import shutil
 import signal
@@ -803,6 +804,7 @@ def test_close_leaves_no_thread_and_no_descriptor(run_dir, vehicle):
         return len(os.listdir("/proc/self/fd"))
 
     VehicleClient(run_dir, "warm").close()
+    gc.collect()
     threads, files = threading.active_count(), descriptors()
     for _ in range(3):
         client = VehicleClient(run_dir, "anna", records=True)
@@ -810,8 +812,8 @@ def test_close_leaves_no_thread_and_no_descriptor(run_dir, vehicle):
         client.close()
         client.close()
 
-    assert threading.active_count() == threads
-    assert descriptors() == files
+    # The vehicle's side of each connection closes a moment later, and what older tests left may close too.
+    until(lambda: threading.active_count() <= threads and descriptors() <= files)
 
 
 def test_a_closed_client_touches_nobody_elses_file(run_dir):
