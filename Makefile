@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (KEEP=1 leaves the page up)
 	$(BIN)/lapwing demo $(if $(KEEP),--keep)
 
-test: .venv/.ready-dev      ## every test but the training one
+test: .venv/.ready-dev .venv/.ready-chromium      ## every test but the training one
 	$(BIN)/python -m pytest
 
 test-train: .venv/.ready-train ## a short real training that must learn
@@ -22,7 +22,7 @@ bench: .venv/.ready-dev     ## the budgets, measured
 	$(BIN)/lapwing bench
 
 clean:                      ## forget the environment and every cache
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .cache build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/.ready: pyproject.toml constraints.txt | python-is-there
 	$(PYTHON) -m venv .venv
@@ -31,6 +31,10 @@ clean:                      ## forget the environment and every cache
 
 .venv/.ready-dev: .venv/.ready
 	$(PIP) --editable '.[dev]'
+	touch $@
+
+.venv/.ready-chromium: .venv/.ready-dev tests/browser/chromium.py
+	$(BIN)/python tests/browser/chromium.py
 	touch $@
 
 .venv/.ready-train: .venv/.ready-dev

@@ -1,10 +1,11 @@
 """A served page, a simulated car behind it, and a real Chromium in front of it."""
 
-import shutil
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import chromium as pinned
 import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -72,11 +73,13 @@ class OpenPage:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.fail("Chromium is missing; install it with: sudo apt-get install --yes chromium")
+    path = pinned.find_chromium() or pytest.fail(
+        "Chromium is missing; fetch it with: make .venv/.ready-chromium"
+    )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=path, args=CHROMIUM_FLAGS, env={**os.environ, **pinned.environment()}
+        )
         yield browser
         browser.close()
 
