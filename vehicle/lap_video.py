@@ -51,25 +51,31 @@ class FrameStore:
     """Keeps a drive's JPEGs in an unnamed temporary file, so that nothing is decoded or encoded meanwhile."""
 
     def __init__(self, limit_bytes: int = STORE_LIMIT_BYTES) -> None:
-        self._file = tempfile.TemporaryFile(prefix="lapwing-film-")  # noqa: SIM115 - lives until close()
+        self._file = tempfile.TemporaryFile(prefix="lapwing-film-", buffering=0)  # noqa: SIM115 - lives until close()
         self._index: list[tuple[int, int, int, int]] = []  # number, stamp, offset, length
         self._end = 0
         self._limit_bytes = limit_bytes
         self.dropped = 0
-        """Pictures not kept because the limit was reached."""
+        """Pictures not kept because the limit was reached or the disk is full."""
 
     def __len__(self) -> int:
         return len(self._index)
 
     def add(self, number: int, stamp_ns: int, jpeg: bytes) -> None:
         """Keep one picture, or count it as dropped when the store is full."""
-        if self._end + len(jpeg) > self._limit_bytes:
+        if self._end + len(jpeg) > self._limit_bytes or not self._write(jpeg):
             self.dropped += 1
             return
-        self._file.seek(self._end)
-        self._file.write(jpeg)
         self._index.append((number, stamp_ns, self._end, len(jpeg)))
         self._end += len(jpeg)
+
+    def _write(self, jpeg: bytes) -> bool:
+        """Return whether the whole picture is on the disk: a full one costs the film, not the drive."""
+        try:
+            self._file.seek(self._end)
+            return self._file.write(jpeg) == len(jpeg)
+        except OSError:
+            return False
 
     def at_rate(self, rate_hz: float) -> Iterator[FilmFrame]:
         """Yield the newest picture at every step of a constant rate, from the first stamp to the last."""

@@ -1,15 +1,19 @@
 """Driving laps against a vehicle and a world that are played by the test, on a clock of its own."""
 
+import errno
 import itertools
+import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from tests.unit.tick_records import FRAME_S, record_of
-from vehicle import laps_command
+from vehicle import lap_video, laps_command, laps_report
 from vehicle.errors import VehicleSilentError
+from vehicle.lap_drive import LapDrive, LapsPlan, NotStartedError
 from vehicle.lap_log import DriveLog
-from vehicle.laps_command import LapDrive, LapsPlan, NotStartedError
 from vehicle.messages import (
     DriveState,
     Fault,
@@ -398,7 +402,7 @@ def test_a_network_that_ends_before_the_softmax_is_shown_in_shares():
     assert shares[1] > 0.9
 
 
-def run(capsys, **changes):
+def run(capsys, tmp_path, **changes):
     settings = {
         "run_dir": None,
         "hil_dir": None,
@@ -406,21 +410,72 @@ def run(capsys, **changes):
         "policy": None,
         "speed_cap_frac": 1.0,
         "time_limit_s": 10.0,
-        "out_dir": None,
+        "out_dir": tmp_path / "results",
         "as_json": True,
     }
     code = laps_command.run_laps(**{**settings, **changes})
     return code, msgspec.json.decode(capsys.readouterr().out)
 
 
-def test_a_real_car_is_refused_because_its_laps_cannot_be_counted_yet(capsys):
-    code, document = run(capsys)
+def test_a_real_car_is_refused_because_its_laps_cannot_be_counted_yet(capsys, tmp_path):
+    code, document = run(capsys, tmp_path)
     assert code == 2
     assert document["done"] is False
     assert "start marker" in document["reason"]
 
 
 def test_a_mistyped_policy_is_refused_before_anything_is_asked_of_the_car(capsys, tmp_path):
-    code, document = run(capsys, hil_dir=tmp_path, policy="no-such-policy")
+    code, document = run(capsys, tmp_path, hil_dir=tmp_path, policy="no-such-policy")
     assert code == 2
     assert "no-such-policy" in document["reason"]
+
+
+def test_results_that_cannot_be_written_are_refused_before_the_car_moves(capsys, tmp_path):
+    occupied = tmp_path / "results"
+    occupied.write_text("a file where the folder should be")
+    code, document = run(capsys, tmp_path, hil_dir=tmp_path, out_dir=occupied)
+    assert code == 2
+    assert str(occupied) in document["reason"]
+    assert "--out" in document["reason"]
+    assert occupied.read_text() == "a file where the folder should be"
+
+
+def test_a_full_disk_costs_the_film_and_not_the_drive(stage, monkeypatch):
+    with open("/dev/full", "r+b", buffering=0) as full:
+        monkeypatch.setattr(lap_video.tempfile, "TemporaryFile", lambda **_: full)
+        lap_drive, outcome = drive(stage)
+    assert outcome.done
+    assert lap_drive.pictures.dropped > 0
+    assert len(lap_drive.pictures) == 0
+
+
+def report_of(stage, folder):
+    lap_drive = LapDrive(stage, stage, LapsPlan(2, 0.8, 60.0), now_s=lambda: stage.now_s, pause=stage.pause)
+    outcome = lap_drive.run()
+    return laps_report.write_results(lap_drive, outcome, LapsPlan(2, 0.8, 60.0), folder)
+
+
+def test_a_disk_that_is_full_afterwards_costs_only_what_does_not_fit(stage, monkeypatch, tmp_path):
+
+    def full(path, data):
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    report = report_of(stage, tmp_path)
+    assert [lap.time_s for lap in report.drive.laps] == [LAP_S, LAP_S]
+    assert report.picture is None
+    assert f"no picture: {os.strerror(errno.ENOSPC)}" in report.notes
+    assert any(note.startswith(f"no laps.json: {os.strerror(errno.ENOSPC)}") for note in report.notes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_film_that_filled_the_disk_is_no_film(stage, monkeypatch, tmp_path):
+    film = tmp_path / "laps.webm"
+    monkeypatch.setattr(laps_report, "encode_film", lambda *_: film)
+    monkeypatch.setattr(laps_report.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    film.touch()
+    report = report_of(stage, tmp_path)
+    assert report.film is None
+    assert "no film: the disk is full" in report.notes
+    assert not film.exists()
