@@ -56,7 +56,7 @@ def check_bundle(
     observation = observation_format(description, runtime.inputs)
     _check_outputs(description, runtime.outputs)
     _dry_run(description, runtime, observation)
-    median_ms = runtime.warm_up(_noise_input(observation, seed=0))
+    median_ms = runtime.warm_up({runtime.inputs[0].name: _noise_input(observation, seed=0)})
 
     bundle = PolicyBundle(
         name=name,
@@ -211,11 +211,12 @@ def _check_outputs(description: PolicyMetadata, outputs: tuple[TensorInfo, ...])
 def _dry_run(description: PolicyMetadata, runtime: PolicyRuntime, observation: ObservationFormat) -> None:
     """Let the network answer noise, black and white; raises PolicyOutputError if any answer is unusable."""
     space = action_space(description)
+    name = runtime.inputs[0].name
     for seed in range(DRY_RUNS):
-        space.decode(runtime.infer(_noise_input(observation, seed)))
+        space.decode(runtime.infer({name: _noise_input(observation, seed)}))
     for level in (0, 255):
         picture = np.full((observation.height_px, observation.width_px, 3), level, np.uint8)
-        space.decode(runtime.infer(Observer(observation).observe(picture)))
+        space.decode(runtime.infer({name: Observer(observation).observe(picture)}))
 
 
 def _noise_input(observation: ObservationFormat, seed: int) -> np.ndarray:

@@ -46,6 +46,11 @@ class Policy:
         self._observer = Observer(bundle.observation)
         self._stopwatch_ns = stopwatch_ns
 
+    @property
+    def picture_px(self) -> tuple[int, int]:
+        """Width and height below which a camera's picture holds less than the network looks at."""
+        return self.bundle.observation.width_px, self.bundle.observation.height_px
+
     def reset(self) -> None:
         """Forget earlier pictures; call when driving starts."""
         self._observer.reset()
@@ -55,7 +60,7 @@ class Policy:
         start_ns = self._stopwatch_ns()
         observation = self._observer.observe(image)
         observed_ns = self._stopwatch_ns()
-        output = self._runtime.infer(observation)
+        output = self._runtime.infer({self._runtime.inputs[0].name: observation})
         inferred_ns = self._stopwatch_ns()
 
         chosen = self.space.decode(output)

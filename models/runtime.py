@@ -6,6 +6,7 @@ and the page need.
 """
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -42,6 +43,10 @@ ORT_ERRORS = (
 """They have no base class of their own."""
 
 INPUT_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+
+
+Feeds = Mapping[str, npt.NDArray[np.generic]]
+"""What one inference gets: the graph's own input names, each with its array."""
 
 
 class TensorInfo(msgspec.Struct, frozen=True):
@@ -91,7 +96,7 @@ def create_session(model: Path, settings: SessionSettings) -> onnxruntime.Infere
 
 
 class PolicyRuntime:
-    """Runs one network with one input and one output; not for two threads at once."""
+    """Runs one network with one output; not for two threads at once."""
 
     def __init__(self, model: Path, settings: SessionSettings | None = None) -> None:
         """Load the network; raises PolicyError with a sentence."""
@@ -101,10 +106,10 @@ class PolicyRuntime:
         self.outputs = tuple(_tensor_info(node) for node in self._session.get_outputs())
         self.infer_median_ms = 0.0  # as warm_up last measured it
 
-    def infer(self, observation: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def infer(self, feeds: Feeds) -> npt.NDArray[np.generic]:
         """Return the first output; releases the interpreter's lock; raises PolicyOutputError."""
         try:
-            outputs = self._session.run([self.outputs[0].name], {self.inputs[0].name: observation})
+            outputs = self._session.run([self.outputs[0].name], feeds)
         except ORT_ERRORS as error:
             raise PolicyOutputError(
                 OutputProblem.FAILED,
@@ -117,11 +122,11 @@ class PolicyRuntime:
             )
         return output
 
-    def warm_up(self, observation: npt.NDArray[np.generic]) -> float:
+    def warm_up(self, feeds: Feeds) -> float:
         """Run until the time per inference is stable; return and keep its median in ms."""
-        before_ms = self._median_ms(observation)
+        before_ms = self._median_ms(feeds)
         for _ in range(WARM_UP_BLOCKS_MAX - 1):
-            after_ms = self._median_ms(observation)
+            after_ms = self._median_ms(feeds)
             is_stable = abs(after_ms - before_ms) <= WARM_UP_STABLE_FRAC * before_ms
             before_ms = after_ms
             if is_stable:
@@ -129,11 +134,11 @@ class PolicyRuntime:
         self.infer_median_ms = before_ms
         return before_ms
 
-    def _median_ms(self, observation: npt.NDArray[np.generic]) -> float:
+    def _median_ms(self, feeds: Feeds) -> float:
         times_ms = []
         for _ in range(WARM_UP_BLOCK):
             start_ns = time.perf_counter_ns()
-            self.infer(observation)
+            self.infer(feeds)
             times_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
         return float(np.median(times_ms))
 

@@ -177,7 +177,7 @@ def _camera(config: CarConfig, hil: HilCar | None, clock: Clock, preview: Previe
         )
     return Camera(
         open_source(source, config.camera),
-        decode_scale=config.camera.decode_scale,
+        decode_scale=None if config.camera.decode_scale == "auto" else config.camera.decode_scale,
         ready_at_stamp=isinstance(clock, LockstepClock),
         on_start=lambda: use_fifo(CAMERA_PRIORITY),
         on_frame=preview.publish,

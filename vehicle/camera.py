@@ -28,6 +28,7 @@ STOP_TIMEOUT_S = 5.0
 YIELD_S = 0.001  # after the arrival: whoever waits for the picture gets the interpreter before its viewers
 
 SOURCE_KINDS = "v4l2:DEVICE, hil:SOCKET, video:FILE, images:FOLDER or http://ADDRESS"
+KEPT_SIZE_PX = (160, 120)  # decoded pictures stay this large: the monitors look at them too
 REDUCED_FLAGS = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -82,6 +83,23 @@ def decode_jpeg(jpeg: bytes, scale: int = 1) -> npt.NDArray[np.uint8] | None:
     return None if image is None else image.astype(np.uint8, copy=False)
 
 
+def reduction(full_px: tuple[int, int], wanted_px: tuple[int, int] | None) -> int:
+    """Return the largest scale that leaves a picture at least as large as wanted and as KEPT_SIZE_PX.
+
+    A JPEG decoder reduces by averaging within its 8 x 8 blocks, as INTER_AREA would afterwards, and
+    skips the rest of the work: `lapwing bench` shows what that saves.
+    """
+    if wanted_px is None:
+        return 1
+    least_px = [max(wanted, kept) for wanted, kept in zip(wanted_px, KEPT_SIZE_PX, strict=True)]
+    fitting = [
+        scale
+        for scale in REDUCED_FLAGS
+        if all(full // scale >= least for full, least in zip(full_px, least_px, strict=True))
+    ]
+    return max(fitting, default=1)
+
+
 class Camera:
     """The newest picture of one source, kept by a thread of its own.
 
@@ -92,19 +110,21 @@ class Camera:
         self,
         source: CameraSource,
         *,
-        decode_scale: int = 1,
+        decode_scale: int | None = 1,
         ready_at_stamp: bool = False,
         on_start: Callable[[], object] | None = None,
         on_frame: Callable[[Frame], object] | None = None,
     ) -> None:
         """Nothing is opened before `start`.
 
-        `decode_scale` 2, 4 or 8 decodes JPEG pictures at that fraction of their size. In lockstep
-        `ready_at_stamp` says that decoding takes no time, so that a run repeats. `on_start` is called
-        in the camera thread, and `on_frame` with every new frame.
+        `decode_scale` 2, 4 or 8 decodes JPEG pictures at that fraction of their size; None takes the
+        smallest that `fit` allows. In lockstep `ready_at_stamp` says that decoding takes no time, so
+        that a run repeats. `on_start` is called in the camera thread, and `on_frame` with every new frame.
         """
         self._source = source
-        self._decode_scale = decode_scale
+        self._fixed_scale = decode_scale
+        self._wanted_px: tuple[int, int] | None = None
+        self._full_px = (0, 0)  # of the newest JPEG, before any reduction; 0: none yet
         self._ready_at_stamp = ready_at_stamp
         self._on_start = on_start
         self._on_frame = on_frame
@@ -137,6 +157,10 @@ class Camera:
     def latest(self) -> Frame | None:
         """Return the newest frame, or None before the first."""
         return self._latest
+
+    def fit(self, width_px: int, height_px: int) -> None:
+        """Say how small a picture may be from now on; before this, pictures keep their full size."""
+        self._wanted_px = (width_px, height_px)
 
     def wait_newer(self, number: int, timeout_s: float) -> bool:
         """Return True as soon as a frame with a higher number is there, False after the time-out."""
@@ -259,7 +283,7 @@ class Camera:
     def _take(self, raw: RawFrame) -> None:
         """Decode a picture and make it the latest, or count it as bad."""
         number = self._monotone(raw.number)
-        image = decode_jpeg(raw.jpeg, self._decode_scale) if raw.image is None else raw.image
+        image = self._decode(raw.jpeg) if raw.image is None else raw.image
         frame = None
         if image is None:
             self.bad_frames += 1
@@ -275,6 +299,13 @@ class Camera:
         if frame is not None and self._on_frame is not None:
             time.sleep(YIELD_S)
             self._on_frame(frame)
+
+    def _decode(self, jpeg: bytes) -> npt.NDArray[np.uint8] | None:
+        scale = self._fixed_scale or reduction(self._full_px, self._wanted_px)
+        image = decode_jpeg(jpeg, scale)
+        if image is not None:
+            self._full_px = (image.shape[1] * scale, image.shape[0] * scale)
+        return image
 
     def _monotone(self, number: int) -> int:
         """Return a number above all before, also when the source has begun to count anew."""

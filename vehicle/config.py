@@ -45,9 +45,9 @@ class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate_hz: Annotated[float, msgspec.Meta(ge=5.0, le=120.0)] = 30.0
     power_line_hz: Literal[0, 50, 60] = 50
     """Flicker suppression of the camera; 0 switches it off."""
-    decode_scale: Literal[1, 2, 4, 8] = 1
-    """The picture is decoded at this fraction of its size, which is several times faster; the policy sees a
-    slightly softer picture."""
+    decode_scale: Literal["auto", 1, 2, 4, 8] = "auto"
+    """JPEG pictures are decoded at this fraction of their size, which is faster; `auto` goes as far as the
+    policy's own picture allows."""
 
 
 class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -48,6 +48,10 @@ class CameraView(FrameArrival, Protocol):
         """Return the newest frame, or None before the first."""
         ...
 
+    def fit(self, width_px: int, height_px: int) -> None:
+        """Say how small a picture may be."""
+        ...
+
     @property
     def lost(self) -> bool:
         """Whether the source is gone or has ended."""
@@ -309,6 +313,7 @@ class ControlLoop:
         if policy is None:
             return
         self._policy = policy
+        self._camera.fit(*policy.picture_px)
         self._operator.speed_cap_frac = min(self._operator.speed_cap_frac, SPEED_CAP_OF_A_NEW_POLICY_FRAC)
         self._rate = self._new_rate(now_ns + round(1e9 / self._rate.tick_rate_hz))
         self._latencies_ns.clear()

@@ -12,7 +12,7 @@ import pytest
 from camera_parts import ScriptedSource, jpeg_of, picture
 
 from models.observation import ObservationFormat, Observer
-from vehicle.camera import Camera, decode_jpeg, open_source
+from vehicle.camera import Camera, decode_jpeg, open_source, reduction
 from vehicle.camera_source import Granted, RawFrame
 from vehicle.config import CameraConfig
 from vehicle.errors import CameraError
@@ -284,6 +284,46 @@ def test_decoding_at_a_fraction_of_the_size_changes_the_observation_little(
     assert small.shape == (480 // scale, 640 // scale, 3)
     assert difference.mean() <= mean_limit
     assert difference.max() <= max_limit
+
+
+@pytest.mark.parametrize(
+    ("full_px", "wanted_px", "scale"),
+    [
+        ((640, 480), None, 1),  # nobody has said how small
+        ((640, 480), (160, 120), 4),
+        ((640, 480), (80, 60), 4),  # the monitors want their share
+        ((640, 480), (161, 120), 2),
+        ((640, 480), (640, 480), 1),
+        ((640, 480), (1080, 1080), 1),
+        ((160, 120), (80, 60), 1),  # lockstep and training: as it is
+        ((1280, 720), (160, 120), 4),
+        ((1920, 1080), (160, 120), 8),
+        ((1279, 959), (160, 120), 4),  # 8 would leave 159
+        ((0, 0), (160, 120), 1),
+    ],
+)
+def test_a_picture_is_reduced_as_far_as_the_policy_and_the_monitors_allow(full_px, wanted_px, scale) -> None:
+    assert reduction(full_px, wanted_px) == scale
+
+
+def test_once_fitted_the_camera_decodes_small_and_keeps_the_whole_jpeg() -> None:
+    source = ScriptedSource()
+    jpeg = jpeg_of(picture(height=480, width=640))
+    with running(source, decode_scale=None) as camera:
+        source.put(0, jpeg)
+        wait_until(lambda: camera.latest() is not None)
+        assert camera.latest().image.shape == (480, 640, 3)
+        camera.fit(160, 120)
+        source.put(1, jpeg)
+        assert camera.wait_newer(0, 5.0)
+        assert camera.latest().image.shape == (120, 160, 3)
+        assert camera.latest().jpeg == jpeg
+        source.put(2, jpeg_of(picture(height=240, width=320)))  # a camera of another size was plugged in
+        source.put(3, jpeg_of(picture(height=240, width=320)))
+        assert camera.wait_newer(2, 5.0)
+        source.put(4, jpeg_of(picture(height=240, width=320)))
+        assert camera.wait_newer(3, 5.0)
+        assert camera.latest().image.shape == (120, 160, 3)
 
 
 @pytest.mark.parametrize(

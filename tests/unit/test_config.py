@@ -123,7 +123,7 @@ def test_a_whole_number_will_do_for_a_float_but_no_float_for_a_whole_number(tmp_
     ("text", "told"),
     [
         ("[camera]\npower_line_hz = 55", "line 2: camera.power_line_hz is 55, allowed 0 or 50 or 60"),
-        ("[camera]\ndecode_scale = 3", "line 2: camera.decode_scale is 3, allowed 1 or 2 or 4 or 8"),
+        ("[camera]\ndecode_scale = 3", "line 2: camera.decode_scale is 3, allowed 1 or 2 or 4 or 8 or auto"),
         ("[board]\ndriver = 'pwm'", "line 2: board.driver is 'pwm', allowed board or maestro"),
         ("[board]\nport = 3", "line 2: board.port is 3 (Expected `str`, got `int`)"),
         ("name = ''", "line 1: name is '', allowed 1 to 40 characters"),

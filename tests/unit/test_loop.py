@@ -68,6 +68,10 @@ class Camera:
         self.is_static = False
         self.rate_hz = 30.0
         self.note = ""
+        self.wanted_px: tuple[int, int] | None = None
+
+    def fit(self, width_px: int, height_px: int) -> None:
+        self.wanted_px = (width_px, height_px)
 
     def ready_ns(self, number: int) -> int:
         return START_NS + number * FRAME_NS + FRAME_DELAY_NS
@@ -135,6 +139,7 @@ class StubPolicy:
             name=name, sha256=f"hash of {name}", metadata=types.SimpleNamespace(control_rate_hz=rate_hz)
         )
         self.space = types.SimpleNamespace(names=("left", "right"))
+        self.picture_px = (160, 120)
         self.action = DriveAction(0.5, 0.8)
         self.wants_reverse = False
         self.problem: Exception | None = None

@@ -27,7 +27,7 @@ def network(tmp_path: Path) -> Path:
 def test_the_answer_is_the_networks(network: Path) -> None:
     runtime = PolicyRuntime(network)
 
-    answer = runtime.infer(np.full((1, 120, 160, 1), 30.0, np.float32))
+    answer = runtime.infer({"picture": np.full((1, 120, 160, 1), 30.0, np.float32)})
 
     assert answer.tolist() == [[70.0, 0.0, -120.0]]
     assert runtime.inputs[0].shape == (1, 120, 160, 1)
@@ -38,9 +38,9 @@ def test_the_answer_is_the_networks(network: Path) -> None:
 def test_the_number_of_threads_does_not_change_the_answer(network: Path, threads: int) -> None:
     observation = np.random.default_rng(0).uniform(0, 255, (1, 120, 160, 1)).astype(np.float32)
 
-    answer = PolicyRuntime(network, SessionSettings(threads=threads)).infer(observation)
+    answer = PolicyRuntime(network, SessionSettings(threads=threads)).infer({"picture": observation})
 
-    assert np.allclose(answer, PolicyRuntime(network).infer(observation), atol=1e-3)
+    assert np.allclose(answer, PolicyRuntime(network).infer({"picture": observation}), atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_an_observation_that_the_network_refuses_is_a_failed_policy(
     network: Path, observation: np.ndarray
 ) -> None:
     with pytest.raises(PolicyOutputError, match="the network raised") as caught:
-        PolicyRuntime(network).infer(observation)
+        PolicyRuntime(network).infer({"picture": observation})
 
     assert caught.value.kind is OutputProblem.FAILED
 
@@ -59,7 +59,7 @@ def test_an_observation_that_the_network_refuses_is_a_failed_policy(
 def test_warming_up_measures_an_inference(network: Path) -> None:
     runtime = PolicyRuntime(network)
 
-    median_ms = runtime.warm_up(np.zeros((1, 120, 160, 1), np.float32))
+    median_ms = runtime.warm_up({"picture": np.zeros((1, 120, 160, 1), np.float32)})
 
     assert median_ms == runtime.infer_median_ms > 0.0
 
@@ -101,7 +101,7 @@ def test_another_thread_runs_while_the_network_does(tmp_path: Path) -> None:
     deadline_s = time.monotonic() + 10.0
     while not during and time.monotonic() < deadline_s:  # a busy computer may not run the thread at once
         before = count
-        runtime.infer(observation)
+        runtime.infer({"picture": observation})
         during = count - before
     stop.set()
     thread.join()
@@ -116,7 +116,9 @@ def test_the_standard_network_is_the_same_for_the_same_seed_and_uses_the_picture
     path.write_bytes(standard_network(5))
     runtime = PolicyRuntime(path)
     rng = np.random.default_rng(0)
-    answers = [runtime.infer(rng.uniform(0, 255, (1, 120, 160, 1)).astype(np.float32)) for _ in range(2)]
+    answers = [
+        runtime.infer({"picture": rng.uniform(0, 255, (1, 120, 160, 1)).astype(np.float32)}) for _ in range(2)
+    ]
 
     assert answers[0].sum() == pytest.approx(1.0, abs=1e-5)
     assert not np.array_equal(answers[0], answers[1])

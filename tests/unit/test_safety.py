@@ -483,6 +483,29 @@ def test_contrast_is_the_spread_between_patches_and_noise_averages_out():
     assert safety.contrast(frame_of(noise)) < 1.0
 
 
+def test_pictures_that_are_equal_only_after_reduction_are_not_frozen():
+    """Near darkness: what differs in the full picture is averaged away in the small one."""
+    small = np.full((120, 160, 3), 7, np.uint8)
+    jpegs = []
+    for column in range(2):
+        full = np.full((480, 640, 3), 7, np.uint8)
+        full[40:48, 80 * column : 80 * column + 8] = 60
+        jpegs.append(cv2.imencode(".jpg", full)[1].tobytes())
+    one, other = (Frame(number, 0, 0, small, jpegs[number]) for number in range(2))
+    again = Frame(2, 0, 0, small, jpegs[1])
+
+    assert not safety.is_same_picture(one, other)
+    assert safety.is_same_picture(other, again)
+
+
+def test_a_covered_lens_is_seen_in_a_reduced_picture_too():
+    cover = np.full((480, 640, 3), 3, np.float64)
+    full = noisy(np.random.default_rng(8), cover, noise=6.0)
+    small = cv2.resize(full, (160, 120), interpolation=cv2.INTER_AREA)
+
+    assert safety.contrast(frame_of(small)) < safety.COVERED_CONTRAST
+
+
 def test_contrast_is_found_in_a_picture_too_small_for_patches():
     tiny = np.zeros((8, 8, 3), np.uint8)
     tiny[:, 4:] = 100
