@@ -56,7 +56,7 @@ def test_a_bare_list_of_actions_is_enough_and_gets_every_default() -> None:
         lidar_config=None,
         action_units=ActionUnits.AWS_SHARE,
         control_rate_hz=15.0,
-        input=InputFormat(None, ValueRange.BYTE, Color.GRAY, 1),
+        input=InputFormat(None, None, Color.GRAY, 1),
     )
     assert understood.action_space_type is ActionSpaceType.DISCRETE
     assert understood.output_count == 2
