@@ -5,8 +5,10 @@ Discrete: one number per action, the largest wins, the first of equals.
     index  meaning                  unit           min  max
     0..N-1 score of action k        probability    0    1   (any finite score will do)
 
-Continuous: two numbers, clipped to -1..1 (SAC: through tanh first, as its training does) and
-stretched over the range.
+Continuous: two numbers, brought into -1..1 and stretched over the range. PPO answers with the means of
+a distribution whose training clips them. SAC answers before its own tanh, which is applied here as in
+training; the AWS car clips SAC's answers too, so that there 1.0 is full lock instead of 0.76 of it, and
+`"sac_squash": "clip"` in model_metadata.json does as that car does, for a policy that was tuned on one.
 
     index  meaning                  unit           min  max
     0      steering, + is left      share of range -1   1
@@ -27,7 +29,14 @@ import numpy.typing as npt
 from calibration import steering, throttle
 from calibration.car import CarCalibration
 from models.errors import OutputProblem, PolicyOutputError
-from models.metadata import Action, ActionRange, ActionUnits, PolicyMetadata, TrainingAlgorithm
+from models.metadata import (
+    Action,
+    ActionRange,
+    ActionUnits,
+    PolicyMetadata,
+    SacSquash,
+    TrainingAlgorithm,
+)
 from vehicle.messages import DriveAction
 
 AWS_CURVE_SQUARE = -1.2  # the AWS curve goes through 80 % at half speed and 100 % at full speed
@@ -111,7 +120,8 @@ class ContinuousActionSpace:
 def action_space(metadata: PolicyMetadata) -> ActionSpace:
     """Return the action space that a policy's metadata describes."""
     if isinstance(metadata.action_space, ActionRange):
-        tanh = metadata.training_algorithm is TrainingAlgorithm.SAC
+        is_sac = metadata.training_algorithm is TrainingAlgorithm.SAC
+        tanh = is_sac and metadata.sac_squash is SacSquash.TANH
         return ContinuousActionSpace(metadata.action_space, tanh=tanh)
     return DiscreteActionSpace(metadata.action_space)
 

@@ -1,25 +1,46 @@
 """A network and its metadata on disk, checked before anything drives with it."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from models import metadata
-from models.action_space import action_space
+from models.action_space import ActionSpace, action_space
+from models.archive_network import onnx_outline
+from models.binding import bind, is_deepracer_graph, shape_text
 from models.errors import PolicyError
-from models.metadata import ActionSpaceType, Color, Layout, PolicyMetadata, Sensor, ValueRange
-from models.observation import ObservationFormat, Observer
-from models.runtime import INPUT_TYPES, PolicyRuntime, SessionSettings, TensorInfo
+from models.lidar import Scan
+from models.metadata import ActionSpaceType, PolicyMetadata, ValueRange
+from models.observation import CameraInput, LidarInput, Observer, PolicyInput, Sight
+from models.runtime import PolicyRuntime, SessionSettings, TensorInfo
+
+__all__ = [
+    "METADATA_NAME",
+    "MODEL_NAME",
+    "ZOO",
+    "CameraInput",
+    "LidarInput",
+    "PolicyBundle",
+    "check_bundle",
+    "find_bundle",
+    "load_bundle",
+    "noise_feeds",
+    "zoo_names",
+]
 
 ZOO = Path(__file__).parent / "zoo"
 METADATA_NAME = "model_metadata.json"
 MODEL_NAME = "model.onnx"
 
-SIDE_RANGE_PX = (8, 1080)  # of an input picture; DeepRacer's is 160 x 120
-SINGLE_CAMERA = frozenset({Sensor.OBSERVATION, Sensor.FRONT_FACING_CAMERA, Sensor.LEFT_CAMERA})
 DRY_RUNS = 8
+PROBABILITY_SLACK = 0.01  # of a sum of 1; float16 has three digits
+NOISE_PICTURE_PX = (120, 160)  # rows and columns; resized where the network wants another size
+NOISE_ANGLES_RAD = np.linspace(-np.pi, np.pi, 360, endpoint=False, dtype=np.float32)
+NOISE_RANGE_M = 3.0  # beyond every distance at which a network still tells ranges apart
 
 
 class PolicyBundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,11 +50,24 @@ class PolicyBundle(msgspec.Struct, frozen=True, kw_only=True):
     """For people: of its folder, or of its file."""
     model: Path
     metadata: PolicyMetadata
-    observation: ObservationFormat
+    """With the sensors that the network's own inputs have."""
+    inputs: tuple[PolicyInput, ...]
+    """What each input of the network is fed, by its name."""
     sha256: str
-    """Of the network's hash followed by the metadata file's: the same for the same policy anywhere."""
+    """Of the hashes of network, metadata file and weights beside the network, in this order: the same for the
+    same policy anywhere."""
     infer_median_ms: float
     """Per inference, warm, back to back."""
+
+    @property
+    def camera(self) -> CameraInput:
+        """The one input that takes pictures."""
+        return next(part for part in self.inputs if isinstance(part, CameraInput))
+
+    @property
+    def lidar(self) -> LidarInput | None:
+        """The input that takes a LIDAR's numbers, if the policy has one."""
+        return next((part for part in self.inputs if isinstance(part, LidarInput)), None)
 
 
 def load_bundle(source: str | Path, settings: SessionSettings | None = None) -> PolicyBundle:
@@ -45,28 +79,43 @@ def load_bundle(source: str | Path, settings: SessionSettings | None = None) -> 
 
 
 def check_bundle(
-    source: str | Path, settings: SessionSettings | None = None
+    source: str | Path,
+    settings: SessionSettings | None = None,
+    *,
+    input_range: ValueRange | None = None,
 ) -> tuple[PolicyBundle, PolicyRuntime]:
-    """As load_bundle, and return the warm session of the check too, so that it need not be opened twice."""
-    model, metadata_path, name = find_bundle(source)
-    description = metadata.load(metadata_path)
-    _refuse_missing_sensors(description)
+    """As load_bundle, and return the warm session of the check too, so that it need not be opened twice.
 
+    `input_range` is what the owner says of a network that does not; without it such a network raises
+    RangeUnknownError.
+    """
+    model, metadata_path, name = find_bundle(source)
+    stated = metadata.load(metadata_path)
     runtime = PolicyRuntime(model, settings)
-    observation = observation_format(description, runtime.inputs)
-    _check_outputs(description, runtime.outputs)
-    _dry_run(description, runtime, observation)
-    median_ms = runtime.warm_up({runtime.inputs[0].name: _noise_input(observation, seed=0)})
+    described = metadata.with_properties(stated, runtime.properties)
+    bound = bind(_with_range(described, input_range), runtime.inputs)
+    _check_outputs(bound.metadata, runtime.outputs)
+    answers = _dry_run(action_space(bound.metadata), runtime, bound.inputs)
+    _check_head(bound.metadata, answers, is_deepracer=is_deepracer_graph(runtime.inputs))
+    median_ms = runtime.warm_up(noise_feeds(bound.inputs, seed=0))
 
     bundle = PolicyBundle(
         name=name,
         model=model,
-        metadata=description,
-        observation=observation,
+        metadata=bound.metadata,
+        inputs=bound.inputs,
         sha256=_bundle_hash(model, metadata_path),
         infer_median_ms=median_ms,
     )
     return bundle, runtime
+
+
+def _with_range(description: PolicyMetadata, input_range: ValueRange | None) -> PolicyMetadata:
+    """Return the metadata with what the owner says of the range, where nothing else says it."""
+    if input_range is None or description.input.range is not None:
+        return description
+    stated = msgspec.structs.replace(description.input, range=input_range)
+    return msgspec.structs.replace(description, input=stated)
 
 
 def zoo_names() -> tuple[str, ...]:
@@ -107,82 +156,6 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _refuse_missing_sensors(description: PolicyMetadata) -> None:
-    missing = [sensor.value for sensor in description.sensors if sensor not in SINGLE_CAMERA]
-    if missing:
-        raise PolicyError(
-            f"the policy looks at {', '.join(missing)}, which this version cannot feed it; "
-            "use a policy with a single camera"
-        )
-
-
-def observation_format(description: PolicyMetadata, inputs: tuple[TensorInfo, ...]) -> ObservationFormat:
-    """Return what the network's one input looks like; raises PolicyError when it is no picture."""
-    if len(inputs) != 1:
-        names = ", ".join(info.name for info in inputs)
-        raise PolicyError(
-            f"the network has {len(inputs)} inputs ({names}); a policy with one camera has exactly one; "
-            "export the policy's network alone"
-        )
-    info = inputs[0]
-    if info.type not in INPUT_TYPES:
-        raise PolicyError(
-            f"the network's input is {info.type}; allowed are {', '.join(INPUT_TYPES)}; export it again"
-        )
-    dtype = INPUT_TYPES[info.type]
-    if dtype == "uint8" and description.input.range is ValueRange.UNIT:
-        raise PolicyError(
-            f"the network's input is {info.type} but {METADATA_NAME} says input.range 0..1; "
-            "bytes have the range 0..255; correct it"
-        )
-    if len(info.shape) != 4 or info.shape[0] not in (None, 1) or None in info.shape[1:]:
-        raise PolicyError(
-            f"the network's input has shape {_shape(info)}; allowed is one picture of a fixed size, such as "
-            "[1, 120, 160, 1]; export it with a fixed size"
-        )
-    sizes = tuple(size or 1 for size in info.shape)
-    layout = _layout(description, sizes)
-    height_px, width_px = sizes[1:3] if layout is Layout.NHWC else sizes[2:4]
-    low, high = SIDE_RANGE_PX
-    if not (low <= height_px <= high and low <= width_px <= high):
-        raise PolicyError(
-            f"the network's picture is {width_px} x {height_px}; allowed are sides of {low} to {high}; "
-            f"check input.layout in {METADATA_NAME}"
-        )
-    return ObservationFormat(
-        height_px=height_px,
-        width_px=width_px,
-        color=description.input.color,
-        frame_stack=description.input.frame_stack,
-        layout=layout,
-        range=description.input.range,
-        dtype=dtype,
-    )
-
-
-def _layout(description: PolicyMetadata, sizes: tuple[int, ...]) -> Layout:
-    wanted = description.input
-    channels = wanted.frame_stack * (3 if wanted.color is Color.RGB else 1)
-    fitting = [
-        layout
-        for layout, found in ((Layout.NHWC, sizes[3]), (Layout.NCHW, sizes[1]))
-        if found == channels and wanted.layout in (None, layout)
-    ]
-    if len(fitting) == 1:
-        return fitting[0]
-    described = f"{wanted.frame_stack} {wanted.color} picture{'s' if wanted.frame_stack > 1 else ''}"
-    if fitting:
-        raise PolicyError(
-            f"the network's input has shape {list(sizes)}, which could be NHWC or NCHW; "
-            f"state input.layout in {METADATA_NAME}"
-        )
-    raise PolicyError(
-        f"the network's input has shape {list(sizes)}, but {METADATA_NAME} describes {described} "
-        f"({channels} channel{'s' if channels > 1 else ''}) "
-        f"as {wanted.layout or 'NHWC or NCHW'}; correct input.color, input.frame_stack or input.layout there"
-    )
-
-
 def _check_outputs(description: PolicyMetadata, outputs: tuple[TensorInfo, ...]) -> None:
     count = description.output_count
     if len(outputs) != 1:
@@ -203,38 +176,71 @@ def _check_outputs(description: PolicyMetadata, outputs: tuple[TensorInfo, ...])
         is_list = description.action_space_type is ActionSpaceType.DISCRETE
         space = f"has {count} actions" if is_list else "is a range of steering and speed"
         raise PolicyError(
-            f"the network's output has shape {_shape(info)}, but the action space {space}, "
+            f"the network's output has shape {shape_text(info)}, but the action space {space}, "
             f"which needs {count} numbers; use the network and the {METADATA_NAME} of the same training"
         )
 
 
-def _dry_run(description: PolicyMetadata, runtime: PolicyRuntime, observation: ObservationFormat) -> None:
-    """Let the network answer noise, black and white; raises PolicyOutputError if any answer is unusable."""
-    space = action_space(description)
-    name = runtime.inputs[0].name
-    for seed in range(DRY_RUNS):
-        space.decode(runtime.infer({name: _noise_input(observation, seed)}))
-    for level in (0, 255):
-        picture = np.full((observation.height_px, observation.width_px, 3), level, np.uint8)
-        space.decode(runtime.infer({name: Observer(observation).observe(picture)}))
+def _dry_run(
+    space: ActionSpace, runtime: PolicyRuntime, inputs: Sequence[PolicyInput]
+) -> list[npt.NDArray[np.float64]]:
+    """Return the answers to noise, black and white; raises PolicyOutputError if any answer is unusable."""
+    feeds = [noise_feeds(inputs, seed) for seed in range(DRY_RUNS)]
+    for level, range_m in ((0, 0.0), (255, np.inf)):
+        picture = np.full((*NOISE_PICTURE_PX, 3), level, np.uint8)
+        scan = Scan(NOISE_ANGLES_RAD, np.full_like(NOISE_ANGLES_RAD, range_m))
+        feeds.append(Observer(inputs).observe(Sight(picture, picture, scan)))
+    answers = []
+    for feed in feeds:
+        output = runtime.infer(feed)
+        space.decode(output)
+        answers.append(output.astype(np.float64).ravel())
+    return answers
 
 
-def _noise_input(observation: ObservationFormat, seed: int) -> np.ndarray:
-    observer = Observer(observation)
+def _check_head(
+    description: PolicyMetadata, answers: Sequence[npt.NDArray[np.float64]], *, is_deepracer: bool
+) -> None:
+    """Refuse a network that answers probabilities for a range, or anything else for DeepRacer's list."""
+    are_probabilities = all(
+        (answer >= 0.0).all() and abs(answer.sum() - 1.0) <= PROBABILITY_SLACK for answer in answers
+    )
+    is_list = description.action_space_type is ActionSpaceType.DISCRETE
+    if are_probabilities and not is_list:
+        raise PolicyError(
+            "the network answers probabilities (they always add up to 1), one for each action of a list, but "
+            f"action_space is a range of steering and speed; use the {METADATA_NAME} of the same training"
+        )
+    if is_deepracer and is_list and not are_probabilities:
+        raise PolicyError(
+            f"the network answers {_shown_answer(answers[0])}, not the probabilities of a list of actions, "
+            "but action_space is a list; the network chooses from a range of steering and speed; "
+            f"use the {METADATA_NAME} of the same training"
+        )
+
+
+def _shown_answer(answer: npt.NDArray[np.float64]) -> str:
+    few = ", ".join(f"{value:.3g}" for value in answer[:4].tolist())
+    return few + (", ..." if answer.size > 4 else "")
+
+
+def noise_feeds(inputs: Sequence[PolicyInput], seed: int) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the network's inputs for noise: any level in any pixel, any range on any ray."""
+    observer = Observer(inputs)
     rng = np.random.default_rng(seed)
-    shape = (observation.height_px, observation.width_px, 3)
-    for _ in range(observation.frame_stack):
-        values = observer.observe(rng.integers(0, 256, shape, np.uint8))
-    return values
+    shape = (*NOISE_PICTURE_PX, 3)
+    stack = max((part.format.frame_stack for part in inputs if isinstance(part, CameraInput)), default=1)
+    for _ in range(stack):
+        ranges_m = rng.uniform(0.0, NOISE_RANGE_M, NOISE_ANGLES_RAD.shape).astype(np.float32)
+        left, right = (rng.integers(0, 256, shape, np.uint8) for _ in range(2))
+        feeds = observer.observe(Sight(left, right, Scan(NOISE_ANGLES_RAD, ranges_m)))
+    return feeds
 
 
 def _bundle_hash(model: Path, metadata_path: Path) -> str:
     digest = hashlib.sha256()
-    for path in (model, metadata_path):
+    weights = sorted(onnx_outline(model, lambda: False).external_files)
+    for path in (model, metadata_path, *(model.parent / name for name in weights)):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def _shape(info: TensorInfo) -> str:
-    return "[" + ", ".join("?" if size is None else str(size) for size in info.shape) + "]"

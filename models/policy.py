@@ -1,24 +1,23 @@
-"""A picture in, a decision out: observation, network and action space of one policy together."""
+"""What the car senses in, a decision out: observation, network and action space of one policy together."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from calibration.car import CarCalibration
 from models.action_space import action_space, to_drive_action
 from models.bundle import PolicyBundle, check_bundle
 from models.metadata import ActionUnits
-from models.observation import Observer
+from models.observation import NO_CAMERA_OPTIONS, CameraOptions, Observer, Sight
 from models.runtime import PolicyRuntime, SessionSettings
+from models.sensors import LIDAR_SENSORS, Sensor
 from vehicle.messages import DriveAction
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What the policy wants for one picture, and what it took."""
+    """What the policy wants for one sight, and what it took."""
 
     output: tuple[float, ...]
     """As the network gave it."""
@@ -39,28 +38,51 @@ class Policy:
         bundle: PolicyBundle,
         runtime: PolicyRuntime,
         stopwatch_ns: Callable[[], int] = time.monotonic_ns,
+        *,
+        camera_options: CameraOptions = NO_CAMERA_OPTIONS,
     ) -> None:
         self.bundle = bundle
         self.space = action_space(bundle.metadata)
         self._runtime = runtime
-        self._observer = Observer(bundle.observation)
+        self._observer = Observer(bundle.inputs, camera_options)
+        self._camera_options = camera_options
         self._stopwatch_ns = stopwatch_ns
 
     @property
     def picture_px(self) -> tuple[int, int]:
         """Width and height below which a camera's picture holds less than the network looks at."""
-        return self.bundle.observation.width_px, self.bundle.observation.height_px
+        wanted = self.bundle.camera.format
+        return self._camera_options.needed_px((wanted.width_px, wanted.height_px))
+
+    @property
+    def sensors(self) -> frozenset[Sensor]:
+        """What it looks at, by the network's own inputs."""
+        return frozenset(part.sensor for part in self.bundle.inputs)
+
+    @property
+    def needs_right_camera(self) -> bool:
+        """Whether it looks with two eyes."""
+        return Sensor.STEREO_CAMERAS in self.sensors
+
+    @property
+    def needs_lidar(self) -> bool:
+        """Whether it takes a LIDAR's scan."""
+        return not self.sensors.isdisjoint(LIDAR_SENSORS)
 
     def reset(self) -> None:
         """Forget earlier pictures; call when driving starts."""
         self._observer.reset()
 
-    def decide(self, image: npt.NDArray[np.uint8], calibration: CarCalibration) -> Decision:
-        """Return the decision for a BGR picture; raises PolicyOutputError for an unusable answer."""
+    def decide(self, sight: Sight, calibration: CarCalibration) -> Decision:
+        """Return the decision for what the car senses.
+
+        Raises PolicyOutputError for an unusable answer, and its child SenseMissingError where the sight
+        lacks what the policy looks at.
+        """
         start_ns = self._stopwatch_ns()
-        observation = self._observer.observe(image)
+        observation = self._observer.observe(sight)
         observed_ns = self._stopwatch_ns()
-        output = self._runtime.infer({self._runtime.inputs[0].name: observation})
+        output = self._runtime.infer(observation)
         inferred_ns = self._stopwatch_ns()
 
         chosen = self.space.decode(output)
@@ -85,7 +107,12 @@ class Policy:
         return ""
 
 
-def load_policy(source: str | Path, settings: SessionSettings | None = None) -> Policy:
+def load_policy(
+    source: str | Path,
+    settings: SessionSettings | None = None,
+    *,
+    camera_options: CameraOptions = NO_CAMERA_OPTIONS,
+) -> Policy:
     """Find, check, load and warm up a policy; raises PolicyError with a sentence."""
     bundle, runtime = check_bundle(source, settings)
-    return Policy(bundle, runtime)
+    return Policy(bundle, runtime, camera_options=camera_options)

@@ -7,98 +7,64 @@ hits them alike.
 
 import argparse
 import json
-import random
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import onnxruntime
 
-from models.runtime import SessionSettings, create_session
+from models.paced import PacedTimes, measure_paced, shuffled_turns
+from models.processor import this_machine
+from models.runtime import NUMPY_TYPES, Feeds, PolicyRuntime, SessionSettings, TensorInfo
 from models.standard_network import standard_network
 
 PERIOD_S = 1.0 / 30.0
 SAMPLES = 150
-
-
-class VariantTimes(msgspec.Struct, frozen=True):
-    """What one way to run the network took, in ms of wall time and of this process' processor time."""
-
-    name: str
-    p50_ms: float
-    p99_ms: float
-    cpu_mean_ms: float
-    """Of all threads, spinning included, from one inference to the end of its period."""
+DEFAULTS = "onnxruntime's defaults"
+WARM_UP_RUNS = 10
 
 
 def compare_sessions(
     model: Path, samples: int = SAMPLES, period_s: float = PERIOD_S, seed: int = 0
-) -> tuple[VariantTimes, ...]:
+) -> dict[str, PacedTimes]:
     """Return the times of every variant; takes about variants x samples x period."""
-    variants: dict[str, Callable[[], object]] = {
-        "onnxruntime's defaults": _run(onnxruntime.InferenceSession(str(model))),
-        "1 thread": _run(create_session(model, SessionSettings(threads=1))),
-        "1 thread, input and output bound": _run_bound(create_session(model, SessionSettings(threads=1))),
-        "2 threads": _run(create_session(model, SessionSettings(threads=2))),
-        "2 threads, spinning": _run(create_session(model, SessionSettings(threads=2, spin=True))),
+    plain = PolicyRuntime(model, SessionSettings(threads=1))
+    feeds = random_feeds(plain.inputs)
+    runtimes = {
+        "1 thread": plain,
+        "1 thread, input and output bound": PolicyRuntime(model, SessionSettings(threads=1, bind=True)),
+        "2 threads": PolicyRuntime(model, SessionSettings(threads=2)),
+        "2 threads, spinning": PolicyRuntime(model, SessionSettings(threads=2, spin=True)),
     }
+    variants: dict[str, Callable[[], object]] = {DEFAULTS: plain_session(model, feeds)}
+    variants |= {name: _infer(runtime, feeds) for name, runtime in runtimes.items()}
     for run in variants.values():
-        for _ in range(10):
+        for _ in range(WARM_UP_RUNS):
             run()
-    return tuple(
-        _summary(name, samples_of_one) for name, samples_of_one in _measure(variants, samples, period_s, seed)
-    )
+    return measure_paced(variants, shuffled_turns([*variants], samples, seed), period_s)
 
 
-def _measure(
-    variants: Mapping[str, Callable[[], object]], samples: int, period_s: float, seed: int
-) -> list[tuple[str, list[tuple[float, float]]]]:
-    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
-    turns = [name for name in variants for _ in range(samples)]
-    random.Random(seed).shuffle(turns)  # noqa: S311 - an order, not a secret
-    for name in turns:
-        start_s, start_cpu_s = time.perf_counter(), time.process_time()
-        variants[name]()
-        taken_s = time.perf_counter() - start_s
-        time.sleep(max(0.0, period_s - taken_s))
-        measured[name].append((taken_s * 1e3, (time.process_time() - start_cpu_s) * 1e3))
-    return list(measured.items())
+def random_feeds(inputs: tuple[TensorInfo, ...], seed: int = 0) -> Feeds:
+    """Return noise for every input: grey levels for pictures, 0 to 1 for the rest."""
+    rng = np.random.default_rng(seed)
+    feeds = {}
+    for info in inputs:
+        shape = info.known_shape
+        feeds[info.name] = rng.uniform(0, 255 if len(shape) == 4 else 1, shape).astype(NUMPY_TYPES[info.type])
+    return feeds
 
 
-def _summary(name: str, times_ms: list[tuple[float, float]]) -> VariantTimes:
-    wall_ms, cpu_ms = np.array(times_ms).T
-    p50_ms, p99_ms = np.percentile(wall_ms, (50, 99))
-    return VariantTimes(name, float(p50_ms), float(p99_ms), float(cpu_ms.mean()))
+def plain_session(model: Path, feeds: Feeds) -> Callable[[], object]:
+    """Return what runs the network as onnxruntime does when nobody tells it anything."""
+    session = onnxruntime.InferenceSession(str(model))
+    return lambda: session.run(None, dict(feeds))
 
 
-def _observation(session: onnxruntime.InferenceSession) -> tuple[str, np.ndarray]:
-    node = session.get_inputs()[0]
-    shape = [size if isinstance(size, int) else 1 for size in node.shape]
-    return node.name, np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
-
-
-def _run(session: onnxruntime.InferenceSession) -> Callable[[], object]:
-    name, observation = _observation(session)
-    return lambda: session.run(None, {name: observation})
-
-
-def _run_bound(session: onnxruntime.InferenceSession) -> Callable[[], object]:
-    name, observation = _observation(session)
-    bound_input = onnxruntime.OrtValue.ortvalue_from_numpy(observation)
-    binding = session.io_binding()
-    binding.bind_ortvalue_input(name, bound_input)
-    binding.bind_output(session.get_outputs()[0].name)
-
-    def run() -> None:
-        bound_input.update_inplace(observation)
-        session.run_with_iobinding(binding)
-        binding.copy_outputs_to_cpu()
-
-    return run
+def _infer(runtime: PolicyRuntime, feeds: Feeds) -> Callable[[], object]:
+    return lambda: runtime.infer(feeds)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -119,15 +85,18 @@ def main(arguments: list[str] | None = None) -> None:
 
     if chosen.json:
         document = {
-            "onnxruntime": onnxruntime.__version__,
+            "machine": msgspec.to_builtins(this_machine()),
             "rate_hz": chosen.rate_hz,
             "samples": chosen.samples,
-            "variants": msgspec.to_builtins(rows),
+            "variants": [{"name": name, **msgspec.to_builtins(row)} for name, row in rows.items()],
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return
     lines = [f"{'variant':36} {'p50 ms':>8} {'p99 ms':>8} {'cpu ms':>8}"]
-    lines += [f"{row.name:36} {row.p50_ms:8.2f} {row.p99_ms:8.2f} {row.cpu_mean_ms:8.2f}" for row in rows]
+    lines += [
+        f"{name:36} {row.p50_ms:8.2f} {row.p99_ms:8.2f} {row.cpu_mean_ms:8.2f}" for name, row in rows.items()
+    ]
+    lines += [this_machine().words]
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models import metadata
-from models.errors import PolicyError
 from models.metadata import Action, PolicyMetadata, Sensor
 
 CONVOLUTIONS = ((8, 32, 4), (4, 64, 2), (3, 64, 1))  # kernel, filters, stride
 DENSE_UNITS = 512
+PROPERTIES = {"input_layout": "NHWC", "input_range": "0..255"}
 STANDARD_ACTIONS = tuple(
     Action(steering_deg, speed_mps) for speed_mps in (1.0, 2.0) for steering_deg in (-30, -15, 0, 15, 30)
 )
@@ -38,13 +38,7 @@ def write_standard_bundle(
 
 def standard_network(action_count: int, seed: int = 0, height_px: int = 120, width_px: int = 160) -> bytes:
     """Return the ONNX file: NHWC grey levels in, probabilities out; the same bytes for the same seed."""
-    try:
-        from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 - only benchmarks and tests need it
-    except ImportError as error:
-        raise PolicyError(
-            "the package `onnx` is missing, which writes the standard network; "
-            "install the extra `train` or `dev`: pip install 'lapwing[train]'"
-        ) from error
+    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 - slow to import; benchmarks and tests need it
 
     rng = np.random.default_rng(seed)
     weights: dict[str, npt.NDArray[np.float32]] = {}
@@ -82,6 +76,8 @@ def standard_network(action_count: int, seed: int = 0, height_px: int = 120, wid
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    for key, value in PROPERTIES.items():
+        model.metadata_props.add(key=key, value=value)
     return bytes(model.SerializeToString())
 
 

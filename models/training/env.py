@@ -12,7 +12,6 @@ import dataclasses
 import math
 from typing import Any, TypeAlias
 
-import cv2
 import gymnasium
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from calibration import steering, throttle
 from calibration.car import CarCalibration
 from models.metadata import Action
+from models.picture import gray_picture, resized
 from models.training.fleet import STEPS_PER_DECISION, Fleet, FleetSettings, Start
 from models.training.reward import Reward, reward_function
 from vehicle.hil.dynamics import STEPS_PER_S
@@ -110,14 +110,10 @@ class Course:
         )
 
     def _shrunk(self, car: int) -> npt.NDArray[np.uint8]:
-        """As models.observation shrinks: gray first, then INTER_AREA."""
+        """As models.observation shrinks what any network that is not DeepRacer's own gets."""
         picture = np.asarray(self.fleet.pictures[car], dtype=np.uint8)
-        if picture.ndim == 3:
-            picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
-        size = (self.settings.width_px, self.settings.height_px)
-        if picture.shape[::-1] != size:
-            picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        return picture
+        size_px = (self.settings.width_px, self.settings.height_px)
+        return gray_picture(picture, size_px) if picture.ndim == 3 else resized(picture, size_px)
 
     def step(
         self, chosen: npt.NDArray[np.int64]

@@ -19,7 +19,10 @@ import numpy.typing as npt
 from rich.table import Table
 
 from calibration.car import HIL_AWS
+from models.binding import SINGLE_CAMERAS
 from models.bundle import PolicyBundle, check_bundle
+from models.errors import PolicyError
+from models.observation import Sight
 from models.policy import Policy
 from models.runtime import PolicyRuntime
 from models.training.expert import Expert
@@ -146,6 +149,7 @@ def evaluate(
     began_s = time.monotonic()
     roads = [load_track(track) for track in tracks]
     bundle, runtime = check_bundle(policy)
+    _refuse_other_sensors(bundle)
     cv2.setNumThreads(1)
     results = []
     for road in roads:
@@ -166,6 +170,15 @@ def evaluate(
         wall_s=round(time.monotonic() - began_s, 1),
         tracks=tuple(results),
     )
+
+
+def _refuse_other_sensors(bundle: PolicyBundle) -> None:
+    more = sorted(part.sensor.value for part in bundle.inputs if part.sensor not in SINGLE_CAMERAS)
+    if more:
+        raise PolicyError(
+            f"{bundle.name} looks at {', '.join(more)}, but an evaluation's cars have one camera alone; "
+            "drive it with the HIL car instead"
+        )
 
 
 def evaluate_track(
@@ -280,7 +293,7 @@ def _decide(
     turn, push = np.zeros(len(policies)), np.zeros(len(policies))
     for car in np.flatnonzero(running):
         picture = _seen(fleet.pictures, int(car), control)
-        action = policies[car].decide(picture, HIL_AWS).action
+        action = policies[car].decide(Sight(picture), HIL_AWS).action
         turn[car], push[car] = action.steering_frac, action.throttle_frac
     return turn, push
 

@@ -1,7 +1,7 @@
 """Tiny policies on disk: the answer depends on the picture's mean grey level alone."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,59 @@ def mean_network(
     return bytes(model.SerializeToString())
 
 
+def senses_network(
+    weights: Mapping[str, np.ndarray],
+    *,
+    is_softmax: bool = False,
+    input_type: int = TensorProto.FLOAT,
+    properties: Mapping[str, str] | None = None,
+) -> bytes:
+    """ONNX bytes of output[k] = sum over every input and all its numbers of number * weight[..., k].
+
+    `weights` has for each input's name an array of the input's shape without the batch, and the outputs.
+    With `is_softmax` the outputs become probabilities.
+    """
+    count = next(iter(weights.values())).shape[-1]
+    constants = {"row": np.array([1, -1], np.int64)}
+    nodes = []
+    for index, (name, values) in enumerate(weights.items()):
+        constants[f"weights{index}"] = values.reshape(-1, count).astype(np.float32)
+        nodes += [
+            helper.make_node("Cast", [name], [f"float{index}"], to=TensorProto.FLOAT),
+            helper.make_node("Reshape", [f"float{index}", "row"], [f"row{index}"]),
+            helper.make_node("MatMul", [f"row{index}", f"weights{index}"], [f"part{index}"]),
+        ]
+    parts = [f"part{index}" for index in range(len(weights))]
+    nodes.append(helper.make_node("Sum", parts, ["sum"]))
+    nodes.append(helper.make_node("Softmax" if is_softmax else "Identity", ["sum"], ["policy"]))
+    graph = helper.make_graph(
+        nodes,
+        "senses",
+        [
+            helper.make_tensor_value_info(name, input_type, [1, *values.shape[:-1]])
+            for name, values in weights.items()
+        ],
+        [helper.make_tensor_value_info("policy", TensorProto.FLOAT, [1, count])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, dict(properties or {}))
+    return bytes(model.SerializeToString())
+
+
 def write_policy(folder: Path, network: bytes | None = None, **fields: Any) -> Path:
-    """Write a bundle's two files and return its folder; `fields` are added to the metadata."""
+    """Write a bundle's two files and return its folder; `fields` are added to the metadata.
+
+    Its pictures take 0..255 where `fields` do not say otherwise.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(mean_network() if network is None else network)
-    metadata = {"action_space": THREE_ACTIONS, "sensor": ["FRONT_FACING_CAMERA"], **fields}
+    stated = {"range": "0..255", **fields.pop("input", {})}
+    metadata = {
+        "action_space": THREE_ACTIONS,
+        "sensor": ["FRONT_FACING_CAMERA"],
+        "input": {name: value for name, value in stated.items() if value is not None},
+        **fields,
+    }
     (folder / "model_metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
     return folder

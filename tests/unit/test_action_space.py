@@ -17,7 +17,14 @@ from models.action_space import (
     to_drive_action,
 )
 from models.errors import OutputProblem, PolicyOutputError
-from models.metadata import Action, ActionRange, ActionUnits, PolicyMetadata, TrainingAlgorithm
+from models.metadata import (
+    Action,
+    ActionRange,
+    ActionUnits,
+    PolicyMetadata,
+    SacSquash,
+    TrainingAlgorithm,
+)
 
 THREE = DiscreteActionSpace((Action(30.0, 1.0), Action(0.0, 4.0), Action(-15.0, 2.0)))
 SYMMETRIC = ActionRange(-30.0, 30.0, 1.0, 4.0)
@@ -96,6 +103,33 @@ def test_a_sac_output_goes_through_tanh_as_in_its_training() -> None:
 
     assert math.degrees(action.steering_rad) == pytest.approx(30.0 * math.tanh(1.0))
     assert action.speed_mps == pytest.approx(1.0 + 3.0 * (math.tanh(-2.0) + 1.0) / 2.0)
+
+
+@pytest.mark.parametrize(
+    ("output", "steering_deg", "speed_mps"),
+    [([1.0, -2.0], 30.0, 1.0), ([0.5, 0.0], 15.0, 2.5), ([-9.0, 9.0], -30.0, 4.0)],
+)
+def test_a_sac_output_is_clipped_where_the_file_asks_for_the_aws_cars_way(
+    output: list[float], steering_deg: float, speed_mps: float
+) -> None:
+    metadata = PolicyMetadata(
+        action_space=SYMMETRIC, training_algorithm=TrainingAlgorithm.SAC, sac_squash=SacSquash.CLIP
+    )
+
+    action = action_space(metadata).decode(np.array([output], np.float32))
+
+    assert math.degrees(action.steering_rad) == pytest.approx(steering_deg)
+    assert action.speed_mps == pytest.approx(speed_mps)
+
+
+@pytest.mark.parametrize("squash", SacSquash)
+def test_a_ppo_output_is_clipped_whatever_the_file_says_of_sac(squash: SacSquash) -> None:
+    metadata = PolicyMetadata(action_space=SYMMETRIC, sac_squash=squash)
+
+    action = action_space(metadata).decode(np.array([[1.0, 0.5]], np.float32))
+
+    assert math.degrees(action.steering_rad) == pytest.approx(30.0)
+    assert action.speed_mps == pytest.approx(3.25)
 
 
 def test_the_metadata_decides_between_a_list_and_a_range() -> None:

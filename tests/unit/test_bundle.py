@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto
-from policy_files import mean_network, write_policy
+from policy_files import mean_network, senses_network, write_policy
 
 from models import bundle
 from models.bundle import load_bundle
@@ -31,7 +33,7 @@ def test_a_folder_with_network_and_metadata_is_a_policy(tmp_path: Path) -> None:
     assert checked.name == "left_or_right"
     assert checked.model == tmp_path / "left_or_right" / "model.onnx"
     assert checked.metadata.output_count == 3
-    assert checked.observation == ObservationFormat()
+    assert checked.camera.format == ObservationFormat()
     assert checked.infer_median_ms > 0.0
 
 
@@ -57,7 +59,7 @@ def test_the_standard_network_is_a_policy(tmp_path: Path) -> None:
     checked = load_bundle(tmp_path / "standard")
 
     assert checked.metadata.output_count == 10
-    assert checked.observation.shape == (1, 120, 160, 1)
+    assert checked.camera.format.shape == (1, 120, 160, 1)
 
 
 def test_the_hash_changes_with_either_file_and_with_nothing_else(tmp_path: Path) -> None:
@@ -68,6 +70,20 @@ def test_the_hash_changes_with_either_file_and_with_nothing_else(tmp_path: Path)
 
     assert one.sha256 == same.sha256
     assert len({one.sha256, other_network.sha256, other_metadata.sha256}) == 3
+
+
+def test_weights_that_lie_beside_the_network_belong_to_the_hash(tmp_path: Path) -> None:
+    """Two exports of one kind of network differ in nothing else."""
+    hashes = set()
+    for name, level in (("one", 0.5), ("same", 0.5), ("other", 0.25)):
+        weights = np.full((120, 160, 1, 3), level, np.float32)
+        folder = write_policy(tmp_path / name)
+        network = onnx.load_from_string(senses_network({"picture": weights}))
+        onnx.save_model(network, folder / "model.onnx", save_as_external_data=True, location="weights.bin")
+        assert (folder / "weights.bin").stat().st_size >= weights.nbytes
+        hashes.add(load_bundle(folder).sha256)
+
+    assert len(hashes) == 2
 
 
 @pytest.mark.parametrize(
@@ -107,28 +123,33 @@ def test_inputs_of_every_kind_are_understood_from_shape_and_metadata(
     if observation is None:
         assert "describes 8 gray pictures (8 channels)" in refusal(folder)
         return
-    assert load_bundle(folder).observation == observation
+    assert load_bundle(folder).camera.format == observation
 
 
 @pytest.mark.parametrize(
     ("network", "fields", "words"),
     [
         ({"shape": (1, 120, 160, 3)}, {}, "shape [1, 120, 160, 3], but model_metadata.json describes 1 gray"),
-        ({}, {"input": {"layout": "NCHW"}}, "(1 channel) as NCHW; correct input.color"),
+        ({}, {"input": {"layout": "NCHW"}}, "(1 channel) as NCHW; correct sensor, input.color"),
         ({"shape": (1, 8, 8, 8)}, {"input": {"frame_stack": 8}}, "could be NHWC or NCHW; state input.layout"),
         ({"shape": (2, 120, 160, 1)}, {}, "shape [2, 120, 160, 1]; allowed is one picture of a fixed size"),
         ({"shape": (1, "h", "w", 1)}, {}, "shape [1, ?, ?, 1]; allowed is one picture of a fixed size"),
         ({"shape": (1, 4, 160, 1)}, {}, "picture is 160 x 4; allowed are sides of 8 to 1080"),
-        ({"shape": (1, 64)}, {}, "shape [1, 64]; allowed is one picture"),
-        ({"input_count": 2}, {}, "has 2 inputs (picture, second); a policy with one camera has exactly one"),
+        (
+            {"shape": (1, 64)},
+            {},
+            "picture of shape [1, 64] could be none of the sensors",
+        ),
+        ({"input_count": 2}, {}, "input second of shape [1, 120, 160, 1] could be none of the sensors"),
         ({"output_count": 2}, {}, "has 2 outputs (policy0, policy1); a policy has exactly one"),
-        ({"input_type": TensorProto.INT64}, {}, "input is tensor(int64); allowed are tensor(float)"),
+        ({"input_type": TensorProto.INT64}, {}, "input picture is tensor(int64); allowed are tensor(float)"),
         ({"output_type": TensorProto.INT32}, {}, "output is tensor(int32); allowed are floating-point"),
         ({"input_type": TensorProto.UINT8}, {"input": {"range": "0..1"}}, "bytes have the range 0..255"),
         ({"slopes": (0.0,) * 4, "offsets": (0.0,) * 4}, {}, "shape [1, 4], but the action space has 3"),
         ({"slopes": (0.0,) * 2, "offsets": (0.0,) * 2}, {}, "which needs 3 numbers; use the network and the"),
         ({}, {"action_space": RANGES}, "the action space is a range of steering and speed, which needs 2"),
-        ({}, {"sensor": ["STEREO_CAMERAS", "LIDAR"]}, "looks at STEREO_CAMERAS, LIDAR, which this version"),
+        ({}, {"sensor": ["FRONT_FACING_CAMERA", "LIDAR"]}, "but the network has no input for LIDAR"),
+        ({}, {"sensor": ["STEREO_CAMERAS"]}, "1 gray picture of two eyes (2 channels)"),
         ({}, {"action_units": "miles"}, "action_units is 'miles'"),
     ],
 )

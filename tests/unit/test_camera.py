@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from camera_parts import ScriptedSource, jpeg_of, picture
 
-from models.observation import ObservationFormat, Observer
+from models.observation import CameraObserver, ObservationFormat
 from vehicle.camera import Camera, decode_jpeg, open_source, reduction
 from vehicle.camera_source import Granted, RawFrame
 from vehicle.config import CameraConfig
@@ -117,7 +117,7 @@ def test_garbage_is_counted_and_told_and_never_becomes_a_picture(garbage: bytes)
         assert camera.wait_newer(-1, PATIENCE_S)
         source.put(1, garbage)
 
-        assert camera.await_frame(1, PATIENCE_S)
+        assert camera.await_number(1, PATIENCE_S)
         frame = camera.latest()
         assert frame is not None
         assert frame.number == 0
@@ -277,7 +277,7 @@ def test_decoding_at_a_fraction_of_the_size_changes_the_observation_little(
     full, small = decode_jpeg(jpeg), decode_jpeg(jpeg, scale)
     assert full is not None
     assert small is not None
-    observer = Observer(ObservationFormat())
+    observer = CameraObserver(ObservationFormat())
 
     difference = np.abs(observer.observe(full).astype(float) - observer.observe(small).astype(float))
 

@@ -3,18 +3,19 @@
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from policy_files import mean_network, write_policy
 
 from calibration.car import AWS_DEFAULTS, HIL_AWS
 from models.errors import OutputProblem, PolicyOutputError
+from models.observation import CameraOptions, Sight
 from models.policy import load_policy
+from models.sensors import Sensor
 from vehicle.messages import DriveAction
 
 
-def picture(level: int) -> npt.NDArray[np.uint8]:
-    return np.full((480, 640, 3), level, np.uint8)
+def picture(level: int) -> Sight:
+    return Sight(np.full((480, 640, 3), level, np.uint8))
 
 
 def test_the_picture_decides_the_action(tmp_path: Path) -> None:
@@ -81,3 +82,24 @@ def test_metres_per_second_without_a_speed_table_are_told_to_the_owner(tmp_path:
     assert "this car has no speed table" in physical.note(AWS_DEFAULTS)
     assert physical.note(HIL_AWS) == ""
     assert aws.note(AWS_DEFAULTS) == ""
+
+
+def test_a_policy_says_what_it_looks_at(tmp_path: Path) -> None:
+    policy = load_policy(write_policy(tmp_path / "policy"))
+
+    assert policy.sensors == {Sensor.FRONT_FACING_CAMERA}
+    assert not policy.needs_right_camera
+    assert not policy.needs_lidar
+
+
+def test_what_this_cars_camera_cuts_off_reaches_no_policy(tmp_path: Path) -> None:
+    folder = write_policy(tmp_path / "policy")
+    half_bright = np.zeros((480, 640, 3), np.uint8)
+    half_bright[240:] = 220
+    plain = load_policy(folder)
+    cropped = load_policy(folder, camera_options=CameraOptions(crop=(0.5, 0.0, 0.0, 0.0)))
+
+    assert plain.decide(Sight(half_bright), AWS_DEFAULTS).index == 1
+    assert cropped.decide(Sight(half_bright), AWS_DEFAULTS).index == 2
+    assert plain.picture_px == (160, 120)
+    assert cropped.picture_px == (160, 240)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.observation import ObservationFormat, Observer
+from models.observation import CameraObserver, ObservationFormat
 from vehicle.hil.render import (
     FULL_SIZE,
     POLICY_SIZE,
@@ -96,7 +96,7 @@ def test_the_same_frame_of_the_same_seed_is_the_same_to_the_bit(track) -> None:
 
 def test_full_and_policy_size_agree_as_the_policy_sees_them(track) -> None:
     """Lockstep and training render small, the car's camera large: the network must not notice."""
-    observer = Observer(ObservationFormat(height_px=60, width_px=80))
+    observer = CameraObserver(ObservationFormat(height_px=60, width_px=80))
     full, small = (make_renderer(track, camera=QUIET, size=size) for size in (FULL_SIZE, POLICY_SIZE))
     differences = []
     for s_m in np.arange(0.0, track.length_m, 1.7):

@@ -43,17 +43,48 @@ def test_the_number_of_threads_does_not_change_the_answer(network: Path, threads
     assert np.allclose(answer, PolicyRuntime(network).infer({"picture": observation}), atol=1e-3)
 
 
+@pytest.mark.parametrize("bind", [False, True])
 @pytest.mark.parametrize(
-    "observation",
-    [np.zeros((1, 60, 80, 1), np.float32), np.zeros((1, 120, 160, 1), np.float64), np.zeros(3, np.float32)],
+    "feeds",
+    [
+        {"picture": np.zeros((1, 60, 80, 1), np.float32)},
+        {"picture": np.zeros((1, 120, 160, 1), np.float64)},
+        {"picture": np.zeros(3, np.float32)},
+        {"pictures": np.zeros((1, 120, 160, 1), np.float32)},
+        {"picture": np.zeros((1, 120, 160, 1), np.float32), "second": np.zeros(1, np.float32)},
+        {},
+    ],
 )
-def test_an_observation_that_the_network_refuses_is_a_failed_policy(
-    network: Path, observation: np.ndarray
+def test_feeds_that_the_network_refuses_are_a_failed_policy(
+    network: Path, feeds: dict[str, np.ndarray], bind: bool
 ) -> None:
     with pytest.raises(PolicyOutputError, match="the network raised") as caught:
-        PolicyRuntime(network).infer({"picture": observation})
+        PolicyRuntime(network, SessionSettings(bind=bind)).infer(feeds)
 
     assert caught.value.kind is OutputProblem.FAILED
+
+
+def test_a_bound_session_answers_the_same_and_no_later_run_changes_an_answer(network: Path) -> None:
+    bound, plain = PolicyRuntime(network, SessionSettings(bind=True)), PolicyRuntime(network)
+    rng = np.random.default_rng(3)
+    pictures = [rng.uniform(0, 255, (1, 120, 160, 1)).astype(np.float32) for _ in range(4)]
+    pictures.append(np.asfortranarray(pictures[0])[:, ::-1])  # not contiguous
+    assert bound._bound is not None
+
+    answers = [bound.infer({"picture": picture}) for picture in pictures]
+
+    for picture, answer in zip(pictures, answers, strict=True):
+        assert np.array_equal(answer, plain.infer({"picture": picture}))
+    assert len({answer.tobytes() for answer in answers[:4]}) == 4
+
+
+def test_a_network_with_an_open_size_runs_unbound(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(mean_network(shape=("batch", 120, 160, 1)))
+    runtime = PolicyRuntime(path, SessionSettings(bind=True))
+
+    assert runtime._bound is None
+    assert runtime.infer({"picture": np.zeros((1, 120, 160, 1), np.float32)}).shape == (1, 3)
 
 
 def test_warming_up_measures_an_inference(network: Path) -> None:
@@ -81,10 +112,11 @@ def no_preemption() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_preemption")
-def test_another_thread_runs_while_the_network_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bind", [False, True])
+def test_another_thread_runs_while_the_network_does(tmp_path: Path, bind: bool) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(mean_network(shape=(1, 2000, 2000, 1)))
-    runtime = PolicyRuntime(path)
+    runtime = PolicyRuntime(path, SessionSettings(bind=bind))
     observation = np.zeros((1, 2000, 2000, 1), np.float32)
     stop = threading.Event()
     count = 0
