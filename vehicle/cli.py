@@ -11,6 +11,7 @@ import typer
 
 from calibration.errors import CalibrationError
 from vehicle.errors import LapwingError
+from vehicle.models_cli import models_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,6 +55,8 @@ def drive(
     settings = read_config(config) if config else CarConfig()
     if policy:
         settings = msgspec.structs.replace(settings, policy=policy)
+    if not settings.policy:
+        settings = msgspec.structs.replace(settings, policy=_last_active())
     hil = HilCar(hil_dir, wiring) if hil_dir else None
     run_vehicle(settings, run_dir or default_run_dir(), hil)
 
@@ -189,7 +192,8 @@ def bench(
     as_json: JsonOption = False,
 ) -> None:
     """Measure latency, jitter, stopping times, memory and simulation against their budgets."""
-    from vehicle.bench import Length, run_bench
+    from vehicle.bench import run_bench
+    from vehicle.bench_plan import Length
 
     if quick and long:
         raise typer.BadParameter("--quick and --long exclude each other")
@@ -268,6 +272,8 @@ def evaluate(
     )
 
 
+app.add_typer(models_app, name="models")
+
 board_app = typer.Typer(no_args_is_help=True, help="Look after the actuator board.")
 app.add_typer(board_app, name="board")
 
@@ -289,6 +295,14 @@ def board_prove(
     from vehicle.board_command import prove_failsafe
 
     print(prove_failsafe(config, wheels_up=wheels_up))
+
+
+def _last_active() -> str:
+    """Return the folder of the policy that was active last, or nothing before the first."""
+    from models.store import PolicyStore
+
+    active = PolicyStore().active()
+    return str(active.folder) if active else ""
 
 
 def default_policy() -> str:

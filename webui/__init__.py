@@ -5,12 +5,16 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from webui import drive, guard, video
+from models.store import PolicyStore
+from webui import drive, guard, models, video
 from webui.car import Vehicle, World
 
 
 def create_app(
-    vehicle: Vehicle, world: World | None = None, clock_ns: Callable[[], int] = time.monotonic_ns
+    vehicle: Vehicle,
+    world: World | None = None,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
+    store: PolicyStore | None = None,
 ) -> Flask:
     """Return the page's application.
 
@@ -18,10 +22,12 @@ def create_app(
         vehicle: made in the process that serves, because ZeroMQ does not survive a fork.
         world: the truth of a HIL car, for people to look at; None in front of a real car.
         clock_ns: CLOCK_MONOTONIC, the clock of every stamp that a page echoes.
+        store: where this car's policies are kept; this user's own place where none is given.
 
     """
     app = Flask(__name__)
     guard.protect(app)
     app.register_blueprint(drive.make_blueprint(vehicle, world, clock_ns))
     app.register_blueprint(video.make_blueprint(vehicle))
+    app.register_blueprint(models.make_blueprint(store or PolicyStore(), vehicle))
     return app

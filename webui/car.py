@@ -1,5 +1,6 @@
 """What the page needs of the car: a client of the vehicle process, and of the HIL world if there is one."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from vehicle.messages import Preview, Reply, RequestKind, Status
@@ -11,6 +12,9 @@ class Vehicle(Protocol):
 
     def status(self) -> Status | None:
         """Return the newest status, None when the vehicle is silent."""
+
+    def wait_status(self, accept: Callable[[Status], bool], timeout_s: float) -> Status | None:
+        """Return the first status that is accepted, or None after the time-out."""
 
     def status_age_s(self) -> float:
         """Return how old the newest status is; infinite before the first."""

@@ -3,13 +3,15 @@
 import io
 import os
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from tests.unit.tick_records import record_of
-from vehicle import bench, bench_car, bench_rows
+from vehicle import bench, bench_car, bench_policy, bench_rows
 from vehicle.bench import Section
 from vehicle.bench_car import BenchError, CarStoppedError
+from vehicle.bench_plan import PLANS, Length
 from vehicle.bench_rows import Limit, Row, Verdict
 from vehicle.messages import DriveState, StageTimes
 
@@ -164,3 +166,31 @@ def test_our_own_memory_can_be_read():
 def test_a_child_that_fails_says_why():
     with pytest.raises(BenchError, match="none of busy"):
         bench_car.child_answer(20.0, "no such thing")
+
+
+def test_inference_rows_compare_with_onnxruntimes_defaults_of_the_same_run(tmp_path):
+    plan = msgspec.structs.replace(PLANS[Length.QUICK], inferences=5)
+
+    rows = {row.name: row for row in bench_policy.inference_rows(tmp_path, "plover", "plover", plan)}
+
+    assert [*rows] == [
+        f"plover: inference, {way}" for way in (bench_policy.PLAIN, "float as chosen here", "int8")
+    ]
+    assert all(0.0 < row.values["p50"] <= row.values["p99"] for row in rows.values())
+    assert "of the defaults' median" in rows["plover: inference, int8"].note
+
+
+def test_loading_is_measured_in_a_process_of_its_own(tmp_path):
+    plan = msgspec.structs.replace(PLANS[Length.QUICK], trials=2)
+
+    (row,) = bench_policy.ready_rows(tmp_path, "plover", "plover", plan)
+
+    assert 0.0 < row.values["value"] < 60.0
+    assert row.note.startswith("worst of 2")
+
+
+def test_a_child_says_what_it_was_not_told(tmp_path):
+    with pytest.raises(BenchError, match="lacks an argument"):
+        bench_car.child_answer(20.0, "load")
+    with pytest.raises(BenchError, match="none of busy, viewer, bare, environment, convert, load, inference"):
+        bench_car.child_answer(20.0, "nothing")

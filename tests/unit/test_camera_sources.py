@@ -179,7 +179,7 @@ def test_a_picture_file_that_is_none_is_a_bad_frame_and_not_an_error(folder: Pat
     camera = Camera(ImageFolder(folder, rate_hz=1000.0))
     camera.start()
     try:
-        assert camera.await_frame(5, PATIENCE_S)
+        assert camera.await_number(5, PATIENCE_S)
         assert camera.latest() is None
         assert camera.bad_frames + camera.skipped_frames >= 6
     finally:

@@ -17,6 +17,9 @@ BOUNDS = [
     ("camera.width_px", 80, 1920),
     ("camera.height_px", 60, 1080),
     ("camera.rate_hz", 5.0, 120.0),
+    ("camera.mask_above", 0.0, 0.9),
+    ("lidar.rate_hz", 5.0, 40.0),
+    ("lidar.zero_points_deg", -180.0, 180.0),
     ("board.steering_channel", 0, 23),
     ("board.throttle_channel", 0, 23),
     ("failsafe.frame_overdue_s", 0.020, 0.200),
@@ -256,3 +259,40 @@ def test_the_defaults_are_those_of_the_monitors_and_the_lease():
     assert failsafe.monitor_limits() == type(failsafe.monitor_limits())()
     assert failsafe.lease_limits() == type(failsafe.lease_limits())()
     assert not any(math.isnan(value) for value in msgspec.structs.astuple(failsafe))
+
+
+def test_a_car_has_one_camera_and_no_lidar_until_they_are_named(tmp_path):
+    config = read(tmp_path, "")
+    assert (config.right_camera.source, config.lidar.source) == ("", "")
+
+    config = read(
+        tmp_path, '[right_camera]\nsource = "v4l2:/dev/video2"\n[lidar]\nsource = "rplidar:/dev/x"\n'
+    )
+    assert (config.right_camera.source, config.lidar.source) == ("v4l2:/dev/video2", "rplidar:/dev/x")
+
+
+def test_what_a_policy_does_not_see_of_the_picture_reaches_it(tmp_path):
+    config = read(tmp_path, "[camera]\nrotate_180 = true\ncrop = [0.1, 0.0, 0.2, 0.05]\nmask_above = 0.25\n")
+
+    options = config.camera.options()
+    assert (options.rotate_180, options.crop, options.mask_above) == (True, (0.1, 0.0, 0.2, 0.05), 0.25)
+
+
+@pytest.mark.parametrize(
+    ("crop", "told"),
+    [
+        ("[0.1, 0.0, 0.2, 0.95]", "camera.crop is [0.1, 0.0, 0.2, 0.95], allowed 0 to 0.9"),
+        ("[0.5, 0.6, 0.0, 0.0]", "top and bottom"),
+        ("[0.1]", "camera.crop is [0.1]"),
+        ("0.1", "camera.crop is 0.1"),
+    ],
+)
+def test_a_crop_that_leaves_too_little_is_refused_in_words(tmp_path, crop, told):
+    message = problem(tmp_path, f"[camera]\ncrop = {crop}\n")
+    assert told in message
+    assert "line 2" in message
+
+
+@pytest.mark.parametrize("baud", [0, 9600, '"fast"'])
+def test_a_lidar_has_one_of_two_rates_on_its_line(tmp_path, baud):
+    assert "115200 or 256000" in problem(tmp_path, f"[lidar]\nbaud = {baud}\n")

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from vehicle.hil.camera import CameraFrame, HilCamera, encode
+from vehicle.hil.camera import HilCamera, encode
 from vehicle.hil.faults import FaultSchedule, order_fault
+from vehicle.hil.sensor import Reading
 from vehicle.hil.settings import CameraSettings
 
 MS = 1_000_000
@@ -22,8 +23,8 @@ def scene(frame_number: int, now_ns: int) -> np.ndarray:
     return image
 
 
-def pictures_of(frames: list[CameraFrame]) -> list[np.ndarray]:
-    return [cv2.imdecode(np.frombuffer(frame.picture, np.uint8), cv2.IMREAD_COLOR) for frame in frames]
+def pictures_of(frames: list[Reading]) -> list[np.ndarray]:
+    return [cv2.imdecode(np.frombuffer(frame.content, np.uint8), cv2.IMREAD_COLOR) for frame in frames]
 
 
 class Bench:
@@ -34,7 +35,7 @@ class Bench:
         self.camera = HilCamera(camera, scene, self.faults, seed=seed, start_ns=START_NS)
         self.now_ns = START_NS
 
-    def run(self, seconds: float) -> list[CameraFrame]:
+    def run(self, seconds: float) -> list[Reading]:
         """Let time pass event by event; return what was handed over, in order."""
         end_ns = self.now_ns + round(seconds * 1e9)
         frames = []
@@ -91,8 +92,8 @@ def test_a_camera_that_is_off_hands_nothing_over_and_comes_back(fault):
 def test_a_stuck_camera_counts_on_with_one_picture():
     frames = Bench(("camera", "stuck", None, 1.0)).run(2)
 
-    assert len({frame.picture for frame in frames if frame.number < 30}) == 30
-    assert len({frame.picture for frame in frames if frame.number >= 30}) == 1
+    assert len({frame.content for frame in frames if frame.number < 30}) == 30
+    assert len({frame.content for frame in frames if frame.number >= 30}) == 1
     assert frames[-1].number > 55
 
 
@@ -112,7 +113,7 @@ def test_wrong_is_mirrored():
 def test_a_covered_lens_is_dark_and_never_the_same_twice():
     frames = Bench(("camera", "covered")).run(1)
 
-    assert len({frame.picture for frame in frames}) == len(frames)
+    assert len({frame.content for frame in frames}) == len(frames)
     assert all(picture.max() < 8 for picture in pictures_of(frames))
 
 

@@ -47,7 +47,7 @@ def test_a_fault_is_read_from_its_words(text, order):
         ("", "part=fault"),
         ("camera=stuck@", "not a number"),
         ("camera=stuck@soon", "part=fault|not a number"),
-        ("engine=off", "no part 'engine' to break, only camera, serial_out"),
+        ("engine=off", "no part 'engine' to break, only camera, camera_right, lidar, serial_out"),
         ("camera=hang", "camera has no fault 'hang', only off, stuck"),
         ("camera=off:3", "takes no amount"),
         ("camera=intermittent:1.5", "amount is 1.5, allowed 0.0 to 1.0"),

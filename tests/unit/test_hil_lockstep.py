@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import os
 import socket
 import struct
@@ -44,6 +45,8 @@ class RecordingWorld:
         self.times: list[int] = []
         self.pulses = []
         self.exposed: list[tuple[int, int]] = []
+        self.exposed_right: list[tuple[int, int]] = []
+        self.measured: list[int] = []
         self.wheel_ticks = 0
         self.battery_v = 7.4
         self.resets: list[tuple] = []
@@ -55,6 +58,14 @@ class RecordingWorld:
     def expose(self, frame_number, now_ns):
         self.exposed.append((frame_number, now_ns))
         return np.full((12, 16, 3), frame_number % 256, np.uint8)
+
+    def expose_right(self, frame_number, now_ns):
+        self.exposed_right.append((frame_number, now_ns))
+        return np.full((12, 16, 3), 128, np.uint8)
+
+    def measure(self, now_ns):
+        self.measured.append(now_ns)
+        return np.full(360, 2.0)
 
     def truth(self, now_ns, faults=()):
         return WorldTruth(
@@ -89,6 +100,16 @@ class Camera:
             if not part:
                 raise EOFError
         return data
+
+
+class Lidar(Camera):
+    """Reads scans as a LIDAR's driver would."""
+
+    def read(self) -> tuple[int, int, tuple[float, ...]]:
+        magic, count, number, stamp_ns, first_rad, last_rad = struct.unpack("<4sIQqff", self._take(32))
+        assert magic == b"LWL1"
+        assert -math.pi - 1e-6 <= first_rad < last_rad < math.pi
+        return number, stamp_ns, struct.unpack(f"<{count}f", self._take(4 * count))
 
 
 class Driver:
@@ -174,6 +195,14 @@ class Hil:
         self.cameras.append(Camera(self.hil_dir / "camera.sock"))
         return self.cameras[-1]
 
+    def open_right_camera(self) -> Camera:
+        self.cameras.append(Camera(self.hil_dir / "camera_right.sock"))
+        return self.cameras[-1]
+
+    def open_lidar(self) -> "Lidar":
+        self.cameras.append(Lidar(self.hil_dir / "lidar.sock"))
+        return self.cameras[-1]
+
     def close(self) -> None:
         self.driver.close()
         for camera in self.cameras:
@@ -200,7 +229,8 @@ def start():
 def test_the_first_packet_only_asks_what_time_it_is(start):
     grant = start().driver.meet()
 
-    assert grant == {"tick": 1, "now_ns": LOCKSTEP_START_NS, "emitted": 0, "frame": -1}
+    nothing_yet = {"emitted": 0, "frame": -1, "right_frame": -1, "scan": -1}
+    assert grant == {"tick": 1, "now_ns": LOCKSTEP_START_NS, **nothing_yet}
 
 
 def test_time_passes_to_the_moment_asked_for_and_no_further(start):
@@ -389,6 +419,8 @@ def test_a_handshake_is_answered_while_time_stands_still(start):
         "now_ns": LOCKSTEP_START_NS,
         "emitted": HELLO_REPLY_BYTES,
         "frame": -1,
+        "right_frame": -1,
+        "scan": -1,
     }
 
 
@@ -524,3 +556,88 @@ def test_a_client_without_a_world_is_told_so():
         with pytest.raises(HilError, match="is it running"):
             client.control("ping", timeout_s=0.05)
         client.close()
+
+
+def test_right_eye_and_lidar_do_nothing_until_somebody_reads_them(start):
+    hil = start()
+    hil.open_camera()
+    hil.driver.meet()
+    grant = hil.driver.pass_ms(500)
+    assert hil.world.exposed_right == hil.world.measured == []
+    assert (grant["right_frame"], grant["scan"]) == (-1, -1)
+
+    right, lidar = hil.open_right_camera(), hil.open_lidar()
+    hil.driver.pass_ms(50)  # the world lets them in
+    first_ns = hil.driver.now_ns
+    grant = hil.driver.pass_ms(400)
+    number, stamp_ns, _ = right.read()
+    assert stamp_ns >= first_ns - 50 * MS
+    assert number == next(n for n, now_ns in hil.world.exposed if now_ns == hil.world.exposed_right[0][1])
+    scan_number, scan_ns, ranges_m = lidar.read()
+    assert (scan_ns - 5 * MS - LOCKSTEP_START_NS) == scan_number * 100 * MS
+    assert len(ranges_m) == 360
+    assert np.mean(ranges_m) == pytest.approx(2.0, abs=0.01)
+    assert 0.005 < np.std(ranges_m) < 0.015
+    assert grant["right_frame"] == grant["frame"]
+    assert grant["scan"] == 9
+
+
+def test_both_eyes_are_exposed_and_handed_over_at_one_instant(start):
+    hil = start()
+    left, right = hil.open_camera(), hil.open_right_camera()
+    hil.driver.meet()
+    hil.driver.pass_ms(100)
+    hil.driver.pass_ms(400)
+    pictures = [[eye.read()[:2] for _ in range(8)] for eye in (left, right)]
+    shared = {number for number, _ in pictures[0]} & {number for number, _ in pictures[1]}
+
+    assert len(shared) >= 6
+    assert [one for one in pictures[0] if one[0] in shared] == [
+        one for one in pictures[1] if one[0] in shared
+    ]
+
+
+@pytest.mark.parametrize("part", ["camera_right", "lidar"])
+def test_a_sensor_that_is_unplugged_refuses_its_readers_and_the_others_go_on(start, part):
+    hil = start()
+    opened = {"camera_right": hil.open_right_camera, "lidar": hil.open_lidar}
+    camera, broken = hil.open_camera(), opened[part]()
+    hil.driver.meet()
+    hil.driver.pass_ms(100)
+    hil.client.control("fault", part=part, fault="off")
+    hil.driver.pass_ms(200)
+
+    def read_to_the_end():
+        while True:
+            broken.read()
+
+    with pytest.raises((EOFError, ConnectionError)):
+        read_to_the_end()
+    with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
+        opened[part]()
+    assert camera.read()[0] >= 0
+
+    hil.client.control("fault", part=part, fault="off", on=False)
+    hil.driver.pass_ms(50)
+    again = opened[part]()
+    hil.driver.pass_ms(50)
+    hil.driver.pass_ms(300)
+    assert again.read()[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_so"),
+    [
+        ("garbage", lambda scans: any(not (x >= 0) for x in scans[0])),
+        ("stuck", lambda scans: scans[1] == scans[2] == scans[3]),
+        ("covered", lambda scans: set(scans[0]) == {math.inf}),
+    ],
+)
+def test_a_broken_lidar_is_broken_at_its_socket(start, fault, is_so):
+    hil = start(faults=(f"lidar={fault}",))
+    lidar = hil.open_lidar()
+    hil.driver.meet()
+    hil.driver.pass_ms(100)
+    hil.driver.pass_ms(600)
+
+    assert is_so([lidar.read()[2] for _ in range(4)])

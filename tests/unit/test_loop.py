@@ -11,9 +11,10 @@ import pytest
 
 from calibration.car import AWS_DEFAULTS, HIL_AWS, HIL_STANDARD, CarCalibration, EscCalibration, ReverseMode
 from models.errors import OutputProblem, PolicyOutputError
+from models.metadata import Sensor
 from models.policy import Decision
 from vehicle import esc, safety
-from vehicle.loop import CarSetup, ControlLoop
+from vehicle.loop import ControlLoop
 from vehicle.messages import (
     MOVING_STATES,
     BoardStatus,
@@ -29,6 +30,7 @@ from vehicle.messages import (
     TickRecord,
 )
 from vehicle.operator import LeaseLimits, Operator
+from vehicle.parts import CarSetup
 from vehicle.safety import Limiter, Monitor, MonitorLimits
 
 START_NS = 1_000_000_000
@@ -44,6 +46,7 @@ class SteppedClock:
     def __init__(self) -> None:
         self.time_ns = START_NS
         self.slept_ns = 0
+        self.camera: Camera | None = None
 
     def now_ns(self) -> int:
         return self.time_ns
@@ -51,10 +54,10 @@ class SteppedClock:
     def suspended_ns(self) -> int:
         return self.slept_ns
 
-    def wait(self, deadline_ns: int, camera: "Camera", after_frame: int | None) -> None:
+    def wait(self, deadline_ns: int, camera: object, after_frame: int | None) -> None:
         wake_ns = deadline_ns
-        if after_frame is not None:
-            wake_ns = min(wake_ns, camera.ready_ns(after_frame + 1))
+        if after_frame is not None and self.camera is not None:
+            wake_ns = min(wake_ns, self.camera.ready_ns(after_frame + 1))
         self.time_ns = max(self.time_ns + STEP_NS, wake_ns)
 
 
@@ -63,6 +66,7 @@ class Camera:
 
     def __init__(self, clock: SteppedClock) -> None:
         self._clock = clock
+        clock.camera = self
         self.silent_after: int | None = None
         self.lost = False
         self.is_static = False
@@ -140,6 +144,9 @@ class StubPolicy:
         )
         self.space = types.SimpleNamespace(names=("left", "right"))
         self.picture_px = (160, 120)
+        self.sensors = frozenset({Sensor.FRONT_FACING_CAMERA})
+        self.needs_right_camera = False
+        self.needs_lidar = False
         self.action = DriveAction(0.5, 0.8)
         self.wants_reverse = False
         self.problem: Exception | None = None
@@ -147,7 +154,7 @@ class StubPolicy:
         self.asked = 0
         self.resets = 0
 
-    def decide(self, image, calibration) -> Decision:
+    def decide(self, sight, calibration) -> Decision:
         self.asked += 1
         self.before_answer()
         if self.problem is not None:
@@ -174,6 +181,7 @@ class Policies:
     def __init__(self) -> None:
         self.note = ""
         self.is_loading = False
+        self.activation = ("", "")
         self.ready: StubPolicy | None = None
         self.begun: list[str] = []
 
@@ -1083,3 +1091,31 @@ def test_the_same_drive_twice_gives_the_same_records():
     first, second = (driving()[0].publisher.records for _ in range(2))
 
     assert first == second
+
+
+# --- other sensors
+
+
+def test_a_policy_that_needs_what_the_car_lacks_is_refused_and_the_loop_goes_on():
+    policy = StubPolicy()
+    policy.needs_right_camera = policy.needs_lidar = True
+    bench = Bench(policy=policy)
+    bench.tick(4)
+    bench.told(RequestKind.TAKE_LEASE)
+    reply = bench.told(RequestKind.START, target=DriveState.AUTONOMOUS)
+
+    assert not reply.ok
+    assert "two cameras" in reply.reason
+    assert "LIDAR" in reply.reason
+    assert bench.told(RequestKind.START, target=DriveState.MANUAL).ok
+    assert policy.asked == 0
+
+
+def test_the_wish_for_a_policy_and_its_outcome_are_in_the_status():
+    bench = Bench(policy=StubPolicy())
+    bench.policies.activation = ("failed", "/models/new")
+
+    status = bench.status
+    assert (status.activation, status.activation_source) == ("failed", "/models/new")
+    assert status.policy_sensors == ("FRONT_FACING_CAMERA",)
+    assert status.scan_age_s == -1.0

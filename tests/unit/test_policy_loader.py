@@ -146,3 +146,20 @@ def test_a_mistake_of_ours_is_not_silent(monkeypatch):
     assert finish(loader) == []
     assert loader.note == "odd could not be loaded, by a mistake of ours; the vehicle's log has it"
     assert told == [problem]
+
+
+def test_the_outcome_of_the_newest_wish_is_told():
+    shelf = Shelf()
+    shelf.problems["bad"] = PolicyError("no good")
+    loader = PolicyLoader(shelf.load)
+    assert loader.activation == ("", "")
+    for source, outcome in (("good", "loaded"), ("bad", "failed"), ("good", "loaded")):
+        shelf.may_finish.clear()
+        loader.begin(source)
+        assert loader.activation == ("loading", source)
+        shelf.may_finish.set()
+        deadline_s = time.monotonic() + 10
+        while loader.is_loading and time.monotonic() < deadline_s:
+            loader.take()
+            time.sleep(0.001)
+        assert loader.activation == (outcome, source)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vehicle import safety
+from vehicle import safety, sensor_monitors
 from vehicle.limits import MonitorLimits
 from vehicle.messages import GUARDED_STATES, POLICY_STATES, BoardStatus, DriveAction, DriveState, Fault, Frame
-from vehicle.safety import NEUTRAL, Limiter, Monitor, PictureMonitor, Senses
+from vehicle.safety import NEUTRAL, Limiter, Monitor, Senses
+from vehicle.sensor_monitors import PictureMonitor
 
 NOW_NS = 50_000_000_000
 TICK_NS = 16_666_667
@@ -382,12 +383,12 @@ def test_one_other_value_anywhere_makes_another_picture(at):
     other = PICTURE.copy()
     other[at] ^= 1
 
-    assert not safety.is_same_picture(frame_of(PICTURE), frame_of(other))
-    assert safety.is_same_picture(frame_of(PICTURE), frame_of(PICTURE.copy()))
+    assert not sensor_monitors.is_same_picture(frame_of(PICTURE), frame_of(other))
+    assert sensor_monitors.is_same_picture(frame_of(PICTURE), frame_of(PICTURE.copy()))
 
 
 def test_a_picture_of_another_size_is_another_picture():
-    assert not safety.is_same_picture(frame_of(PICTURE), frame_of(PICTURE[:, :-1]))
+    assert not sensor_monitors.is_same_picture(frame_of(PICTURE), frame_of(PICTURE[:, :-1]))
 
 
 def test_a_frame_that_is_used_in_many_ticks_counts_once():
@@ -477,10 +478,10 @@ def test_contrast_is_the_spread_between_patches_and_noise_averages_out():
     flat, split = np.full((480, 640, 3), 100, np.uint8), np.full((480, 640, 3), 100, np.uint8)
     split[:, 320:] = 110
 
-    assert safety.contrast(frame_of(flat)) == 0.0
-    assert safety.contrast(frame_of(split)) == pytest.approx(5.0)
+    assert sensor_monitors.contrast(frame_of(flat)) == 0.0
+    assert sensor_monitors.contrast(frame_of(split)) == pytest.approx(5.0)
     noise = noisy(np.random.default_rng(6), flat.astype(np.float64), noise=6.0)
-    assert safety.contrast(frame_of(noise)) < 1.0
+    assert sensor_monitors.contrast(frame_of(noise)) < 1.0
 
 
 def test_pictures_that_are_equal_only_after_reduction_are_not_frozen():
@@ -494,8 +495,8 @@ def test_pictures_that_are_equal_only_after_reduction_are_not_frozen():
     one, other = (Frame(number, 0, 0, small, jpegs[number]) for number in range(2))
     again = Frame(2, 0, 0, small, jpegs[1])
 
-    assert not safety.is_same_picture(one, other)
-    assert safety.is_same_picture(other, again)
+    assert not sensor_monitors.is_same_picture(one, other)
+    assert sensor_monitors.is_same_picture(other, again)
 
 
 def test_a_covered_lens_is_seen_in_a_reduced_picture_too():
@@ -503,14 +504,14 @@ def test_a_covered_lens_is_seen_in_a_reduced_picture_too():
     full = noisy(np.random.default_rng(8), cover, noise=6.0)
     small = cv2.resize(full, (160, 120), interpolation=cv2.INTER_AREA)
 
-    assert safety.contrast(frame_of(small)) < safety.COVERED_CONTRAST
+    assert sensor_monitors.contrast(frame_of(small)) < sensor_monitors.COVERED_CONTRAST
 
 
 def test_contrast_is_found_in_a_picture_too_small_for_patches():
     tiny = np.zeros((8, 8, 3), np.uint8)
     tiny[:, 4:] = 100
 
-    assert safety.contrast(frame_of(tiny)) == pytest.approx(50.0)
+    assert sensor_monitors.contrast(frame_of(tiny)) == pytest.approx(50.0)
 
 
 def test_limits_from_the_configuration_are_the_ones_that_count():

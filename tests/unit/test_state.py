@@ -11,6 +11,7 @@ from vehicle.messages import (
     CAMERA_FAULTS,
     GUARDED_STATES,
     MOVING_STATES,
+    POLICY_SENSOR_FAULTS,
     POLICY_STATES,
     DriveState,
     Fault,
@@ -61,8 +62,11 @@ def next_of(
 
 
 def bears(mode: DriveMode, fault: Fault) -> bool:
-    """Calibrating needs no picture, nor does arming on the way to it."""
-    return fault in CAMERA_FAULTS and DriveState.CALIBRATING in {mode.state, mode.target}
+    """Calibrating needs no picture and a hand no second eye, nor does arming on the way to them."""
+    state = mode.target or mode.state
+    if fault in POLICY_SENSOR_FAULTS:
+        return state not in {DriveState.ASSISTED, DriveState.AUTONOMOUS}
+    return fault in CAMERA_FAULTS and state is DriveState.CALIBRATING
 
 
 def test_the_named_sets_of_states_agree_with_each_other():
@@ -94,7 +98,7 @@ def test_calibrating_and_the_way_to_it_bear_a_missing_picture(fault):
     )
 
 
-@pytest.mark.parametrize("fault", sorted(set(Fault) - CAMERA_FAULTS))
+@pytest.mark.parametrize("fault", sorted(set(Fault) - CAMERA_FAULTS - POLICY_SENSOR_FAULTS))
 def test_calibrating_bears_no_other_fault_even_behind_a_missing_picture(fault):
     mode = next_of(DriveMode(DriveState.CALIBRATING, SINCE_NS), faults=(Fault.CAMERA_LOST, fault))
 
@@ -273,7 +277,7 @@ class ReferenceCar(RuleBasedStateMachine):
 
     @invariant()
     def a_fault_that_binds_a_guarded_state_ends_it_at_once(self) -> None:
-        borne = CAMERA_FAULTS if DriveState.CALIBRATING in {self.before.state, self.before.target} else set()
+        borne = {fault for fault in Fault if bears(self.before, fault)}
         if self.before.state in GUARDED_STATES and self.faults - borne:
             assert self.mode.state is DriveState.FAILSAFE
 

@@ -1,0 +1,125 @@
+"""Pictures from an owner's recordings: a part to quantise with, another to judge by, never the same.
+
+Every recording is one drive. Its pictures go in blocks of ten seconds: some to calibrate with, a gap,
+the rest to judge by, a gap; neighbours in time look alike and must not stand on both sides.
+"""
+
+import enum
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import PolicyError
+from models.observation import Sight
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+BLOCK_FRAMES = 300  # ten seconds at 30 Hz
+CALIBRATION_FRAMES = 40  # of each block, at its start
+GAP_FRAMES = 15  # half a second
+
+Image = npt.NDArray[np.uint8]
+
+
+class Role(enum.StrEnum):
+    """What frames are for."""
+
+    CALIBRATION = "calibration"
+    TEST = "test"
+
+
+class FrameSource(Protocol):
+    """Gives drives of consecutive sights; what it gives for one role it never gives for the other."""
+
+    @property
+    def description(self) -> str:
+        """Where the frames come from, for the report."""
+
+    def drives(self, role: Role) -> Iterator[Iterator[Sight]]:
+        """Return the drives of a role, the same each time; each must be read before the next."""
+
+
+class Recordings:
+    """Video files and folders of pictures."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Take the files; raises PolicyError when one cannot be what it should be."""
+        for path in paths:
+            if path.is_dir() and not _pictures_in(path):
+                raise PolicyError(f"{path} has no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}) in it")
+            if not path.exists():
+                raise PolicyError(f"{path} does not exist; give videos or folders of pictures")
+        if not paths:
+            raise PolicyError("no recordings are given; give videos or folders of pictures of your drives")
+        self._paths = tuple(paths)
+
+    @property
+    def description(self) -> str:
+        """The names of the recordings."""
+        return ", ".join(path.name for path in self._paths)
+
+    def drives(self, role: Role) -> Iterator[Iterator[Sight]]:
+        """Return the parts of every recording that are for this role, without repeated pictures."""
+        seen: set[bytes] = set()
+        for path in self._paths:
+            images = _without_repeats(_images(path), seen)
+            yield from (iter(part) for part in _parts(images, role))
+
+
+def _parts(images: Iterator[Image], role: Role) -> Iterator[list[Sight]]:
+    part: list[Sight] = []
+    for index, image in enumerate(images):
+        if _role_at(index % BLOCK_FRAMES) is role:
+            part.append(Sight(image))
+        elif part:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _role_at(place: int) -> Role | None:
+    if place < CALIBRATION_FRAMES:
+        return Role.CALIBRATION
+    is_apart = CALIBRATION_FRAMES + GAP_FRAMES <= place < BLOCK_FRAMES - GAP_FRAMES
+    return Role.TEST if is_apart else None
+
+
+def _without_repeats(images: Iterator[Image], seen: set[bytes]) -> Iterator[Image]:
+    """Leave out pictures that are the same to the bit: a car that stands proves nothing."""
+    for image in images:
+        key = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        if key not in seen:
+            seen.add(key)
+            yield image
+
+
+def _images(path: Path) -> Iterator[Image]:
+    if path.is_dir():
+        for picture in _pictures_in(path):
+            image = cv2.imread(str(picture), cv2.IMREAD_COLOR)
+            if image is None:
+                raise PolicyError(
+                    f"{picture} is not a picture that OpenCV can read; take it out of the folder"
+                )
+            yield np.asarray(image, np.uint8)
+        return
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        if not video.isOpened():
+            raise PolicyError(f"{path} is not a video that OpenCV can read; give another recording")
+        while True:
+            found, image = video.read()
+            if not found:
+                return
+            yield np.asarray(image, np.uint8)
+    finally:
+        video.release()
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)

@@ -1,0 +1,19 @@
+"""The policies that ship with this copy: the trained ones and the calibration drives.
+
+They need no check at upload, are never removed, and their names serve as their keys.
+"""
+
+from pathlib import Path
+
+ZOO = Path(__file__).parent / "zoo"
+CALIBRATION = Path(__file__).parent / "calibration_drives"
+METADATA_NAME = "model_metadata.json"
+
+
+def built_in_folders() -> dict[str, Path]:
+    """Return name -> folder: trained policies first, then the calibration drives, each in order."""
+    found: dict[str, Path] = {}
+    for room in (ZOO, CALIBRATION):
+        for path in sorted(room.glob(f"*/{METADATA_NAME}")):
+            found.setdefault(path.parent.name, path.parent)
+    return found

@@ -1,0 +1,102 @@
+"""Uploads for tests of the check: a good one, and bad ones of every sort with the sentence each deserves."""
+
+import gzip
+import io
+import json
+import os
+import tarfile
+import zipfile
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.unit.policy_files import THREE_ACTIONS, mean_network
+
+METADATA = json.dumps(
+    {"action_space": THREE_ACTIONS, "sensor": ["FRONT_FACING_CAMERA"], "input": {"range": "0..255"}}
+).encode()
+
+
+def tar_gz(**members: bytes) -> bytes:
+    """A .tar.gz of files whose names' dots are written as `__`."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name.replace("__", "."))
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+def good(network: bytes | None = None, metadata: bytes = METADATA) -> bytes:
+    return tar_gz(model__onnx=network or mean_network(), model_metadata__json=metadata)
+
+
+def changed_network(kind: str) -> bytes:
+    network = onnx.load_from_string(mean_network())
+    graph = network.graph
+    slopes = next(tensor for tensor in graph.initializer if tensor.name == "slopes")
+    if kind == "nan":
+        slopes.CopyFrom(numpy_helper.from_array(np.array([[0, np.nan, 1]], np.float32), "slopes"))
+    elif kind == "overflow":
+        slopes.dims[:] = [2**62, 2**62]
+    elif kind == "custom":
+        graph.node.insert(0, helper.make_node("Exec", ["picture"], ["x"], domain="evil.example"))
+    elif kind == "loop":
+        body = helper.make_graph([], "body", [], [])
+        graph.node.insert(0, helper.make_node("Loop", ["picture"], ["x"], body=body))
+    elif kind == "memory":
+        graph.initializer.append(numpy_helper.from_array(np.array([99999, 1, 1, 1], np.int64), "times"))
+        graph.node.insert(0, helper.make_node("Tile", ["picture", "times"], ["crowd"]))
+        graph.node[1].input[0] = "crowd"
+    elif kind == "outside":
+        slopes.ClearField("raw_data")
+        slopes.data_location = TensorProto.EXTERNAL
+        entry = slopes.external_data.add()
+        entry.key, entry.value = "location", "../../../etc/passwd"
+    return bytes(network.SerializeToString())
+
+
+def zip_bomb() -> bytes:
+    """300 kB that claim to be 1.5 GB in five members."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        zeros = bytes(64 << 20)
+        with archive.open("model.onnx", "w", force_zip64=True) as member:
+            for _ in range(24):
+                member.write(zeros)
+        archive.writestr("model_metadata.json", METADATA)
+    return file.getvalue()
+
+
+def escaping_tar() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        member = tarfile.TarInfo("../../escaped.onnx")
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"evil"))
+    return file.getvalue()
+
+
+BAD: dict[str, tuple[str, bytes]] = {
+    "truncated": ("swift.tar.gz", good()[:-60]),
+    "empty": ("swift.tar.gz", b""),
+    "wrong magic": ("swift.zip", os.urandom(2000)),
+    "GIF": ("swift.onnx", b"GIF89a" + bytes(200)),
+    "HTML": ("swift.tar.gz", b"<!DOCTYPE html><html>login</html>"),
+    "gzip of nothing": ("swift.tar.gz", gzip.compress(b"")),
+    "zip bomb": ("swift.zip", zip_bomb()),
+    "path outside": ("swift.tar.gz", escaping_tar()),
+    "no metadata": ("swift.tar.gz", tar_gz(model__onnx=mean_network())),
+    "metadata with NaN": ("swift.tar.gz", good(metadata=METADATA.replace(b"30", b"NaN", 1))),
+    "metadata of another": ("swift.tar.gz", good(mean_network(slopes=(1, 2), offsets=(1, 2)))),
+    "NaN weights": ("swift.tar.gz", good(changed_network("nan"))),
+    "overflowing shape": ("swift.tar.gz", good(changed_network("overflow"))),
+    "custom operator": ("swift.tar.gz", good(changed_network("custom"))),
+    "loop": ("swift.tar.gz", good(changed_network("loop"))),
+    "weights outside": ("swift.tar.gz", good(changed_network("outside"))),
+    "8 GB of memory": ("swift.tar.gz", good(changed_network("memory"))),
+    "NaN answers": ("swift.tar.gz", good(mean_network(nan_between=(100.0, 200.0)))),
+}
+"""What each is -> the file's name and content."""
