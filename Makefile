@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-train check bench clean
+.PHONY: demo test test-train check bench no-avx clean
 
 demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (KEEP=1 leaves the page up)
 	$(BIN)/lapwing demo $(if $(KEEP),--keep)
@@ -20,6 +20,9 @@ check: .venv/.ready-dev     ## lint, format, types, import contracts
 
 bench: .venv/.ready-dev     ## the budgets, measured
 	$(BIN)/lapwing bench
+
+no-avx: .venv/.ready-dev    ## a processor without AVX runs what a car runs (needs qemu-user)
+	$(BIN)/python tests/no_avx/prove.py
 
 clean:                      ## forget the environment and every cache
 	rm -rf .venv .cache build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

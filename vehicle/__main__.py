@@ -13,17 +13,20 @@ import zmq
 
 from calibration import store
 from calibration.car import AWS_DEFAULTS, HIL_AWS, HIL_STANDARD, CarCalibration
-from models.policy import Policy, load_policy
+from models.checked_policy import load_checked
+from models.policy import Policy
 from models.runtime import SessionSettings
 from vehicle.board import open_board, proofs_beside
 from vehicle.board.base import Board
 from vehicle.camera import Camera, open_source
 from vehicle.clock import Clock, MonotonicClock
-from vehicle.config import CarConfig
+from vehicle.config import CarConfig, LidarMount
 from vehicle.errors import BoardError, ConfigError
 from vehicle.hil.lockstep import LockstepClock
-from vehicle.loop import CarSetup, ControlLoop, Publisher
+from vehicle.lidar import Lidar, open_lidar_source
+from vehicle.loop import ControlLoop
 from vehicle.operator import Operator
+from vehicle.parts import CarSetup, Publisher
 from vehicle.policy_loader import PolicyLoader
 from vehicle.realtime import CAMERA_PRIORITY, Notifier, prepare_loop_thread, use_fifo
 from vehicle.remote import PreviewPublisher, RemoteServer, prepare_run_dir
@@ -32,6 +35,7 @@ from vehicle.supervisor import StopSignal
 
 log = logging.getLogger("vehicle")
 
+HIL_LIDAR_RATE_HZ = 10.0
 HIL_CALIBRATIONS = {"aws": HIL_AWS, "standard": HIL_STANDARD}
 
 
@@ -42,6 +46,9 @@ class HilCar(msgspec.Struct, frozen=True):
     wiring: str = "aws"
     """`aws`: 1446/1311 us neutral and forward; `standard`: 1500/1900 us."""
     lockstep: bool = False
+    has_right_camera: bool = True
+    """Both sensors cost nothing until a policy looks at them."""
+    has_lidar: bool = True
 
 
 class Vehicle:
@@ -80,14 +87,18 @@ class Vehicle:
             self.board = _board(config, hil, calibration or AWS_DEFAULTS, clock)
             opened.callback(self.board.close)
             self.camera = _camera(config, hil, clock, preview)
-            self.camera.start()
-            opened.callback(self.camera.stop)
+            self.right_camera = _right_camera(config, hil, clock)
+            self.lidar = _lidar(config, hil)
+            for sensor in (self.camera, self.right_camera, self.lidar):
+                if sensor is not None:
+                    sensor.start()
+                    opened.callback(sensor.stop)
             if isinstance(clock, LockstepClock):
-                clock.attach(self.board, self.camera)
+                clock.attach(self.board, self.camera, self.right_camera, self.lidar)
                 opened.callback(clock.close)
             _open_or_wait(self.board)
             settings = SessionSettings(threads=config.control.inference_threads)
-            policies = PolicyLoader(load or partial(load_policy, settings=settings))
+            policies = PolicyLoader(load or partial(load_checked, settings=settings))
             if config.policy:
                 policies.begin(config.policy)
             notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
@@ -102,6 +113,8 @@ class Vehicle:
                 ),
                 clock=clock,
                 camera=self.camera,
+                right_camera=self.right_camera,
+                lidar=self.lidar,
                 board=self.board,
                 policies=policies,
                 operator=self.operator,
@@ -177,11 +190,43 @@ def _camera(config: CarConfig, hil: HilCar | None, clock: Clock, preview: Previe
         )
     return Camera(
         open_source(source, config.camera),
-        decode_scale=None if config.camera.decode_scale == "auto" else config.camera.decode_scale,
+        decode_scale=_decode_scale(config),
         ready_at_stamp=isinstance(clock, LockstepClock),
         on_start=lambda: use_fifo(CAMERA_PRIORITY),
         on_frame=preview.publish,
     )
+
+
+def _right_camera(config: CarConfig, hil: HilCar | None, clock: Clock) -> Camera | None:
+    """Return the second eye, read only while a policy looks with two; None where the car has none."""
+    source = config.right_camera.source
+    if hil is not None:
+        source = f"hil:{hil.folder / 'camera_right.sock'}" if hil.has_right_camera else ""
+    if not source:
+        return None
+    return Camera(
+        open_source(source, config.camera),
+        decode_scale=_decode_scale(config),
+        ready_at_stamp=isinstance(clock, LockstepClock),
+        wanted=False,
+        on_start=lambda: use_fifo(CAMERA_PRIORITY),
+    )
+
+
+def _lidar(config: CarConfig, hil: HilCar | None) -> Lidar | None:
+    """Return the LIDAR, read only while a policy looks at it; None where the car has none."""
+    mount = config.lidar
+    if hil is not None:
+        where = f"hil:{hil.folder / 'lidar.sock'}" if hil.has_lidar else ""
+        mount = LidarMount(where, rate_hz=HIL_LIDAR_RATE_HZ)
+    if not mount.source:
+        return None
+    source = open_lidar_source(mount.source, mount)
+    return Lidar(source, mount, wanted=False, on_start=lambda: use_fifo(CAMERA_PRIORITY))
+
+
+def _decode_scale(config: CarConfig) -> int | None:
+    return None if config.camera.decode_scale == "auto" else config.camera.decode_scale
 
 
 def _open_or_wait(board: Board) -> None:

@@ -4,6 +4,9 @@ busy                              uses a core until it is ended
 viewer HOST PORT                  looks at the page's camera picture as a browser does
 bare HIL_DIR POLICY SECONDS       decides on frames in one loop, without states, monitors or messages
 environment CARS SECONDS          steps the training environment on one core
+convert GRAPH SAMPLES             converts a frozen TensorFlow graph, and opens what comes of it
+load POLICY                       loads a policy as the vehicle does
+inference POLICY SAMPLES          runs a network in the chosen way, in int8 and by onnxruntime's defaults
 """
 
 import http.client
@@ -20,6 +23,7 @@ import numpy as np
 
 from calibration import steering, throttle
 from calibration.car import HIL_AWS
+from models.observation import Sight
 from models.policy import load_policy
 from models.standard_network import STANDARD_ACTIONS
 from vehicle.board.protocol import encode_command
@@ -28,6 +32,7 @@ from vehicle.hil.track import load_track
 from vehicle.realtime import LOOP_PRIORITY, die_with_parent, use_fifo
 
 BARE_RATE_HZ = 30.0
+_USES = (__doc__ or "").strip().splitlines()[2:]
 
 
 def busy() -> None:
@@ -71,7 +76,7 @@ def bare_loop(hil_dir: Path, policy_source: str, duration_s: float) -> dict[str,
         read_ns = time.monotonic_ns()
         picture = cv2.imdecode(np.frombuffer(raw.jpeg, np.uint8), cv2.IMREAD_COLOR)
         decoded_ns = time.monotonic_ns()
-        decision = policy.decide(np.asarray(picture, np.uint8), HIL_AWS)
+        decision = policy.decide(Sight(np.asarray(picture, np.uint8)), HIL_AWS)
         steering_us = steering.pulse_us(HIL_AWS.steering, decision.action.steering_frac)
         throttle_us = throttle.pulse_us(HIL_AWS.throttle, decision.action.throttle_frac)
         os.write(port, encode_command(0, armed=False, steering_us=steering_us, throttle_us=throttle_us))
@@ -119,6 +124,19 @@ def environment_rate(cars: int, duration_s: float) -> dict[str, float]:
     return {"per_core_s": steps / (time.process_time() - used_s), "per_s": steps / elapsed_s}
 
 
+def _of_policies(arguments: list[str]) -> object:
+    from vehicle import bench_policy_child  # noqa: PLC0415 - the other children need neither onnx nor its memory
+
+    match arguments:
+        case ["convert", graph, samples]:
+            return bench_policy_child.conversion(Path(graph), int(samples))
+        case ["load", policy]:
+            return bench_policy_child.load(policy)
+        case ["inference", policy, samples]:
+            return bench_policy_child.inference(policy, int(samples))
+    sys.exit(f"{arguments} lacks an argument or has one too many")
+
+
 def main(arguments: list[str]) -> None:
     """Do what the first argument names."""
     die_with_parent(signal.SIGKILL)
@@ -131,8 +149,10 @@ def main(arguments: list[str]) -> None:
             sys.stdout.write(json.dumps(bare_loop(Path(hil_dir), policy, float(duration_s))))
         case ["environment", cars, duration_s]:
             sys.stdout.write(json.dumps(environment_rate(int(cars), float(duration_s))))
+        case ["convert" | "load" | "inference", *_]:
+            sys.stdout.write(json.dumps(_of_policies(arguments)))
         case _:
-            sys.exit(f"{arguments} is none of busy, viewer, bare, environment")
+            sys.exit(f"{arguments} is none of {', '.join(line.split()[0] for line in _USES)}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from models.picture import CROP_SUM_MAX, MASK_MAX, CameraOptions
 from vehicle.errors import ConfigError
 from vehicle.limits import (
     ACK_LIMIT_S,
@@ -21,6 +22,7 @@ from vehicle.limits import (
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Channel = Annotated[int, msgspec.Meta(ge=0, le=23)]  # the largest Maestro has 24
+CropShare = Annotated[float, msgspec.Meta(ge=0.0, le=CROP_SUM_MAX)]
 
 
 class ControlConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +50,37 @@ class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     decode_scale: Literal["auto", 1, 2, 4, 8] = "auto"
     """JPEG pictures are decoded at this fraction of their size, which is faster; `auto` goes as far as the
     policy's own picture allows."""
+    rotate_180: bool = False
+    """The camera hangs upside down."""
+    crop: tuple[CropShare, CropShare, CropShare, CropShare] = (0.0, 0.0, 0.0, 0.0)
+    """Shares of the upright picture that a policy does not see: top, bottom, left, right."""
+    mask_above: Annotated[float, msgspec.Meta(ge=0.0, le=MASK_MAX)] = 0.0
+    """Share of what is left, from its top, that is black for a policy: what lies above the horizon."""
+
+    def options(self) -> CameraOptions:
+        """Return what a policy does with the pictures; raises ValueError where the crop leaves too little."""
+        return CameraOptions(rotate_180=self.rotate_180, crop=self.crop, mask_above=self.mask_above)
+
+
+class RightCameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The second eye of a stereo pair; all but its source is as in `[camera]`, which is the left eye."""
+
+    source: str = ""
+    """As in `[camera]`; empty: this car has one camera."""
+
+
+class LidarMount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which LIDAR this car has, and how it stands on it."""
+
+    source: str = ""
+    """`rplidar:/dev/serial/by-id/...` or `hil:SOCKET`; empty: this car has none."""
+    baud: Literal[115200, 256000] = 115200
+    """115200 for an RPLIDAR A1."""
+    rate_hz: Annotated[float, msgspec.Meta(ge=5.0, le=40.0)] = 7.0
+    """Turns a second, until enough of them were seen to measure it; an RPLIDAR A1 makes 5.5 to 10."""
+    zero_points_deg: Annotated[float, msgspec.Meta(ge=-180.0, le=180.0)] = 0.0
+    """Where the LIDAR's own zero points, in degrees left of straight ahead; an AWS DeepRacer Evo's is 180."""
+    upside_down: bool = False
 
 
 class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +128,8 @@ class CarConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bundle folder, `.onnx` file or name of a shipped policy; empty: none until one is activated."""
     control: ControlConfig = ControlConfig()
     camera: CameraConfig = CameraConfig()
+    right_camera: RightCameraConfig = RightCameraConfig()
+    lidar: LidarMount = LidarMount()
     board: BoardConfig = BoardConfig()
     failsafe: FailsafeConfig = FailsafeConfig()
 
@@ -119,6 +154,11 @@ def read_config(path: Path) -> CarConfig:
         raise ConfigError(_explain(path, text, str(error))) from None
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    try:
+        config.camera.options()
+    except ValueError as error:
+        line, _ = _find_line(text, "camera.crop")
+        raise ConfigError(f"{path}, line {line}: camera.{error}; start again then") from None
     return _with_absolute_paths(config, path.resolve().parent)
 
 
@@ -171,6 +211,8 @@ def _allowed(field: str) -> str:
         kind = kinds[name]
     if isinstance(kind, msgspec.inspect.UnionType):
         kind = next(part for part in kind.types if not isinstance(part, msgspec.inspect.NoneType))
+    if isinstance(kind, msgspec.inspect.TupleType):
+        kind = kind.item_types[0]
     if isinstance(kind, msgspec.inspect.FloatType | msgspec.inspect.IntType) and kind.ge is not None:
         return f"{kind.ge:g} to {kind.le:g}"
     if isinstance(kind, msgspec.inspect.LiteralType):

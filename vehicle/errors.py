@@ -37,8 +37,16 @@ class BoardConfigError(BoardError):
     """What the board has stored differs from this car's calibration, or is missing."""
 
 
-class CameraError(LapwingError):
+class SensorError(LapwingError):
+    """What a sensor's readings come from cannot be used."""
+
+
+class CameraError(SensorError):
     """The camera source cannot be used."""
+
+
+class LidarError(SensorError):
+    """The LIDAR cannot be used."""
 
 
 class VehicleBusyError(LapwingError):

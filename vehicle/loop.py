@@ -2,27 +2,22 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
-import msgspec
 import numpy as np
 
 from calibration import steering, throttle
-from calibration.car import CarCalibration
 from models.errors import OutputProblem, PolicyOutputError
 from models.policy import Decision, Policy
 from vehicle import esc, safety
-from vehicle.clock import Clock, FrameArrival
+from vehicle.clock import Clock
 from vehicle.messages import (
     GUARDED_STATES,
     MOVING_STATES,
     POLICY_STATES,
-    BoardStatus,
     DriveAction,
     DriveCommand,
     DriveState,
     Fault,
-    Frame,
     OperatorRequest,
     Reply,
     RequestKind,
@@ -31,115 +26,23 @@ from vehicle.messages import (
     TickRecord,
 )
 from vehicle.operator import Operator
+from vehicle.parts import (
+    BoardLink,
+    CameraView,
+    CarSetup,
+    LidarView,
+    PolicySource,
+    Publisher,
+)
 from vehicle.rate import CameraRate, Rate, Start
 from vehicle.safety import NEUTRAL, Limiter, Monitor, Senses
+from vehicle.sensing import Seen, Sensing
 from vehicle.state import DriveMode, binding_faults, next_mode
 
 DEFAULT_CONTROL_RATE_HZ = 30.0
 SPEED_CAP_OF_A_NEW_POLICY_FRAC = 0.3
 STATUS_EVERY_TICKS = 5
 LATENCY_WINDOW_DECISIONS = 300  # ten seconds at 30 Hz
-
-
-class CameraView(FrameArrival, Protocol):
-    """What the loop needs of a camera."""
-
-    def latest(self) -> Frame | None:
-        """Return the newest frame, or None before the first."""
-        ...
-
-    def fit(self, width_px: int, height_px: int) -> None:
-        """Say how small a picture may be."""
-        ...
-
-    @property
-    def lost(self) -> bool:
-        """Whether the source is gone or has ended."""
-        ...
-
-    @property
-    def is_static(self) -> bool:
-        """Whether equal pictures are the source's nature."""
-        ...
-
-    @property
-    def rate_hz(self) -> float:
-        """What the source says it delivers."""
-        ...
-
-    @property
-    def note(self) -> str:
-        """What its owner should know, or empty."""
-        ...
-
-
-class BoardLink(Protocol):
-    """What the loop needs of a board."""
-
-    def poll(self, now_ns: int) -> BoardStatus:
-        """Return the newest status after reading what has arrived."""
-        ...
-
-    def write(self, command: DriveCommand, now_ns: int) -> None:
-        """Send without blocking; trouble shows in the status."""
-        ...
-
-    def allow_reopen(self, allowed: bool) -> None:
-        """Tell whether a port that was lost may be opened again now."""
-        ...
-
-    def close(self) -> None:
-        """Send neutral and let the port go."""
-        ...
-
-
-class PolicySource(Protocol):
-    """Loads policies off the loop's thread."""
-
-    @property
-    def note(self) -> str:
-        """That one is being loaded or why that failed; else empty."""
-        ...
-
-    @property
-    def is_loading(self) -> bool:
-        """Whether a policy is being loaded now."""
-        ...
-
-    def begin(self, source: str) -> None:
-        """Start loading a policy; the newest wish counts."""
-        ...
-
-    def take(self) -> Policy | None:
-        """Return a policy that has just become ready, once."""
-        ...
-
-
-class Publisher(Protocol):
-    """What the loop needs of the vehicle's border."""
-
-    def drain(self, answer: Callable[[OperatorRequest], Reply]) -> None:
-        """Give each waiting request to `answer` and send its reply."""
-        ...
-
-    def publish_status(self, status: Status) -> None:
-        """Send the car at a glance."""
-        ...
-
-    def publish_record(self, record: TickRecord) -> None:
-        """Send one tick's record."""
-        ...
-
-
-class CarSetup(msgspec.Struct, frozen=True):
-    """What the loop must know of this car."""
-
-    calibration: CarCalibration
-    is_calibrated: bool
-    """False: the numbers are defaults, and a real board may only be calibrated."""
-    is_hil: bool
-    control_rate_hz: float | None
-    """None: the rate the policy was trained at."""
 
 
 class ControlLoop:
@@ -151,6 +54,8 @@ class ControlLoop:
         car: CarSetup,
         clock: Clock,
         camera: CameraView,
+        right_camera: CameraView | None = None,
+        lidar: LidarView | None = None,
         board: BoardLink,
         policies: PolicySource,
         operator: Operator,
@@ -162,6 +67,7 @@ class ControlLoop:
         self._car = car
         self._clock = clock
         self._camera = camera
+        self._sensing = Sensing(camera, right_camera, lidar)
         self._board = board
         self._policies = policies
         self._operator = operator
@@ -204,44 +110,50 @@ class ControlLoop:
     def wait(self) -> None:
         """Sleep until the next tick is due."""
         wake = self._rate.next_wake()
-        self._clock.wait(wake.deadline_ns, self._camera, wake.after_frame)
+        self._clock.wait(wake.deadline_ns, self._sensing, wake.after_frame)
 
     def step(self, now_ns: int) -> None:
         """Run one tick: sense, decide, limit, actuate, report."""
-        frame = self._sense(now_ns)
-        start = self._rate.begin(now_ns, frame)
+        seen = self._sense(now_ns)
+        start = self._rate.begin(now_ns, seen.frame)
         self._publisher.drain(lambda request: self._answer(request, now_ns))
 
-        self._faults = self._monitor.check(self._senses(frame, now_ns))
+        self._faults = self._monitor.check(self._senses(seen, now_ns))
         self._change_mode(now_ns)
 
         if start.decides:
-            self._decide(frame)
+            self._decide(seen)
         wanted = self._wanted(now_ns)
         allowed = self._limiter.apply(wanted, moving=self._moves, now_ns=now_ns)
 
         command = self._command(allowed, now_ns)
         self._board.write(command, now_ns)
 
-        self._report(frame, start, wanted, command, now_ns)
-        self._look(frame)  # judged when nothing waits for it, counted in the next tick
+        self._report(seen, start, wanted, command, now_ns)
+        self._look(seen)  # judged when nothing waits for it, counted in the next tick
         self._previous_ns = now_ns
 
     # --- sense
 
-    def _sense(self, now_ns: int) -> Frame | None:
-        frame = self._camera.latest()
-        if frame is not None:
-            self._camera_rate.add(frame)
+    def _sense(self, now_ns: int) -> Seen:
+        seen = self._sensing.look(self._camera_rate.hz)
+        if seen.newest is not None:
+            self._camera_rate.add(seen.newest)
         self._board_status = self._board.poll(now_ns)
         self._board.allow_reopen(self._mode.state not in GUARDED_STATES)
-        return frame
+        return seen
 
-    def _look(self, frame: Frame | None) -> None:
+    def _look(self, seen: Seen) -> None:
         policy_drives = bool(POLICY_STATES & {self._mode.state, self._mode.target})
-        self._monitor.look(frame, policy_drives=policy_drives, is_static=self._camera.is_static)
+        self._monitor.look(
+            seen.newest,
+            right=seen.right_newest,
+            scan=seen.scan,
+            policy_drives=policy_drives,
+            is_static=self._camera.is_static,
+        )
 
-    def _senses(self, frame: Frame | None, now_ns: int) -> Senses:
+    def _senses(self, seen: Seen, now_ns: int) -> Senses:
         guarded = self._mode.state in GUARDED_STATES
         return Senses(
             now_ns=now_ns,
@@ -249,8 +161,10 @@ class ControlLoop:
             suspended_ns=self._clock.suspended_ns(),
             state=self._mode.state,
             state_since_ns=self._mode.since_ns,
-            frame=frame,
+            frame=seen.newest,
             frame_period_s=1.0 / self._camera_rate.hz,
+            right_eye=self._sensing.right_eye(seen),
+            lidar=self._sensing.lidar(seen),
             camera_lost=self._camera.lost,
             camera_is_static=self._camera.is_static,
             board=self._board_status,
@@ -279,6 +193,8 @@ class ControlLoop:
         elif target in POLICY_STATES and (self._policy is None or self._policies.note):
             # Also after a failed wish for another: driving the old one then would surprise its owner.
             reasons.append(self._policies.note or safety.SENTENCES[Fault.POLICY_MISSING])
+        elif target in POLICY_STATES and self._policy is not None:
+            reasons += self._sensing.missing(self._policy)
         if self._board_status.problem:
             reasons.append(self._board_status.problem)
         elif self._board_status.connected and not self._board_status.ready_to_arm:
@@ -313,7 +229,7 @@ class ControlLoop:
         if policy is None:
             return
         self._policy = policy
-        self._camera.fit(*policy.picture_px)
+        self._sensing.serve(policy)
         self._operator.speed_cap_frac = min(self._operator.speed_cap_frac, SPEED_CAP_OF_A_NEW_POLICY_FRAC)
         self._rate = self._new_rate(now_ns + round(1e9 / self._rate.tick_rate_hz))
         self._latencies_ns.clear()
@@ -324,16 +240,17 @@ class ControlLoop:
 
     # --- decide and limit
 
-    def _decide(self, frame: Frame | None) -> None:
+    def _decide(self, seen: Seen) -> None:
         """Let the policy choose; an unusable answer means neutral now and a fault in the next tick."""
         self._decision = None
         if self._mode.state not in POLICY_STATES:
             return
-        if self._policy is None or frame is None:
+        sight = self._sensing.sight(seen)
+        if self._policy is None or sight is None:
             self._policy_fault = Fault.POLICY_MISSING if self._policy is None else None
             return
         try:
-            decision = self._policy.decide(frame.image, self._car.calibration)
+            decision = self._policy.decide(sight, self._car.calibration)
         except PolicyOutputError as error:
             not_finite = error.kind is OutputProblem.NOT_FINITE
             self._policy_fault = Fault.POLICY_NOT_FINITE if not_finite else Fault.POLICY_FAILED
@@ -382,7 +299,7 @@ class ControlLoop:
     # --- report
 
     def _report(
-        self, frame: Frame | None, start: Start, wanted: DriveAction, command: DriveCommand, now_ns: int
+        self, seen: Seen, start: Start, wanted: DriveAction, command: DriveCommand, now_ns: int
     ) -> None:
         written_ns = self._clock.now_ns()
         self._on_alive(written_ns)  # without a board too: waiting for one is no reason to be killed
@@ -390,18 +307,18 @@ class ControlLoop:
             self._decisions += 1
             self._missed += start.missed
             self._used_twice += start.frame_used_twice
-            if frame is not None:
-                self._latencies_ns.append(written_ns - frame.stamp_ns)
+            if seen.frame is not None:
+                self._latencies_ns.append(written_ns - seen.frame.stamp_ns)
 
-        record = self._record(frame, start, wanted, command, now_ns=now_ns, written_ns=written_ns)
+        record = self._record(seen, start, wanted, command, now_ns=now_ns, written_ns=written_ns)
         self._publisher.publish_record(record)
         if self._sequence % STATUS_EVERY_TICKS == 0 or self._mode.since_ns == now_ns:
-            self._publisher.publish_status(self._status(frame, command, now_ns))
+            self._publisher.publish_status(self._status(seen, command, now_ns))
         self._sequence += 1
 
     def _record(
         self,
-        frame: Frame | None,
+        seen: Seen,
         start: Start,
         wanted: DriveAction,
         command: DriveCommand,
@@ -409,7 +326,7 @@ class ControlLoop:
         now_ns: int,
         written_ns: int,
     ) -> TickRecord:
-        decision = self._decision
+        frame, decision = seen.frame, self._decision
         decided = start.decides and decision is not None
         times = StageTimes(
             decode_ns=frame.ready_ns - frame.stamp_ns if frame else 0,
@@ -436,10 +353,16 @@ class ControlLoop:
             trigger=start.trigger.value,
             lateness_ns=start.lateness_ns,
             times=times,
+            right_frame_number=seen.right.number if seen.right else -1,
+            right_frame_stamp_ns=seen.right.stamp_ns if seen.right else 0,
+            scan_number=seen.scan.number if seen.scan else -1,
+            scan_stamp_ns=seen.scan.stamp_ns if seen.scan else 0,
         )
 
-    def _status(self, frame: Frame | None, command: DriveCommand, now_ns: int) -> Status:
-        policy, decision = self._policy, self._decision
+    def _status(self, seen: Seen, command: DriveCommand, now_ns: int) -> Status:
+        policy, decision, frame = self._policy, self._decision, seen.newest
+        right_note, lidar_note = self._sensing.notes
+        activation, activation_source = self._policies.activation
         latencies_ms = np.array(self._latencies_ns or [0]) / 1e6
         p50_ms, p99_ms = np.percentile(latencies_ms, [50, 99])
         names = policy.space.names if policy else ()
@@ -475,6 +398,12 @@ class ControlLoop:
             hil=self._car.is_hil,
             action_names=names,
             action_probabilities=decision.output if decision and names else (),
+            policy_sensors=tuple(sorted(one.value for one in policy.sensors)) if policy else (),
+            activation=activation,
+            activation_source=activation_source,
+            right_camera_note=right_note,
+            lidar_note=lidar_note,
+            scan_age_s=(now_ns - seen.scan.stamp_ns) / 1e9 if seen.scan else -1.0,
         )
 
     def _sentence(self) -> str:

@@ -58,6 +58,15 @@ class Fault(enum.StrEnum):
     FRAME_FROM_FUTURE = "frame from the future"
     CAMERA_COVERED = "camera covered"  # nothing to see
     CAMERA_FROZEN = "camera frozen"  # new frames, same picture; a covered lens may give that too
+    RIGHT_CAMERA_LOST = "right camera lost"  # the second eye of a stereo pair, as the first
+    RIGHT_CAMERA_OVERDUE = "right camera overdue"
+    RIGHT_CAMERA_COVERED = "right camera covered"
+    RIGHT_CAMERA_FROZEN = "right camera frozen"
+    STEREO_APART = "stereo apart"  # both eyes see, but not at the same time
+    LIDAR_LOST = "lidar lost"
+    LIDAR_OVERDUE = "lidar overdue"  # no scan in time, or none that can be read
+    LIDAR_BLIND = "lidar blind"  # nothing comes back on any ray, or the same from everywhere
+    LIDAR_FROZEN = "lidar frozen"  # new scans, same distances
     POLICY_MISSING = "policy missing"
     POLICY_FAILED = "policy failed"  # raised, or answered in the wrong shape
     POLICY_NOT_FINITE = "policy not finite"  # NaN or infinite
@@ -78,6 +87,21 @@ CAMERA_FAULTS = frozenset(
     }
 )
 """Faults that calibrating bears: it needs no picture."""
+
+POLICY_SENSOR_FAULTS = frozenset(
+    {
+        Fault.RIGHT_CAMERA_LOST,
+        Fault.RIGHT_CAMERA_OVERDUE,
+        Fault.RIGHT_CAMERA_COVERED,
+        Fault.RIGHT_CAMERA_FROZEN,
+        Fault.STEREO_APART,
+        Fault.LIDAR_LOST,
+        Fault.LIDAR_OVERDUE,
+        Fault.LIDAR_BLIND,
+        Fault.LIDAR_FROZEN,
+    }
+)
+"""Faults of sensors that only a policy looks at: who drives by hand bears them."""
 
 
 class Frame(msgspec.Struct, frozen=True, eq=False):
@@ -224,6 +248,12 @@ class TickRecord(msgspec.Struct, frozen=True):
     lateness_ns: int
     """Start of the tick minus its trigger."""
     times: StageTimes
+    right_frame_number: int = -1
+    """The right eye's picture that goes with the frame; -1 where the policy has no use for one."""
+    right_frame_stamp_ns: int = 0
+    scan_number: int = -1
+    """The LIDAR's newest scan; -1 where the policy has no use for one."""
+    scan_stamp_ns: int = 0
     version: int = SCHEMA_VERSION
 
 
@@ -267,6 +297,16 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     hil: bool
     action_names: tuple[str, ...] = ()
     action_probabilities: tuple[float, ...] = ()
+    policy_sensors: tuple[str, ...] = ()
+    """What the loaded policy looks at, by the names of `models.sensors`."""
+    activation: str = ""
+    """What became of the newest wish for a policy: `loading`, `loaded`, `failed`; empty before one."""
+    activation_source: str = ""
+    """What was wished for, as it was asked for."""
+    right_camera_note: str = ""
+    lidar_note: str = ""
+    scan_age_s: float = -1.0
+    """Of the LIDAR's newest scan; -1 without one."""
     version: int = SCHEMA_VERSION
 
 

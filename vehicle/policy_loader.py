@@ -32,6 +32,15 @@ class PolicyLoader:
             return f"Loading {Path(self._loading).name}."
         return self._failure
 
+    @property
+    def activation(self) -> tuple[str, str]:
+        """What became of the newest wish, and the wish: `loading`, `loaded`, `failed`, empty before one."""
+        if self._thread is not None:
+            return "loading", self._next or self._loading
+        if not self._loading:
+            return "", ""
+        return ("failed" if self._failure else "loaded"), self._loading
+
     def begin(self, source: str) -> None:
         """Start loading; while another is being loaded the newest wish waits for it."""
         if self._thread is not None:

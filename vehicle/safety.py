@@ -3,11 +3,9 @@
 import math
 from collections.abc import Collection
 
-import cv2
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
+from vehicle.lidar_source import TimedScan
 from vehicle.limits import MonitorLimits
 from vehicle.messages import (
     BoardStatus,
@@ -16,11 +14,8 @@ from vehicle.messages import (
     Fault,
     Frame,
 )
+from vehicle.sensor_monitors import PictureMonitor, ScanMonitor
 
-JPEG_START = b"\xff\xd8"
-FROZEN_FRAMES = 5  # a sensor's noise makes two equal pictures a rarity, five in a row a fault
-COVERED_FRAMES = 5
-COVERED_CONTRAST = 1.2  # grey levels between patches; a lens cap gives the noise's share, below 1
 SLOWEST_FRAME_PERIOD_S = 0.2  # 5 frames/s, the least `car.toml` allows: a slower camera is late
 FUTURE_LIMIT_S = 0.030  # the tick's time is read before the frame: a busy computer may come between
 SUSPEND_LIMIT_S = 0.050  # CLOCK_BOOTTIME runs on while a suspended computer's CLOCK_MONOTONIC stands
@@ -31,6 +26,24 @@ DRIVER_INPUT_LIMIT_S = 0.3
 
 THROTTLE_GROWTH_PER_S = 4.0  # a quarter of a second from neutral to full
 STEERING_HOLD_S = 0.7  # centring in a corner would leave the track
+
+
+class RightEyeSenses(msgspec.Struct, frozen=True, eq=False):
+    """What the monitors look at of the second camera."""
+
+    frame: Frame | None
+    lost: bool
+    is_static: bool
+    paired_ns: int
+    """Stamp of the newest picture of the left eye that has a right one of the same time; 0 before one."""
+
+
+class LidarSenses(msgspec.Struct, frozen=True, eq=False):
+    """What the monitors look at of the LIDAR."""
+
+    scan: TimedScan | None
+    period_s: float
+    lost: bool
 
 
 class Senses(msgspec.Struct, frozen=True, eq=False):
@@ -56,6 +69,10 @@ class Senses(msgspec.Struct, frozen=True, eq=False):
     policy_fault: Fault | None
     """What went wrong with the policy in the tick before."""
     emergency_stop: bool
+    right_eye: RightEyeSenses | None = None
+    """None: there is none, or the policy has no use for it."""
+    lidar: LidarSenses | None = None
+    """As the right eye."""
 
 
 class Monitor:
@@ -64,7 +81,9 @@ class Monitor:
     def __init__(self, limits: MonitorLimits) -> None:
         self._limits = limits
         self._pictures = PictureMonitor()
-        self._picture_faults: list[Fault] = []
+        self._right_pictures = PictureMonitor()
+        self._scans = ScanMonitor()
+        self._looked_faults: list[Fault] = []
         self._boots: int | None = None
         self._suspended_ns: int | None = None
         self._ticks_moved_ns = 0
@@ -78,6 +97,9 @@ class Monitor:
             *self._host_faults(senses),
             *self._board_faults(senses),
             *self._camera_faults(senses),
+            *self._right_eye_faults(senses),
+            *self._lidar_faults(senses),
+            *self._looked_faults,
         ]
         if senses.policy_fault is not None:
             faults.append(senses.policy_fault)
@@ -153,95 +175,104 @@ class Monitor:
         return [Fault.WHEELS_BLOCKED] if still_for_s > BLOCKED_LIMIT_S else []
 
     def _camera_faults(self, senses: Senses) -> list[Fault]:
-        faults = []
-        if senses.camera_lost:
-            faults.append(Fault.CAMERA_LOST)
+        faults = self._late(
+            None if senses.frame is None else senses.frame.stamp_ns,
+            senses.frame_period_s,
+            senses.now_ns,
+            Fault.CAMERA_LOST if senses.camera_lost else None,
+            Fault.CAMERA_OVERDUE,
+        )
         if senses.camera_is_static and senses.board_is_real:
             faults.append(Fault.CAMERA_STATIC)
-        frame = senses.frame
-        if frame is None:
-            return faults if senses.camera_lost else [*faults, Fault.CAMERA_OVERDUE]
-
-        period_s = min(senses.frame_period_s, SLOWEST_FRAME_PERIOD_S)
-        due_ns = frame.stamp_ns + round(period_s * 1e9)
-        if senses.now_ns - due_ns > self._limits.frame_overdue_s * 1e9:
-            faults.append(Fault.CAMERA_OVERDUE)
-        if frame.stamp_ns - senses.now_ns > FUTURE_LIMIT_S * 1e9:
-            faults.append(Fault.FRAME_FROM_FUTURE)
-        return faults + self._picture_faults
-
-    def look(self, frame: Frame | None, *, policy_drives: bool, is_static: bool) -> None:
-        """Judge the picture that was just acted on, for the next `check`; call after the command was sent.
-
-        A judgement takes as long as everything else in the tick, and one tick later is soon enough for it.
-        """
-        if frame is None or not policy_drives:
-            self._pictures.reset()
-            self._picture_faults = []
-        else:
-            self._picture_faults = self._pictures.check(frame, is_static=is_static)
-
-
-class PictureMonitor:
-    """Judges the pictures while the policy drives by them: frozen, covered."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what was seen; the next frame is the first."""
-        self._last: Frame | None = None
-        self._repeats = 0
-        self._blanks = 0
-
-    def check(self, frame: Frame, *, is_static: bool) -> list[Fault]:
-        """Return what is wrong with the pictures up to this one; a frame seen before counts once."""
-        last, self._last = self._last, frame
-        if last is None or frame.number != last.number:
-            same = last is not None and not is_static and is_same_picture(frame, last)
-            self._repeats = self._repeats + 1 if same else 0
-            self._blanks = self._blanks + 1 if contrast(frame) < COVERED_CONTRAST else 0
-
-        faults = []
-        if self._repeats >= FROZEN_FRAMES - 1:
-            faults.append(Fault.CAMERA_FROZEN)
-        if self._blanks >= COVERED_FRAMES:
-            faults.append(Fault.CAMERA_COVERED)
         return faults
 
+    def _right_eye_faults(self, senses: Senses) -> list[Fault]:
+        right, now_ns, period_s = senses.right_eye, senses.now_ns, senses.frame_period_s
+        if right is None:
+            return []
+        faults = self._late(
+            None if right.frame is None else right.frame.stamp_ns,
+            period_s,
+            now_ns,
+            Fault.RIGHT_CAMERA_LOST if right.lost else None,
+            Fault.RIGHT_CAMERA_OVERDUE,
+        )
+        if right.is_static and senses.board_is_real:
+            faults.append(Fault.CAMERA_STATIC)
+        if not faults and senses.frame is not None:
+            left_is_late = self._is_overdue(senses.frame.stamp_ns, period_s, now_ns)
+            if not left_is_late and self._is_overdue(right.paired_ns, period_s, now_ns):
+                faults.append(Fault.STEREO_APART)
+        return faults
 
-def is_same_picture(one: Frame, other: Frame) -> bool:
-    """True when two frames are bit-identical at full size.
+    def _lidar_faults(self, senses: Senses) -> list[Fault]:
+        lidar = senses.lidar
+        if lidar is None:
+            return []
+        return self._late(
+            None if lidar.scan is None else lidar.scan.stamp_ns,
+            lidar.period_s,
+            senses.now_ns,
+            Fault.LIDAR_LOST if lidar.lost else None,
+            Fault.LIDAR_OVERDUE,
+        )
 
-    A few rows are compared first: two real pictures of one scene differ there, by noise alone. Pictures
-    that were decoded at a fraction of their size and are equal there are compared at full size.
-    """
-    if not np.array_equal(one.image[::48], other.image[::48]) or not np.array_equal(one.image, other.image):
-        return False
-    if one.jpeg == other.jpeg:
-        return True
-    return one.jpeg[:2] != JPEG_START or np.array_equal(full_size(one.jpeg), full_size(other.jpeg))
+    def _late(
+        self, stamp_ns: int | None, period_s: float, now_ns: int, lost: Fault | None, overdue: Fault
+    ) -> list[Fault]:
+        """Return what the age of a sensor's newest reading says; `lost` where its source is gone.
+
+        None: nothing has come yet, which is overdue, or explained by the loss.
+        """
+        faults = [] if lost is None else [lost]
+        if stamp_ns is None:
+            return faults or [overdue]
+        if self._is_overdue(stamp_ns, period_s, now_ns):
+            faults.append(overdue)
+        if stamp_ns - now_ns > FUTURE_LIMIT_S * 1e9:
+            faults.append(Fault.FRAME_FROM_FUTURE)
+        return faults
+
+    def _is_overdue(self, stamp_ns: int, period_s: float, now_ns: int) -> bool:
+        """Return whether the reading after this one should have come by now."""
+        due_ns = stamp_ns + round(min(period_s, SLOWEST_FRAME_PERIOD_S) * 1e9)
+        return now_ns - due_ns > self._limits.frame_overdue_s * 1e9
+
+    def look(
+        self,
+        frame: Frame | None,
+        *,
+        policy_drives: bool,
+        is_static: bool,
+        right: Frame | None = None,
+        scan: TimedScan | None = None,
+    ) -> None:
+        """Judge what was just acted on, for the next `check`; call after the command was sent.
+
+        A judgement takes as long as everything else in the tick, and one tick later is soon enough for it.
+        `right` and `scan` are None where the policy has no use for them.
+        """
+        faults: list[Fault] = []
+        if frame is None or not policy_drives:
+            self._pictures.reset()
+        else:
+            faults += self._pictures.check(frame, is_static=is_static)
+        if right is None or not policy_drives:
+            self._right_pictures.reset()
+        else:
+            found = self._right_pictures.check(right, is_static=is_static)
+            faults += [OF_THE_RIGHT_EYE[fault] for fault in found]
+        if scan is None or not policy_drives:
+            self._scans.reset()
+        else:
+            faults += self._scans.check(scan)
+        self._looked_faults = faults
 
 
-def full_size(jpeg: bytes) -> npt.NDArray[np.uint8]:
-    """Return the pixels of a JPEG that was already decoded once."""
-    return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
-
-
-def contrast(frame: Frame) -> float:
-    """Return the standard deviation between the means of a picture's patches, in grey levels.
-
-    Patches in a 12 x 16 grid, of every fourth pixel at 640 x 480: averaging takes a sensor's noise out,
-    so that a covered lens reads below 1 (measured: 0.2 to 0.6 at 640 x 480, noise of 3 to 6 grey levels),
-    and thin lines 20 grey levels above a floor of 10 read 1.7.
-    """
-    every = max(1, frame.image.shape[0] // 120)
-    green = frame.image[::every, ::every, 1]
-    rows, columns = green.shape[0] // 12 * 12, green.shape[1] // 16 * 16
-    if not rows or not columns:
-        return float(green.std())
-    patches = green[:rows, :columns].reshape(12, rows // 12, 16, columns // 16)
-    return float(patches.mean(axis=(1, 3)).std())
+OF_THE_RIGHT_EYE = {
+    Fault.CAMERA_FROZEN: Fault.RIGHT_CAMERA_FROZEN,
+    Fault.CAMERA_COVERED: Fault.RIGHT_CAMERA_COVERED,
+}
 
 
 def limited_throttle(wanted_frac: float, previous_frac: float, dt_s: float, growth_per_s: float) -> float:
@@ -308,6 +339,15 @@ SENTENCES: dict[Fault, str] = {
     Fault.CAMERA_OVERDUE: "No camera picture in time. Check the camera's plug and the computer's load.",
     Fault.CAMERA_FROZEN: "The camera repeats one picture. Unplug it and plug it in again.",
     Fault.CAMERA_COVERED: "The camera sees nothing. Take the cover off or switch on the light.",
+    Fault.RIGHT_CAMERA_LOST: "The right camera is gone. Check its plug; it is opened again by itself.",
+    Fault.RIGHT_CAMERA_OVERDUE: "No picture of the right camera in time. Check its plug and the USB hub.",
+    Fault.RIGHT_CAMERA_COVERED: "The right camera sees nothing. Take its cover off or switch on the light.",
+    Fault.RIGHT_CAMERA_FROZEN: "The right camera repeats one picture. Unplug it and plug it in again.",
+    Fault.STEREO_APART: "The two cameras' pictures are not of one time. Check that both run at one rate.",
+    Fault.LIDAR_LOST: "The LIDAR is gone. Check its plug; it is opened again by itself.",
+    Fault.LIDAR_OVERDUE: "No LIDAR scan in time. Check that it turns, its plug and its cable.",
+    Fault.LIDAR_BLIND: "The LIDAR sees nothing on any side. Free its view; it must see something near.",
+    Fault.LIDAR_FROZEN: "The LIDAR repeats one scan. Unplug it and plug it in again.",
     Fault.CAMERA_STATIC: "A folder of pictures or a video cannot drive a real car. Choose a camera.",
     Fault.POLICY_MISSING: "No policy is loaded. Choose one.",
     Fault.POLICY_FAILED: "The policy failed. Choose another, or upload it again.",
@@ -319,7 +359,7 @@ SENTENCES: dict[Fault, str] = {
     Fault.CALIBRATION_MISSING: "This car has no calibration. Calibrate steering and throttle first.",
     Fault.HOST_STALLED: "The car's computer stood still for over 100 ms. Close what else runs on it.",
     Fault.CLOCK_WRONG: "The computer's clock stood still or it was asleep. Disarm and start again.",
-    Fault.FRAME_FROM_FUTURE: "A camera picture claims to come from the future. Check the camera's driver.",
+    Fault.FRAME_FROM_FUTURE: "A picture or scan claims to come from the future. Check that sensor's driver.",
     Fault.LEASE_LOST: "The page or command that drove went silent. Check the network.",
     Fault.DRIVER_INPUT_MISSING: "No steering or throttle came from the driver. Check the controller.",
     Fault.WHEELS_BLOCKED: "Throttle is on and the wheels do not turn. Free them, check motor and battery.",

@@ -5,7 +5,15 @@ from collections.abc import Collection
 
 import msgspec
 
-from vehicle.messages import CAMERA_FAULTS, GUARDED_STATES, MOVING_STATES, DriveState, Fault
+from vehicle.messages import (
+    CAMERA_FAULTS,
+    GUARDED_STATES,
+    MOVING_STATES,
+    POLICY_SENSOR_FAULTS,
+    POLICY_STATES,
+    DriveState,
+    Fault,
+)
 from vehicle.safety import gravest
 
 ARMING_NEUTRAL_S = 2.0  # ESCs learn neutral in that time after power-up
@@ -39,7 +47,9 @@ class OperatorEvent(msgspec.Struct, frozen=True):
 
 def binding_faults(faults: Collection[Fault], state: DriveState) -> frozenset[Fault]:
     """Return the faults that count in, or on the way to, a state."""
-    ignored = CAMERA_FAULTS if state is DriveState.CALIBRATING else frozenset()
+    ignored = frozenset() if state in POLICY_STATES else POLICY_SENSOR_FAULTS
+    if state is DriveState.CALIBRATING:
+        ignored |= CAMERA_FAULTS
     return frozenset(faults) - ignored
 
 

@@ -19,6 +19,17 @@ class Crossing(msgspec.Struct, frozen=True):
     time_s: float
 
 
+class Thing(msgspec.Struct, frozen=True):
+    """Something in the way: an obstacle or another car, from above."""
+
+    x_m: float
+    """Of its middle."""
+    y_m: float
+    heading_rad: float
+    length_m: float
+    width_m: float
+
+
 class WorldTruth(msgspec.Struct, frozen=True):
     """The car's real state at one instant of the world's clock."""
 
@@ -45,6 +56,10 @@ class WorldTruth(msgspec.Struct, frozen=True):
     esc_pulse_us: float
     faults: tuple[str, ...] = ()
     """Those switched on now, as `part=fault`."""
+    crashed_into: str = ""
+    """`wall` or `thing`; empty: into nothing."""
+    things: tuple[Thing, ...] = ()
+    """What stands and drives beside the car now."""
     version: int = SCHEMA_VERSION
 
 

@@ -52,6 +52,7 @@ def write_policy(
         "version": "5",
         "action_units": "physical",
         "control_rate_hz": control_rate_hz,
+        "input": {"range": "0..255"},
     }
     (folder / "model_metadata.json").write_text(json.dumps(metadata))
     return folder

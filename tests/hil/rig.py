@@ -21,7 +21,7 @@ from vehicle.__main__ import HIL_CALIBRATIONS, HilCar, Vehicle
 from vehicle.config import CarConfig, ControlConfig
 from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.lockstep import LockstepClock
-from vehicle.hil.settings import CameraSettings, HilSettings
+from vehicle.hil.settings import CameraSettings, HilSettings, Obstacle, OtherCar
 from vehicle.messages import (
     DriveState,
     Fault,
@@ -226,6 +226,10 @@ def lockstep_rig(
     seed: int = 1,
     calibration_of: str | None = None,
     faults: tuple[str, ...] = (),
+    obstacles: tuple[Obstacle, ...] = (),
+    cars: tuple[OtherCar, ...] = (),
+    has_right_camera: bool = True,
+    has_lidar: bool = True,
     prepare: Callable[[Vehicle], None] = lambda vehicle: None,
 ) -> Iterator[Rig]:
     """Yield a rig; afterwards require that nothing moves and the board is healthy."""
@@ -240,6 +244,8 @@ def lockstep_rig(
             lockstep=True,
             camera=camera or CameraSettings(),
             faults=faults,
+            obstacles=obstacles,
+            cars=cars,
         )
         running = stack.enter_context(start_hil(settings))
         config = CarConfig(
@@ -251,7 +257,13 @@ def lockstep_rig(
                 config, board=msgspec.structs.replace(config.board, driver="maestro")
             )
         publisher = DirectPublisher()
-        hil = HilCar(settings.hil_dir, calibration_of or wiring, lockstep=True)
+        hil = HilCar(
+            settings.hil_dir,
+            calibration_of or wiring,
+            lockstep=True,
+            has_right_camera=has_right_camera,
+            has_lidar=has_lidar,
+        )
         vehicle = Vehicle(config, folder / "run", hil, publisher=publisher, load=load)
         stack.callback(vehicle.close)
         prepare(vehicle)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from models.bundle import zoo_names
+from models.observation import Sight
 from models.policy import load_policy
 from models.training.fleet import Fleet, FleetSettings, Start
 from tests.hil.rig import lockstep_rig
@@ -68,6 +69,6 @@ def follow_fleet(fleet: Fleet, policy_name: str, first_frame: int) -> np.ndarray
     places_m = []
     for _ in range(DECISIONS):
         places_m.append((float(fleet.state.x_m), float(fleet.state.y_m)))
-        action = policy.decide(fleet.pictures[0], fleet.settings.calibration).action
+        action = policy.decide(Sight(fleet.pictures[0]), fleet.settings.calibration).action
         fleet.drive(np.array([action.steering_frac]), np.array([action.throttle_frac]))
     return np.array(places_m)

@@ -22,6 +22,8 @@ class Part(StrEnum):
     """What can be broken."""
 
     CAMERA = "camera"
+    CAMERA_RIGHT = "camera_right"  # the second eye
+    LIDAR = "lidar"
     SERIAL_OUT = "serial_out"  # host to board
     SERIAL_IN = "serial_in"  # board to host
     BOARD = "board"
@@ -43,17 +45,32 @@ class FaultKind(NamedTuple):
         return self.highest > self.lowest
 
 
+CAMERA_FAULTS: dict[str, FaultKind] = {
+    "off": FaultKind("unplugged: the connection ends, a new one is refused"),
+    "stuck": FaultKind("new frame numbers, the same picture bit for bit"),
+    "garbage": FaultKind("random bytes where the picture should be"),
+    "wrong": FaultKind("the picture mirrored left to right"),
+    "slow": FaultKind("only this share of the frames comes, evenly", 0.2, 0.01, 1.0),
+    "delayed": FaultKind("every frame this many seconds later", 0.1, 0.0, 10.0),
+    "intermittent": FaultKind("this share of the frames is lost, at random", 0.5, 0.0, 1.0),
+    "silent": FaultKind("connected, and nothing comes"),
+    "covered": FaultKind("a hand over the lens: near darkness, with the sensor's noise"),
+    "future": FaultKind("stamps this many seconds ahead of the clock", 1.0, 0.0, 1000.0),
+}
+
 FAULTS: dict[Part, dict[str, FaultKind]] = {
-    Part.CAMERA: {
+    Part.CAMERA: CAMERA_FAULTS,
+    Part.CAMERA_RIGHT: CAMERA_FAULTS,
+    Part.LIDAR: {
         "off": FaultKind("unplugged: the connection ends, a new one is refused"),
-        "stuck": FaultKind("new frame numbers, the same picture bit for bit"),
-        "garbage": FaultKind("random bytes where the picture should be"),
-        "wrong": FaultKind("the picture mirrored left to right"),
-        "slow": FaultKind("only this share of the frames comes, evenly", 0.2, 0.01, 1.0),
-        "delayed": FaultKind("every frame this many seconds later", 0.1, 0.0, 10.0),
-        "intermittent": FaultKind("this share of the frames is lost, at random", 0.5, 0.0, 1.0),
+        "stuck": FaultKind("new scan numbers, the same distances bit for bit"),
+        "garbage": FaultKind("random bytes where the distances should be"),
+        "wrong": FaultKind("the scan mirrored left to right"),
+        "slow": FaultKind("only this share of the scans comes, evenly", 0.2, 0.01, 1.0),
+        "delayed": FaultKind("every scan this many seconds later", 0.1, 0.0, 10.0),
+        "intermittent": FaultKind("this share of the scans is lost, at random", 0.5, 0.0, 1.0),
         "silent": FaultKind("connected, and nothing comes"),
-        "covered": FaultKind("a hand over the lens: near darkness, with the sensor's noise"),
+        "covered": FaultKind("a hood over it: nothing comes back on any ray"),
         "future": FaultKind("stamps this many seconds ahead of the clock", 1.0, 0.0, 1000.0),
     },
     Part.SERIAL_OUT: {

@@ -7,6 +7,7 @@ packets on the barrier's socket are JSON; the world's side is `vehicle.hil.serve
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from vehicle.errors import HilError
 GRANT_TIMEOUT_S = 20.0
 ARRIVAL_TIMEOUT_S = 5.0
 PACKET_LIMIT = 4096
+READINGS = ("frame", "right frame", "scan")
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -39,7 +41,11 @@ class Grant(msgspec.Struct, frozen=True):
     emitted: int = 0
     """Bytes the board has sent in all."""
     frame: int = -1
-    """Newest frame that was delivered."""
+    """Newest frame of the front camera that was delivered."""
+    right_frame: int = -1
+    """Of the right eye."""
+    scan: int = -1
+    """Newest scan of the LIDAR that was delivered."""
     error: str = ""
 
 
@@ -59,11 +65,16 @@ class BoardBytes(Protocol):
         ...
 
 
-class CameraFrames(Protocol):
-    """What the clock needs of the camera."""
+class SensorReadings(Protocol):
+    """What the clock needs of a camera or a LIDAR."""
 
-    def await_frame(self, number: int, timeout_s: float) -> bool:
-        """Return whether this frame or a later one has come, usable or not."""
+    def await_number(self, number: int, timeout_s: float) -> bool:
+        """Return whether this reading or a later one has come, usable or not."""
+        ...
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is read at all."""
         ...
 
 
@@ -74,7 +85,7 @@ class LockstepClock:
         self._now_ns = 0
         self._tick = 0
         self._board: BoardBytes | None = None
-        self._camera: CameraFrames | None = None
+        self._sensors: tuple[SensorReadings | None, ...] = ()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(GRANT_TIMEOUT_S)
         try:
@@ -83,9 +94,15 @@ class LockstepClock:
             raise HilError(f"no lockstep world at {barrier} ({error.strerror}); start it first") from None
         self._exchange(0, None)
 
-    def attach(self, board: BoardBytes, camera: CameraFrames) -> None:
-        """Wait for this board's bytes and this camera's frames from now on."""
-        self._board, self._camera = board, camera
+    def attach(
+        self,
+        board: BoardBytes,
+        camera: SensorReadings,
+        right_camera: SensorReadings | None = None,
+        lidar: SensorReadings | None = None,
+    ) -> None:
+        """Wait for this board's bytes and these sensors' readings from now on; None where there is none."""
+        self._board, self._sensors = board, (camera, right_camera, lidar)
 
     def now_ns(self) -> int:
         """Return the moment the world has granted."""
@@ -124,17 +141,15 @@ class LockstepClock:
             raise HilError(f"the lockstep world stopped: {grant.error or 'it closed the barrier'}")
         self._tick, self._now_ns = grant.tick, grant.now_ns
         self._await(lambda: self._bytes_arrived(grant), f"{grant.emitted} bytes of the board")
-        self._await(lambda: self._frame_arrived(grant), f"frame {grant.frame}")
+        delivered = (grant.frame, grant.right_frame, grant.scan)
+        for what, sensor, number in zip(READINGS, self._sensors, delivered, strict=False):
+            if sensor is not None and number >= 0:
+                self._await(partial(has_come, sensor, number), f"{what} {number}")
         return grant.frame
 
     def _bytes_arrived(self, grant: Grant) -> bool:
         board = self._board
         return board is None or not board.is_open or board.bytes_arrived >= grant.emitted
-
-    def _frame_arrived(self, grant: Grant) -> bool:
-        if self._camera is None or grant.frame < 0:
-            return True
-        return self._camera.await_frame(grant.frame, 0.0)
 
     def _await(self, arrived: Callable[[], bool], what: str) -> None:
         deadline_s = time.monotonic() + ARRIVAL_TIMEOUT_S
@@ -142,3 +157,8 @@ class LockstepClock:
             if time.monotonic() > deadline_s:
                 raise HilError(f"lockstep: {what} did not arrive within {ARRIVAL_TIMEOUT_S:g} s")
             time.sleep(20e-6)
+
+
+def has_come(sensor: SensorReadings, number: int) -> bool:
+    """Return whether there is nothing to wait for: it has come, or nobody reads that sensor any more."""
+    return not sensor.is_wanted or sensor.await_number(number, 0.0)

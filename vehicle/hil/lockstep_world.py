@@ -16,7 +16,6 @@ import msgspec
 
 from vehicle.errors import HilError
 from vehicle.hil.boards import AcceptedCommand, PulseEvent
-from vehicle.hil.camera import CameraFrame, CameraSocket
 from vehicle.hil.desk import Desk
 from vehicle.hil.faults import FaultChange, Part
 from vehicle.hil.orders import (
@@ -33,12 +32,13 @@ from vehicle.hil.orders import (
 )
 from vehicle.hil.port import BoardPort
 from vehicle.hil.pulse_log import PulseLogWriter
+from vehicle.hil.sensor import Reading
+from vehicle.hil.sensor_socket import SENSORS, SensorSockets
 from vehicle.hil.settings import (
     LOCKSTEP_START_NS,
     HilSettings,
     barrier_socket,
     board_link,
-    camera_socket,
     pulse_log,
 )
 from vehicle.hil.timeline import SimulatedWorld, Timeline, reset_world
@@ -66,16 +66,17 @@ class LockstepWorld:
         self._settings = settings
         hil_dir = settings.hil_dir
         self._desk = Desk(hil_dir)
-        self._camera = CameraSocket(camera_socket(hil_dir), waits=True)
+        self._sockets = SensorSockets(hil_dir, waits=True)
         self._port = BoardPort(board_link(hil_dir))
         self._port.plug()
         self._log = PulseLogWriter(pulse_log(hil_dir), unbuffered=False)
-        self._frame = -1
+        self._delivered = dict.fromkeys(SENSORS, -1)
         self._timeline = Timeline(
             settings,
             world,
             LOCKSTEP_START_NS,
-            on_frame=self._hand_over,
+            on_reading=self._hand_over,
+            is_watched=lambda part: part is Part.CAMERA or self._sockets.is_watched(part),
             on_exposure=self._desk.publish,
             on_change=self._change,
             on_board=self._write_down,
@@ -96,7 +97,7 @@ class LockstepWorld:
         while not is_stopping() and not self._is_quitting:
             self._wait()
             self._desk.serve(self._carry_out)
-            self._camera.accept()
+            self._sockets.accept()
             if self._driver is None:
                 self._meet_driver()
             else:
@@ -108,7 +109,7 @@ class LockstepWorld:
         """Put everything away."""
         self._forget_driver()
         self._barrier.close()
-        self._camera.close()
+        self._sockets.close()
         self._port.unplug()
         self._desk.close()
         self._log.close()
@@ -119,7 +120,7 @@ class LockstepWorld:
         else:
             waiting = [self._barrier.fileno(), *self._port.filenos()]
         poll = select.poll()
-        for fileno in (*waiting, self._desk.fileno(), *self._camera.filenos()):
+        for fileno in (*waiting, self._desk.fileno(), *self._sockets.filenos()):
             poll.register(fileno, select.POLLIN)
         poll.poll(IDLE_S * 1e3)
 
@@ -159,13 +160,15 @@ class LockstepWorld:
         if after_frame is None:
             timeline.run(done.wake_ns)
         else:
-            timeline.run(done.wake_ns, lambda: self._frame > after_frame)
+            timeline.run(done.wake_ns, lambda: self._delivered[Part.CAMERA] > after_frame)
         self._emit(timeline.board.read(timeline.now_ns))
         return {
             "tick": done.done + 1,
             "now_ns": timeline.now_ns,
             "emitted": self._emitted,
-            "frame": self._frame,
+            "frame": self._delivered[Part.CAMERA],
+            "right_frame": self._delivered[Part.CAMERA_RIGHT],
+            "scan": self._delivered[Part.LIDAR],
         }
 
     def _forget_driver(self) -> None:
@@ -223,15 +226,15 @@ class LockstepWorld:
 
     # What happens.
 
-    def _hand_over(self, frame: CameraFrame) -> None:
-        self._camera.accept()
-        if self._camera.has_readers:
-            self._camera.send(frame)
-            self._frame = frame.number
+    def _hand_over(self, reading: Reading) -> None:
+        self._sockets.accept()
+        if self._sockets.send(reading):
+            self._delivered[reading.part] = reading.number
 
     def _change(self, change: FaultChange) -> None:
-        if (change.part, change.fault) == (Part.CAMERA, "off"):
-            self._camera.set_plugged(not change.on)
+        if change.part in SENSORS:
+            if change.fault == "off":
+                self._sockets.set_plugged(change.part, not change.on)
         elif (change.part, change.fault) == (Part.BOARD, "unplugged"):
             self._port.set_plugged(not change.on)
 

@@ -10,7 +10,6 @@ import msgspec
 
 from vehicle.errors import HilError
 from vehicle.hil.boards import PulseEvent
-from vehicle.hil.camera import CameraSocket, HilCamera
 from vehicle.hil.desk import Desk
 from vehicle.hil.faults import FaultSchedule, Part, parse_fault
 from vehicle.hil.mailbox import Broken, Mailbox, Measured, Pulses
@@ -26,7 +25,9 @@ from vehicle.hil.orders import (
     TruthOp,
     switch_fault,
 )
-from vehicle.hil.settings import HilSettings, board_mailbox, camera_socket, claim, world_mailbox
+from vehicle.hil.sensor_socket import SENSORS, SensorSockets
+from vehicle.hil.sensors import SensorSet
+from vehicle.hil.settings import HilSettings, board_mailbox, claim, world_mailbox
 from vehicle.hil.timeline import SimulatedWorld, reset_world
 from vehicle.realtime import use_fifo
 from vehicle.truth import WorldTruth
@@ -38,7 +39,7 @@ PRIORITY = 30  # below loop and camera, above what else runs: a real camera wait
 
 
 class RealtimeWorld:
-    """Serves camera, orders and truth; single-threaded."""
+    """Serves sensors, orders and truth; single-threaded."""
 
     def __init__(self, settings: HilSettings, world: SimulatedWorld, now_ns: int) -> None:
         hil_dir = settings.hil_dir
@@ -49,10 +50,8 @@ class RealtimeWorld:
             (parse_fault(text) for text in settings.faults), seed=settings.seed, start_ns=self._start_ns
         )
         self._mailbox: Mailbox[Pulses] = Mailbox(world_mailbox(hil_dir), Pulses, board_mailbox(hil_dir))
-        self._socket = CameraSocket(camera_socket(hil_dir), waits=False)
-        self._camera = HilCamera(
-            settings.camera, world.expose, self._faults, seed=settings.seed, start_ns=now_ns
-        )
+        self._sockets = SensorSockets(hil_dir, waits=False)
+        self._sensors = SensorSet(settings, world, self._faults, now_ns, self._sockets.is_watched)
         self._desk = Desk(hil_dir)
         self._pulses: deque[PulseEvent] = deque(maxlen=KEPT_PULSES)
         self._fresh_pulses: list[PulseEvent] = []
@@ -66,27 +65,27 @@ class RealtimeWorld:
             self._wait()
             now_ns = time.monotonic_ns()
             self._desk.serve(self._carry_out)
-            self._socket.accept()
+            self._sockets.accept()
             self._change_faults(now_ns)
 
             self._hear_board(now_ns)
             self._expose(now_ns)
             self._advance(now_ns)
             self._mailbox.send(Measured(self._world.battery_v, self._world.wheel_ticks))
-            for frame in self._camera.hand_over(time.monotonic_ns()):
-                self._socket.send(frame)
+            for reading in self._sensors.hand_over(time.monotonic_ns()):
+                self._sockets.send(reading)
 
     def close(self) -> None:
         """Put everything away."""
-        self._socket.close()
+        self._sockets.close()
         self._mailbox.close()
         self._desk.close()
         os.close(self._lock)
 
     def _wait(self) -> None:
-        due_ns = min(self._camera.next_event_ns(), self._faults.next_change_ns)
+        due_ns = min(self._sensors.next_event_ns(), self._faults.next_change_ns)
         wait_s = min(max((due_ns - time.monotonic_ns()) / 1e9, 0.0), LONGEST_WAIT_S)
-        waiting = [self._mailbox.fileno(), self._desk.fileno(), *self._socket.filenos()]
+        waiting = [self._mailbox.fileno(), self._desk.fileno(), *self._sockets.filenos()]
         select.select(waiting, [], [], wait_s)
 
     def _hear_board(self, now_ns: int) -> None:
@@ -100,22 +99,22 @@ class RealtimeWorld:
         self._fresh_pulses = []
 
     def _expose(self, now_ns: int) -> None:
-        self._camera.skip(now_ns)
-        exposed_ns = self._camera.next_exposure_ns
-        if exposed_ns > now_ns:
-            return
-        self._advance(exposed_ns)
-        number = self._camera.expose(now_ns, watched=self._socket.has_readers)
-        if number is not None:
-            self._desk.publish(msgspec.structs.replace(self._truth(exposed_ns), frame_number=number))
+        self._sensors.rest(now_ns)
+        self._sensors.skip(now_ns)
+        while (sensor := self._sensors.next_look()).next_exposure_ns <= now_ns:
+            exposed_ns = sensor.next_exposure_ns
+            self._advance(exposed_ns)
+            number = self._sensors.look(sensor, now_ns)
+            if sensor is self._sensors.camera and number is not None:
+                self._desk.publish(msgspec.structs.replace(self._truth(exposed_ns), frame_number=number))
 
     def _truth(self, now_ns: int) -> WorldTruth:
         return self._world.truth(now_ns, self._faults.active())
 
     def _change_faults(self, now_ns: int) -> None:
         for change in self._faults.advance(now_ns):
-            if (change.part, change.fault) == (Part.CAMERA, "off"):
-                self._socket.set_plugged(not change.on)
+            if change.part in SENSORS and change.fault == "off":
+                self._sockets.set_plugged(change.part, not change.on)
 
     def _carry_out(self, order: Order) -> Answer:
         now_ns = time.monotonic_ns()
@@ -144,5 +143,5 @@ class RealtimeWorld:
         now_s = (now_ns - self._start_ns) / 1e9
         part = switch_fault(order, self._faults, now_s).part
         timed = msgspec.structs.replace(order, at_s=now_s if order.at_s is None else order.at_s)
-        if not self._mailbox.send(Broken(timed)) and part is not Part.CAMERA:
+        if not self._mailbox.send(Broken(timed)) and part not in SENSORS:
             raise HilError("the board's process is gone; start it again")

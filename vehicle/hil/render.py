@@ -7,6 +7,7 @@ gray run through the same code.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vehicle.hil.render_boxes import Projection, draw_boxes
 from vehicle.hil.scenery import (
     PANORAMA_ABOVE_PX,
     PANORAMA_FOCAL_PX,
@@ -25,6 +27,7 @@ from vehicle.hil.scenery import (
     panorama,
     to_gray,
 )
+from vehicle.hil.things import Box
 from vehicle.hil.track import Track
 
 Size: TypeAlias = tuple[int, int]
@@ -55,6 +58,8 @@ class CameraParameters:
     roll_rad: float = 0.0
     forward_m: float = 0.145
     """Of the rear axle."""
+    left_m: float = 0.0
+    """Of the car's middle; a right eye has less than 0."""
     k1: float = 0.0
     """Radial distortion; positive is a barrel."""
     contrast: float = 1.0
@@ -107,6 +112,7 @@ class Lens:
     def __init__(self, camera: CameraParameters, size: Size) -> None:
         width, height = size
         self.size = size
+        self.projection = Projection(camera, size)
         self.focal_px = width / 2 / math.tan(camera.fov_rad / 2)
         across = (np.arange(width) + 0.5 - width / 2) / self.focal_px
         down = (np.arange(height) + 0.5 - height / 2) / self.focal_px
@@ -123,7 +129,7 @@ class Lens:
         reach = np.divide(camera.height_m, -up, out=np.full_like(up, np.inf), where=up < -1e-6)
         is_ground = (reach * np.hypot(forward, left) < FAR_M) & (forward > 0)
         reach = np.where(is_ground, reach, 1e4)  # lands on the plain floor beyond, then under the wall
-        ground = np.stack([camera.forward_m + forward * reach, left * reach], axis=2)
+        ground = np.stack([camera.forward_m + forward * reach, camera.left_m + left * reach], axis=2)
         self._step_m = np.median(np.hypot(*np.moveaxis(np.diff(ground, axis=0), 2, 0)), axis=1)
         self.ground = ground.astype(np.float32)
 
@@ -223,9 +229,19 @@ class Renderer:
         self._split = lens.coarse_rows(ground.px_per_m)
 
     def render(
-        self, x_m: float, y_m: float, yaw_rad: float, yaw_rate_radps: float, frame_number: int
+        self,
+        x_m: float,
+        y_m: float,
+        yaw_rad: float,
+        yaw_rate_radps: float,
+        frame_number: int,
+        *,
+        boxes: Sequence[Box] = (),
     ) -> Image:
-        """Return the picture from this pose of the rear axle: height x width x 3, or x 1 dropped in gray."""
+        """Return the picture from this pose of the rear axle: height x width x 3, or x 1 dropped in gray.
+
+        `boxes` stand on the floor and hide what is behind them.
+        """
         ground, lens = self._ground, self._lens
         width, height = lens.size
         shape = (height, width) if ground.image.ndim == 2 else (height, width, 3)
@@ -240,6 +256,8 @@ class Renderer:
         if lens.wall_rows:
             rows = image[: lens.wall_rows]
             cv2.copyTo(self._backdrop.view(yaw_rad, width), lens.wall_mask, rows)
+        if boxes:
+            draw_boxes(image, boxes, (x_m, y_m, yaw_rad), lens.projection, FAR_M)
         return self._finish.apply(image, yaw_rate_radps, frame_number)
 
     def _remap(
@@ -263,6 +281,28 @@ class Renderer:
         )
 
 
+class Room:
+    """A track in a room, drawn once for all cameras of one size."""
+
+    def __init__(
+        self, track: Track, scenery: Scenery | None = None, size: Size = POLICY_SIZE, *, gray: bool = False
+    ) -> None:
+        """Finer ground for larger pictures."""
+        scenery = scenery or Scenery()
+        self._ground = draw_ground(track, scenery, 100.0 if size[0] <= 320 else 200.0)
+        self._strip = panorama(scenery)
+        self._size, self._gray = size, gray
+        if gray:
+            self._ground, self._strip = self._ground.gray(), to_gray(self._strip)
+
+    def renderer(self, camera: CameraParameters | None = None, seed: int = 0) -> Renderer:
+        """Return what draws the pictures of one camera; `seed` decides its noise."""
+        camera = camera or CameraParameters()
+        lens = Lens(camera, self._size)
+        finish = Finish(camera, self._size, gray=self._gray, seed=seed)
+        return Renderer(self._ground, lens, Backdrop(self._strip, lens), finish)
+
+
 def make_renderer(
     track: Track,
     *,
@@ -272,11 +312,5 @@ def make_renderer(
     gray: bool = False,
     seed: int = 0,
 ) -> Renderer:
-    """Draw everything for one camera in one room; finer ground for larger pictures."""
-    camera, scenery = camera or CameraParameters(), scenery or Scenery()
-    ground = draw_ground(track, scenery, 100.0 if size[0] <= 320 else 200.0)
-    strip = panorama(scenery)
-    if gray:
-        ground, strip = ground.gray(), to_gray(strip)
-    lens = Lens(camera, size)
-    return Renderer(ground, lens, Backdrop(strip, lens), Finish(camera, size, gray=gray, seed=seed))
+    """Draw everything for one camera in one room."""
+    return Room(track, scenery, size, gray=gray).renderer(camera, seed)

@@ -16,6 +16,7 @@ from vehicle.hil.realtime_world import RealtimeWorld
 from vehicle.hil.render import CameraParameters
 from vehicle.hil.scenery import Scenery
 from vehicle.hil.settings import LOCKSTEP_START_NS, HilSettings, from_json, prepare_hil_dir
+from vehicle.hil.things import Things
 from vehicle.hil.track import load_track
 from vehicle.hil.world import World
 from vehicle.supervisor import StopSignal, print_error
@@ -29,12 +30,16 @@ def make_world(settings: HilSettings, now_ns: int) -> World:
     if settings.randomise:
         rng = np.random.default_rng(settings.seed)
         car, camera, scenery = car.randomised(rng), camera.randomised(rng), scenery.randomised(rng)
+    track = load_track(settings.track)
     return World(
-        load_track(settings.track),
+        track,
         car=car,
         camera=camera,
         scenery=scenery,
         size=settings.picture_size(),
+        right_camera=settings.right_camera,
+        lidar=settings.lidar,
+        things=Things(track, settings.obstacles, settings.cars, start_ns=now_ns),
         seed=settings.seed,
         now_ns=now_ns,
     )

@@ -30,6 +30,57 @@ class CameraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quality: Annotated[int, msgspec.Meta(ge=10, le=100)] = 90
 
 
+class RightCameraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The second eye; in all else it is as the camera. Drawn only while somebody looks through it."""
+
+    baseline_m: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)] = 0.06
+    """To the right of the camera. The eyes of an AWS DeepRacer Evo stand 0.03 m either side of its middle
+    (deepracer_stereo_cam.urdf of its simulation); here the left eye is the one camera, in the middle."""
+
+
+class LidarSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the LIDAR measures. It turns only while somebody reads it."""
+
+    rate_hz: Annotated[float, msgspec.Meta(ge=5.0, le=40.0)] = 10.0
+    rays: Annotated[int, msgspec.Meta(ge=2, le=4096)] = 360
+    field_deg: Annotated[float, msgspec.Meta(gt=0.0, le=360.0)] = 360.0
+    """Half of it to either side of straight ahead."""
+    min_m: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.15
+    """What is nearer gives no answer, as with the real ones."""
+    max_m: Annotated[float, msgspec.Meta(ge=0.5, le=100.0)] = 12.0
+    noise_m: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.01
+    """Standard deviation, as in AWS's simulation (lidar_360_degree_noise_stddev)."""
+    forward_m: Annotated[float, msgspec.Meta(ge=-0.5, le=0.5)] = 0.11
+    """Of the rear axle, as on AWS's car (hokuyo_joint 0.029 m, rear wheels -0.082 m)."""
+    height_m: Annotated[float, msgspec.Meta(ge=0.0, le=0.5)] = 0.185
+    """Lower things are not seen; as there."""
+    delay_s: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.005
+    """From the measurement to the hand-over."""
+
+
+class Obstacle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A box that stands on the track or beside it."""
+
+    s_m: Annotated[float, msgspec.Meta(ge=-1000.0, le=1000.0)]
+    """Along the track, of its middle."""
+    offset_m: Annotated[float, msgspec.Meta(ge=-10.0, le=10.0)] = 0.0
+    """From the centre line, positive left."""
+    turned_deg: Annotated[float, msgspec.Meta(ge=-180.0, le=180.0)] = 0.0
+    """Left of the track's direction."""
+    length_m: Annotated[float, msgspec.Meta(gt=0.0, le=5.0)] = 0.25
+    width_m: Annotated[float, msgspec.Meta(gt=0.0, le=5.0)] = 0.25
+    height_m: Annotated[float, msgspec.Meta(gt=0.0, le=5.0)] = 0.25
+
+
+class OtherCar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A car that keeps its line and its speed, or is parked; it stops for nobody."""
+
+    s_m: Annotated[float, msgspec.Meta(ge=-1000.0, le=1000.0)]
+    """Along the track, of its middle, when the world begins."""
+    offset_m: Annotated[float, msgspec.Meta(ge=-10.0, le=10.0)] = 0.0
+    speed_mps: Annotated[float, msgspec.Meta(ge=-10.0, le=10.0)] = 0.0
+
+
 class MaestroDefects(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a Maestro that nobody prepared differs from one that was."""
 
@@ -56,6 +107,10 @@ class HilSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faults: tuple[str, ...] = ()
     """As `part=fault[:amount][@start[..end]]`."""
     camera: CameraSettings = CameraSettings()
+    right_camera: RightCameraSettings = RightCameraSettings()
+    lidar: LidarSettings = LidarSettings()
+    obstacles: tuple[Obstacle, ...] = ()
+    cars: tuple[OtherCar, ...] = ()
     maestro: MaestroDefects = MaestroDefects()
     start_ns: int = 0
     """CLOCK_MONOTONIC from which faults count their seconds, in real time; 0: when the process starts."""
@@ -110,6 +165,16 @@ def board_link(hil_dir: Path) -> Path:
 def camera_socket(hil_dir: Path) -> Path:
     """Return where the camera delivers."""
     return hil_dir / "camera.sock"
+
+
+def right_camera_socket(hil_dir: Path) -> Path:
+    """Return where the second eye delivers."""
+    return hil_dir / "camera_right.sock"
+
+
+def lidar_socket(hil_dir: Path) -> Path:
+    """Return where the LIDAR delivers."""
+    return hil_dir / "lidar.sock"
 
 
 def barrier_socket(hil_dir: Path) -> Path:

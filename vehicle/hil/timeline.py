@@ -1,4 +1,4 @@
-"""One HIL car in virtual time: board, line, world and camera, one event after the other.
+"""One HIL car in virtual time: board, line, world and sensors, one event after the other.
 
 At one instant, in this order: faults, the world's motion, bytes and timers of the board, its pulse,
 an exposure, a hand-over. Same settings and same bytes at the same times: the same everything.
@@ -11,9 +11,10 @@ from typing import Protocol
 import msgspec
 
 from vehicle.hil.boards import AcceptedCommand, PulseEvent
-from vehicle.hil.camera import CameraFrame, HilCamera, Image
-from vehicle.hil.faults import FaultChange, FaultSchedule, parse_fault
+from vehicle.hil.faults import FaultChange, FaultSchedule, Part, parse_fault
 from vehicle.hil.orders import ResetOp
+from vehicle.hil.sensor import Reading
+from vehicle.hil.sensors import SensorSet, Sights
 from vehicle.hil.settings import HilSettings
 from vehicle.hil.wired_board import WiredBoard
 from vehicle.truth import WorldTruth
@@ -21,15 +22,11 @@ from vehicle.truth import WorldTruth
 KEPT_EVENTS = 200_000
 
 
-class SimulatedWorld(Protocol):
+class SimulatedWorld(Sights, Protocol):
     """What is needed of `vehicle.hil.world.World`."""
 
     def advance(self, to_ns: int, pulses: list[PulseEvent]) -> None:
         """Move on to this time."""
-        ...
-
-    def expose(self, frame_number: int, now_ns: int) -> Image:
-        """Return the camera's picture of this moment."""
         ...
 
     def truth(self, now_ns: int, faults: tuple[str, ...] = ()) -> WorldTruth:
@@ -52,7 +49,10 @@ class SimulatedWorld(Protocol):
 
 
 class Timeline:
-    """Everything that happens to one car. `on_frame` and `on_exposure` are called as it happens."""
+    """Everything that happens to one car. `on_reading` and `on_exposure` are called as it happens.
+
+    `is_watched` tells which of right eye and LIDAR somebody reads; the other does nothing.
+    """
 
     def __init__(
         self,
@@ -60,7 +60,8 @@ class Timeline:
         world: SimulatedWorld,
         now_ns: int,
         *,
-        on_frame: Callable[[CameraFrame], None] = lambda _: None,
+        on_reading: Callable[[Reading], None] = lambda _: None,
+        is_watched: Callable[[Part], bool] = lambda part: part is Part.CAMERA,
         on_exposure: Callable[[WorldTruth], None] = lambda _: None,
         on_change: Callable[[FaultChange], None] = lambda _: None,
         on_board: Callable[[list[PulseEvent], list[AcceptedCommand]], None] = lambda _pulses, _commands: None,
@@ -75,10 +76,8 @@ class Timeline:
         """The newest, an hour of them."""
         self.commands: deque[AcceptedCommand] = deque(maxlen=KEPT_EVENTS)
         self._fresh_pulses: list[PulseEvent] = []
-        self._camera = HilCamera(
-            settings.camera, world.expose, self.faults, seed=settings.seed, start_ns=now_ns
-        )
-        self._on_frame = on_frame
+        self._sensors = SensorSet(settings, world, self.faults, now_ns, is_watched)
+        self._on_reading = on_reading
         self._on_exposure = on_exposure
         self._on_change = on_change
         self._on_board = on_board
@@ -101,7 +100,7 @@ class Timeline:
         return self.world.truth(self.now_ns, self.faults.active())
 
     def _next_event_ns(self) -> int:
-        return min(self.board.next_event_ns(), self._camera.next_event_ns(), self.faults.next_change_ns)
+        return min(self.board.next_event_ns(), self._sensors.next_event_ns(), self.faults.next_change_ns)
 
     def _happen(self) -> None:
         now_ns = self.now_ns
@@ -116,11 +115,13 @@ class Timeline:
             self.commands += commands
             self._on_board(self._fresh_pulses, commands)
 
-        frame_number = self._camera.expose(now_ns)
-        if frame_number is not None:
-            self._on_exposure(msgspec.structs.replace(self.truth(), frame_number=frame_number))
-        for frame in self._camera.hand_over(now_ns):
-            self._on_frame(frame)
+        while (sensor := self._sensors.next_look()).next_exposure_ns <= now_ns:
+            number = self._sensors.look(sensor, now_ns)
+            if sensor is self._sensors.camera and number is not None:
+                self._on_exposure(msgspec.structs.replace(self.truth(), frame_number=number))
+        self._sensors.rest(now_ns)
+        for reading in self._sensors.hand_over(now_ns):
+            self._on_reading(reading)
 
     def _change_faults(self) -> None:
         if self.faults.next_change_ns > self.now_ns:

@@ -8,12 +8,18 @@ import dataclasses
 import math
 from collections import deque
 from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
 
 from vehicle.hil.dynamics import ONE, STEP_S, STEPS_PER_S, CarParameters, CarState, receive_pulses, step
-from vehicle.hil.render import FULL_SIZE, CameraParameters, Size, make_renderer
+from vehicle.hil.lidar_rays import Floats, box_sides, cast, spread_rad, walls
+from vehicle.hil.render import FULL_SIZE, CameraParameters, Renderer, Room, Size
 from vehicle.hil.scenery import Image, Scenery
+from vehicle.hil.settings import LidarSettings, RightCameraSettings
+from vehicle.hil.things import Box, Things, own_box, touch
 from vehicle.hil.track import Track
-from vehicle.truth import Crossing, WorldTruth
+from vehicle.truth import Crossing, Thing, WorldTruth
 
 SECOND_NS = 1_000_000_000
 ROUNDING_NS = (
@@ -21,6 +27,7 @@ ROUNDING_NS = (
 )
 START_BEFORE_LINE_M = 0.5
 BARRIER_M = 0.6  # beyond the border of the track stands something hard
+RIGHT_EYE_SEED = 4097  # added: another sensor, another noise
 PULSE_LOST_NS = 30_000_000  # no pulse for this long: servo limp, ESC off
 WHEEL_TICKS_PER_M = 50.0
 BATTERY_FULL_V = 7.8
@@ -46,14 +53,21 @@ class World:
         camera: CameraParameters | None = None,
         scenery: Scenery | None = None,
         size: Size = FULL_SIZE,
+        right_camera: RightCameraSettings | None = None,
+        lidar: LidarSettings | None = None,
+        things: Things | None = None,
         seed: int = 0,
         now_ns: int = 0,
     ) -> None:
         self.track = track
         self.car = car or CarParameters()
         self.camera = camera or CameraParameters()
-        self._renderer = make_renderer(track, camera=self.camera, scenery=scenery, size=size, seed=seed)
-        self._width_px = size[0]
+        self._room = Room(track, scenery, size)
+        self._renderer = self._room.renderer(self.camera, seed)
+        self._right_camera = right_camera or RightCameraSettings()
+        self._lidar = lidar or LidarSettings()
+        self._things = things or Things(track)
+        self._seed = seed
         self._state = CarState()
         self._index = step_index(now_ns)
         self._pending: deque[Pulse] = deque()
@@ -83,7 +97,7 @@ class World:
         self._furthest_m = self._progress_m
         self._laps: tuple[Crossing, ...] = ()
         self._lap_started_ns = 0
-        self._crashed = False
+        self._crashed_into = ""
 
     def power_cycle_esc(self) -> None:
         """Switch the ESC off and on: it wants to see neutral again."""
@@ -104,7 +118,7 @@ class World:
                 self._pulse = (self._pulse[0], 0.0, 0.0)
                 receive_pulses(self._state, 0.0, 0.0, self.car, ONE)
             self._index += 1
-            if not self._crashed:
+            if not self._crashed_into:
                 step(self._state, self.car, ONE)
                 self._follow_track()
 
@@ -125,23 +139,72 @@ class World:
             self._lap_started_ns = crossed_ns
         self._furthest_m = max(self._furthest_m, self._progress_m)
         if abs(place.offset_m) > float(self.track.half_width_m[place.nearest]) + BARRIER_M:
-            self._crashed = True
+            self._crashed_into = "wall"
+        elif self._touches_something():
+            self._crashed_into = "thing"
+        if self._crashed_into:
             self._state.speed_mps = self._state.yaw_rate_radps = 0.0
+
+    def _touches_something(self) -> bool:
+        boxes = self._boxes_at(self._index * SECOND_NS // STEPS_PER_S)
+        if not boxes:
+            return False
+        own = own_box(self._state.x_m, self._state.y_m, self._state.yaw_rad)
+        return any(touch(own, box) for box in boxes)
+
+    def _boxes_at(self, now_ns: int) -> tuple[Box, ...]:
+        return self._things.boxes_at(now_ns)
 
     def expose(self, frame_number: int, now_ns: int) -> Image:
         """Return the camera's picture of this moment (BGR); call `advance` to it first."""
+        self._frame_number = frame_number
+        return self._render(self._renderer, frame_number, now_ns)
+
+    def expose_right(self, frame_number: int, now_ns: int) -> Image:
+        """Return the right eye's picture of this moment (BGR); call `advance` to it first."""
+        return self._render(self._right_renderer, frame_number, now_ns)
+
+    @cached_property
+    def _right_renderer(self) -> Renderer:
+        """Drawn when somebody first looks through it."""
+        aside_m = self.camera.left_m - self._right_camera.baseline_m
+        camera = dataclasses.replace(self.camera, left_m=aside_m)
+        return self._room.renderer(camera, self._seed + RIGHT_EYE_SEED)
+
+    def measure(self, now_ns: int) -> Floats:
+        """Return the true distances in m that the LIDAR would measure now, inf where nothing is."""
+        x_m, y_m, yaw_rad = self._pose_at(now_ns)
+        forward_m = self._lidar.forward_m
+        place = [x_m + forward_m * math.cos(yaw_rad), y_m + forward_m * math.sin(yaw_rad), yaw_rad]
+        boxes = self._boxes_at(now_ns)
+        pieces = self._walls
+        if boxes:
+            pieces = np.concatenate([pieces, box_sides(boxes, self._lidar.height_m)])
+        return np.asarray(cast(np.array([place]), self._ray_angles_rad, pieces)[0])
+
+    @cached_property
+    def _walls(self) -> Floats:
+        return walls(self.track, BARRIER_M)
+
+    @cached_property
+    def _ray_angles_rad(self) -> Floats:
+        return spread_rad(self._lidar.rays, self._lidar.field_deg)
+
+    def _render(self, renderer: Renderer, frame_number: int, now_ns: int) -> Image:
+        boxes, yaw_rate_radps = self._boxes_at(now_ns), self._state.yaw_rate_radps
+        return renderer.render(*self._pose_at(now_ns), yaw_rate_radps, frame_number, boxes=boxes)
+
+    def _pose_at(self, now_ns: int) -> tuple[float, float, float]:
+        """Return where the car is between two steps of its motion."""
         state = self._state
         since_s = (now_ns - self._index * SECOND_NS // STEPS_PER_S) / SECOND_NS
         since_s = (
             since_s if since_s * SECOND_NS > ROUNDING_NS else 0.0
         )  # on the grid: exactly the grid's pose
-        self._frame_number = frame_number
-        return self._renderer.render(
+        return (
             state.x_m + since_s * state.speed_mps * math.cos(state.yaw_rad),
             state.y_m + since_s * state.speed_mps * math.sin(state.yaw_rad),
             state.yaw_rad + since_s * state.yaw_rate_radps,
-            state.yaw_rate_radps,
-            frame_number,
         )
 
     @property
@@ -175,10 +238,15 @@ class World:
             progress_frac=place.s_m / self.track.length_m,
             offset_m=place.offset_m,
             off_track=abs(place.offset_m) > float(self.track.half_width_m[place.nearest]),
-            crashed=self._crashed,
+            crashed=bool(self._crashed_into),
             laps=self._laps,
             lap_started_ns=self._lap_started_ns,
             servo_pulse_us=self._pulse[1],
             esc_pulse_us=self._pulse[2],
             faults=faults,
+            crashed_into=self._crashed_into,
+            things=tuple(
+                Thing(box.x_m, box.y_m, box.yaw_rad, box.length_m, box.width_m)
+                for box in self._boxes_at(now_ns)
+            ),
         )

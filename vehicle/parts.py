@@ -1,0 +1,161 @@
+"""What the loop needs of the parts around it: contracts, no code; a test puts its own in their place."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from calibration.car import CarCalibration
+from models.policy import Policy
+from vehicle.clock import FrameArrival
+from vehicle.lidar_source import TimedScan
+from vehicle.messages import (
+    BoardStatus,
+    DriveCommand,
+    Frame,
+    OperatorRequest,
+    Reply,
+    Status,
+    TickRecord,
+)
+
+
+class CameraView(FrameArrival, Protocol):
+    """What the loop needs of a camera."""
+
+    def latest(self) -> Frame | None:
+        """Return the newest frame, or None before the first."""
+        ...
+
+    def fit(self, width_px: int, height_px: int) -> None:
+        """Say how small a picture may be."""
+        ...
+
+    def want(self, wanted: bool) -> None:
+        """Say whether its pictures are needed; the front camera's always are."""
+        ...
+
+    def wait_stamped(self, stamp_ns: int, timeout_s: float) -> bool:
+        """Return True as soon as a picture of this moment or later is there, False after the time-out."""
+        ...
+
+    @property
+    def lost(self) -> bool:
+        """Whether the source is gone or has ended."""
+        ...
+
+    @property
+    def is_static(self) -> bool:
+        """Whether equal pictures are the source's nature."""
+        ...
+
+    @property
+    def rate_hz(self) -> float:
+        """What the source says it delivers."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What its owner should know, or empty."""
+        ...
+
+
+class LidarView(Protocol):
+    """What the loop needs of a LIDAR."""
+
+    def latest(self) -> TimedScan | None:
+        """Return the newest scan, or None before the first."""
+        ...
+
+    def want(self, wanted: bool) -> None:
+        """Say whether its scans are needed."""
+        ...
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is gone."""
+        ...
+
+    @property
+    def period_s(self) -> float:
+        """Between two scans."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What its owner should know, or empty."""
+        ...
+
+
+class BoardLink(Protocol):
+    """What the loop needs of a board."""
+
+    def poll(self, now_ns: int) -> BoardStatus:
+        """Return the newest status after reading what has arrived."""
+        ...
+
+    def write(self, command: DriveCommand, now_ns: int) -> None:
+        """Send without blocking; trouble shows in the status."""
+        ...
+
+    def allow_reopen(self, allowed: bool) -> None:
+        """Tell whether a port that was lost may be opened again now."""
+        ...
+
+    def close(self) -> None:
+        """Send neutral and let the port go."""
+        ...
+
+
+class PolicySource(Protocol):
+    """Loads policies off the loop's thread."""
+
+    @property
+    def note(self) -> str:
+        """That one is being loaded or why that failed; else empty."""
+        ...
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a policy is being loaded now."""
+        ...
+
+    def begin(self, source: str) -> None:
+        """Start loading a policy; the newest wish counts."""
+        ...
+
+    @property
+    def activation(self) -> tuple[str, str]:
+        """What became of the newest wish, and the wish: `loading`, `loaded`, `failed` or empty."""
+        ...
+
+    def take(self) -> Policy | None:
+        """Return a policy that has just become ready, once."""
+        ...
+
+
+class Publisher(Protocol):
+    """What the loop needs of the vehicle's border."""
+
+    def drain(self, answer: Callable[[OperatorRequest], Reply]) -> None:
+        """Give each waiting request to `answer` and send its reply."""
+        ...
+
+    def publish_status(self, status: Status) -> None:
+        """Send the car at a glance."""
+        ...
+
+    def publish_record(self, record: TickRecord) -> None:
+        """Send one tick's record."""
+        ...
+
+
+class CarSetup(msgspec.Struct, frozen=True):
+    """What the loop must know of this car."""
+
+    calibration: CarCalibration
+    is_calibrated: bool
+    """False: the numbers are defaults, and a real board may only be calibrated."""
+    is_hil: bool
+    control_rate_hz: float | None
+    """None: the rate the policy was trained at."""
