@@ -98,7 +98,8 @@ class Vehicle:
                 opened.callback(clock.close)
             _open_or_wait(self.board)
             settings = SessionSettings(threads=config.control.inference_threads)
-            policies = PolicyLoader(load or partial(load_checked, settings=settings))
+            open_policy = partial(load_checked, settings=settings, camera_options=config.camera.options())
+            self.policies = policies = PolicyLoader(load or open_policy)
             if config.policy:
                 policies.begin(config.policy)
             notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))

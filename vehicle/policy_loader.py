@@ -26,6 +26,11 @@ class PolicyLoader:
         return self._thread is not None
 
     @property
+    def is_done(self) -> bool:
+        """Whether the next `take` ends the loading."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    @property
     def note(self) -> str:
         """That a policy is being loaded, or why the last one could not be."""
         if self._thread is not None:

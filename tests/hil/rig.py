@@ -18,7 +18,7 @@ from calibration.car import CarCalibration
 from models.policy import Policy
 from tests.hil.policies import write_policy
 from vehicle.__main__ import HIL_CALIBRATIONS, HilCar, Vehicle
-from vehicle.config import CarConfig, ControlConfig
+from vehicle.config import CameraConfig, CarConfig, ControlConfig
 from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.lockstep import LockstepClock
 from vehicle.hil.settings import CameraSettings, HilSettings, Obstacle, OtherCar
@@ -34,6 +34,7 @@ from vehicle.messages import (
 
 NEUTRAL_US = {"aws": 1446.0, "standard": 1500.0}
 FORWARD_US = {"aws": 1311.0, "standard": 1900.0}
+LOADING_LIMIT_S = 20.0
 SETTLED_S = 3.0  # camera, board and two seconds of neutral
 LEASE_PERIOD_S = 0.25
 
@@ -165,12 +166,12 @@ class Rig:
         clock.pause(duration_s)
 
     def load_policy(self) -> None:
-        """Wait, in real time, until the loader's thread is done."""
-        deadline_s = time.monotonic() + 20
+        """Wait, in real time, until the loader is done; the world stands still, so that a run repeats."""
+        deadline_s = time.monotonic() + LOADING_LIMIT_S
+        policies = self.vehicle.policies
+        while policies.is_loading and not policies.is_done and time.monotonic() < deadline_s:
+            time.sleep(0.005)
         self.tick()
-        while "Loading" in self.status.policy_note and time.monotonic() < deadline_s:
-            time.sleep(0.01)
-            self.run(0.1)
 
     def drive(self, speed_cap_frac: float = 1.0, duration_s: float = 1.0) -> None:
         """Start, and go until the car really moves."""
@@ -230,6 +231,7 @@ def lockstep_rig(
     cars: tuple[OtherCar, ...] = (),
     has_right_camera: bool = True,
     has_lidar: bool = True,
+    mounted: CameraConfig | None = None,
     prepare: Callable[[Vehicle], None] = lambda vehicle: None,
 ) -> Iterator[Rig]:
     """Yield a rig; afterwards require that nothing moves and the board is healthy."""
@@ -251,6 +253,7 @@ def lockstep_rig(
         config = CarConfig(
             policy=str(policy or write_policy(folder / "straight")),
             control=ControlConfig(rate_hz=control_rate_hz),
+            camera=mounted or CameraConfig(),
         )
         if board == "maestro":
             config = msgspec.structs.replace(

@@ -8,6 +8,7 @@ import pytest
 from tests.hil.policies import write_policy
 from tests.hil.rig import Rig, lockstep_rig
 from tests.hil.sensing_policies import write_sensing_policy
+from vehicle.config import CameraConfig
 from vehicle.hil.settings import Obstacle, OtherCar
 from vehicle.messages import DriveState, Fault, RequestKind
 
@@ -74,6 +75,14 @@ def test_a_policy_with_a_lidar_steers_by_it_and_by_nothing_else(tmp_path):
     with lockstep_rig(policy=policy, faults=("lidar=wrong",)) as rig:
         rig.start()
         assert rig.run_until(lambda: rig.world.truth_now().crashed, 20.0)
+
+
+def test_a_camera_said_to_hang_upside_down_is_turned_for_the_policy(tmp_path):
+    """This one does not, so that the policy sees the road from the wrong side and leaves it."""
+    policy = write_sensing_policy(tmp_path / "policy", FRONT)
+    with lockstep_rig(policy=policy, mounted=CameraConfig(rotate_180=True)) as rig:
+        rig.start()
+        assert rig.run_until(lambda: rig.world.truth_now().crashed, 30.0)
 
 
 def test_both_eyes_of_a_stereo_policy_count(tmp_path):
