@@ -121,6 +121,8 @@ def test_the_cars_own_room_reaches_from_behind_the_rear_axle_to_its_bumper() -> 
     along = corners(own_box(0.0, 0.0, 0.0))[:, 0]
 
     assert (along.min(), along.max()) == pytest.approx((-0.09, 0.27))
+    north = corners(own_box(1.0, 2.0, math.pi / 2))[:, 1]
+    assert (north.min(), north.max()) == pytest.approx((2.0 - 0.09, 2.0 + 0.27))
 
 
 def test_cars_keep_their_line_and_their_speed() -> None:

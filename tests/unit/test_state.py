@@ -98,6 +98,16 @@ def test_calibrating_and_the_way_to_it_bear_a_missing_picture(fault):
     )
 
 
+@pytest.mark.parametrize("fault", sorted(POLICY_SENSOR_FAULTS))
+@pytest.mark.parametrize("target", [DriveState.MANUAL, DriveState.CALIBRATING])
+def test_a_hand_bears_what_only_a_policy_looks_at_and_so_does_the_way_to_it(target, fault):
+    arming = DriveMode(DriveState.ARMING, SINCE_NS, target=target)
+
+    assert next_of(DriveMode(), OperatorEvent(EventKind.START, target), (fault,)).target is target
+    assert next_of(arming, faults=(fault,)).state is target
+    assert next_of(DriveMode(target, SINCE_NS), faults=(fault,)).state is target
+
+
 @pytest.mark.parametrize("fault", sorted(set(Fault) - CAMERA_FAULTS - POLICY_SENSOR_FAULTS))
 def test_calibrating_bears_no_other_fault_even_behind_a_missing_picture(fault):
     mode = next_of(DriveMode(DriveState.CALIBRATING, SINCE_NS), faults=(Fault.CAMERA_LOST, fault))
