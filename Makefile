@@ -10,7 +10,8 @@ demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (
 	$(BIN)/lapwing demo $(if $(KEEP),--keep)
 
 test: .venv/.ready-dev .venv/.ready-chromium      ## every test but the training one
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 -m "not train and not realtime and not browser"
+	$(BIN)/python -m pytest -m "(realtime or browser) and not train"
 
 test-train: .venv/.ready-train ## a short real training that must learn
 	$(BIN)/python -m pytest tests/train -m train

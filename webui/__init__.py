@@ -9,6 +9,9 @@ from models.store import PolicyStore
 from webui import drive, guard, models, video
 from webui.car import Vehicle, World
 
+PAGES = (("drive.page", "Drive"),)
+"""Endpoint and name of each page that the navigation leads to."""
+
 
 def create_app(
     vehicle: Vehicle,
@@ -26,6 +29,7 @@ def create_app(
 
     """
     app = Flask(__name__)
+    app.jinja_env.globals["pages"] = PAGES
     guard.protect(app)
     app.register_blueprint(drive.make_blueprint(vehicle, world, clock_ns))
     app.register_blueprint(video.make_blueprint(vehicle))
