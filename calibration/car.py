@@ -22,7 +22,14 @@ MAX_LOCK_RAD = math.radians(60.0)
 MAX_SPEED_MPS = 20.0  # a 1/18 scale car with the wildest motor sold for it
 MAX_TABLE_POINTS = 64
 MAX_VERSION = 1_000_000_000
+MAX_SAVER_LENGTH = 80
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # it is also the stem of the car's file
+
+
+def file_stem(name: str) -> str:
+    """Return a car's name as it may stand in a file's name and in its calibration."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[:64] or "car"
+
 
 REMEDY = "measure it again on the calibration page, or edit the car's file"
 
@@ -139,6 +146,10 @@ class CarCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """None until somebody measured it."""
     measured_at: str
     """ISO 8601 date and time, or empty for numbers that nobody measured."""
+    saved_by: str = ""
+    """Who saved this version, as they named themselves."""
+    saved_at: str = ""
+    """As `measured_at`; by the computer's clock, which may be wrong where there is no network."""
 
     def __post_init__(self) -> None:
         """Refuse a name that is no file name, and a time that is none."""
@@ -151,15 +162,20 @@ class CarCalibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if not 0 <= self.version <= MAX_VERSION:
             message = f"version is {self.version}, allowed 0 to {MAX_VERSION}; {REMEDY}"
             raise CalibrationError(message)
-        if self.measured_at:
-            try:
-                datetime.datetime.fromisoformat(self.measured_at)
-            except ValueError as error:
-                message = (
-                    f"measured_at is {self.measured_at!r}, allowed a time like 2026-05-01T12:00:00+00:00, "
-                    f"or nothing; {REMEDY}"
-                )
-                raise CalibrationError(message) from error
+        for field in ("measured_at", "saved_at"):
+            _check_time(field, getattr(self, field))
+        if len(self.saved_by) > MAX_SAVER_LENGTH:
+            message = f"saved_by has {len(self.saved_by)} characters, allowed {MAX_SAVER_LENGTH}; shorten it"
+            raise CalibrationError(message)
+
+
+def _check_time(field: str, text: str) -> None:
+    try:
+        if text:
+            datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        message = f"{field} is {text!r}, allowed a time like 2026-05-01T12:00:00+00:00, or nothing; {REMEDY}"
+        raise CalibrationError(message) from error
 
 
 def _check_range(field: str, value: float, low: float, high: float) -> None:

@@ -5,6 +5,7 @@ before. A kill or a power cut at any moment leaves the old file or the new one, 
 """
 
 import contextlib
+import datetime
 import fcntl
 import json
 import math
@@ -29,14 +30,19 @@ def load(path: Path) -> CarCalibration:
     return _decode(_read(path), path)
 
 
-def save(path: Path, cal: CarCalibration) -> CarCalibration:
-    """Write the calibration as the next version, keep it in the history, and return it as written."""
+def save(path: Path, cal: CarCalibration, *, saved_by: str = "", saved_at: str = "") -> CarCalibration:
+    """Write the calibration as the next version, keep it in the history, and return it as written.
+
+    `saved_by` is who asked for it; `saved_at` is ISO 8601, and now unless it is given.
+    """
+    saved_at = saved_at or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with _locked(path):
         versions = [version for version, _ in _numbered_files(path)]
         if path.exists():
             with contextlib.suppress(CalibrationError):  # a broken file must not stop its own repair
                 versions.append(load(path).version)
-        saved = msgspec.structs.replace(cal, version=max(versions, default=0) + 1)
+        version = max(versions, default=0) + 1
+        saved = msgspec.structs.replace(cal, version=version, saved_by=saved_by, saved_at=saved_at)
         data = _encode(saved)
         # History first: a kill between the two leaves the old calibration in force and the new one to find.
         write_atomically(_history_dir(path) / f"{saved.version:04d}.json", data)

@@ -18,6 +18,7 @@ from models.policy import Policy
 from models.runtime import SessionSettings
 from vehicle.board import open_board, proofs_beside
 from vehicle.board.base import Board
+from vehicle.calibration_file import CalibrationFile
 from vehicle.camera import Camera, open_source
 from vehicle.clock import Clock, MonotonicClock
 from vehicle.config import CarConfig, LidarMount
@@ -49,6 +50,10 @@ class HilCar(msgspec.Struct, frozen=True):
     has_right_camera: bool = True
     """Both sensors cost nothing until a policy looks at them."""
     has_lidar: bool = True
+    calibration: Path | None = None
+    """Where its numbers are saved; None: with its sockets, and forgotten with them."""
+    is_calibrated: bool = True
+    """False: a car that nobody has calibrated yet, until its file is saved."""
 
 
 class Vehicle:
@@ -83,7 +88,8 @@ class Vehicle:
             preview = PreviewPublisher(run_dir, self._context)
             opened.callback(preview.close)
 
-            clock, calibration = _clock(hil), _calibration(config, hil)
+            clock, file = _clock(hil), calibration_file(config, hil)
+            calibration = _calibration(file, hil)
             self.board = _board(config, hil, calibration or AWS_DEFAULTS, clock)
             opened.callback(self.board.close)
             self.camera = _camera(config, hil, clock, preview)
@@ -99,6 +105,7 @@ class Vehicle:
             _open_or_wait(self.board)
             settings = SessionSettings(threads=config.control.inference_threads)
             open_policy = partial(load_checked, settings=settings, camera_options=config.camera.options())
+            self.calibrations = CalibrationFile(file)
             self.policies = policies = PolicyLoader(load or open_policy)
             if config.policy:
                 policies.begin(config.policy)
@@ -118,6 +125,7 @@ class Vehicle:
                 lidar=self.lidar,
                 board=self.board,
                 policies=policies,
+                calibrations=self.calibrations,
                 operator=self.operator,
                 monitor=Monitor(config.failsafe.monitor_limits()),
                 limiter=Limiter(config.control.throttle_growth_per_s),
@@ -154,11 +162,18 @@ def _clock(hil: HilCar | None) -> Clock:
     return MonotonicClock()
 
 
-def _calibration(config: CarConfig, hil: HilCar | None) -> CarCalibration | None:
+def calibration_file(config: CarConfig, hil: HilCar | None) -> Path:
+    """Return where this car's numbers are, or will be once somebody has measured them."""
+    if hil is not None and not config.calibration:
+        return hil.calibration or hil.folder / "calibration.json"
+    return config.calibration_file()
+
+
+def _calibration(file: Path, hil: HilCar | None) -> CarCalibration | None:
     """Return this car's numbers, or None: a real car is not calibrated by anybody's defaults."""
-    if config.calibration:
-        return store.load(Path(config.calibration))
-    return HIL_CALIBRATIONS[hil.wiring] if hil is not None else None
+    if file.exists():
+        return store.load(file)
+    return HIL_CALIBRATIONS[hil.wiring] if hil is not None and hil.is_calibrated else None
 
 
 def _board(config: CarConfig, hil: HilCar | None, calibration: CarCalibration, clock: Clock) -> Board:
@@ -169,7 +184,7 @@ def _board(config: CarConfig, hil: HilCar | None, calibration: CarCalibration, c
             "lapwing doctor lists the ports that are there"
         )
     wait = clock.pause if isinstance(clock, LockstepClock) else None
-    kept_with = Path(port) if hil is not None else Path(config.calibration or "cars/none.json")
+    kept_with = Path(port) if hil is not None else calibration_file(config, hil)
     return open_board(
         config.board.driver,
         port,

@@ -20,7 +20,7 @@ def store_in_board(config_path: Path) -> str:
 
     """
     config = read_config(config_path)
-    calibration = store.load(_calibration_path(config))
+    calibration = store.load(config.calibration_file())
     board = _board(config, calibration)
     board.open()
     try:
@@ -40,7 +40,7 @@ def prove_failsafe(config_path: Path, *, wheels_up: bool) -> str:
     if not wheels_up:
         raise BoardError("the proof moves pulses; put the car on a stand and add --wheels-up")
     config = read_config(config_path)
-    calibration = store.load(_calibration_path(config))
+    calibration = store.load(config.calibration_file())
     board = _board(config, calibration)
     if not isinstance(board, MaestroBoard):
         raise BoardError(
@@ -55,12 +55,6 @@ def prove_failsafe(config_path: Path, *, wheels_up: bool) -> str:
     return f"{board.description}: its failsafe leads to {proof.neutral_us:g} us, this car's neutral."
 
 
-def _calibration_path(config: CarConfig) -> Path:
-    if not config.calibration:
-        raise ConfigError("calibration is not set in car.toml; calibrate the car first, then name its file")
-    return Path(config.calibration)
-
-
 def _port(config: CarConfig) -> str:
     if not config.board.port:
         raise ConfigError("board.port is not set in car.toml; lapwing doctor lists the ports that are there")
@@ -72,7 +66,7 @@ def _board(config: CarConfig, calibration: CarCalibration) -> Board:
         config.board.driver,
         _port(config),
         calibration,
-        proofs=proofs_beside(_calibration_path(config)),
+        proofs=proofs_beside(config.calibration_file()),
         steering_channel=config.board.steering_channel,
         throttle_channel=config.board.throttle_channel,
     )

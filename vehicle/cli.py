@@ -45,6 +45,9 @@ def drive(
     hil_dir: HilDirOption = None,
     wiring: WiringOption = "aws",
     policy: Annotated[str, typer.Option(help="Bundle folder, .onnx file or name of a shipped policy.")] = "",
+    hil_calibration: Annotated[
+        Path | None, typer.Option(help="Where the HIL car's calibration is saved; else it is forgotten.")
+    ] = None,
 ) -> None:
     """Run the vehicle process: camera to policy to pulses."""
     from vehicle.__main__ import HilCar
@@ -57,7 +60,7 @@ def drive(
         settings = msgspec.structs.replace(settings, policy=policy)
     if not settings.policy:
         settings = msgspec.structs.replace(settings, policy=_last_active())
-    hil = HilCar(hil_dir, wiring) if hil_dir else None
+    hil = HilCar(hil_dir, wiring, calibration=hil_calibration) if hil_dir else None
     run_vehicle(settings, run_dir or default_run_dir(), hil)
 
 

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from calibration.car import file_stem
 from models.picture import CROP_SUM_MAX, MASK_MAX, CameraOptions
+from models.store import default_store_root
 from vehicle.errors import ConfigError
 from vehicle.limits import (
     ACK_LIMIT_S,
@@ -123,7 +125,8 @@ class CarConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=40)] = "lapwing"
     calibration: str = ""
-    """Path of this car's calibration file, relative to `car.toml`; empty: not calibrated yet."""
+    """Path of this car's calibration file, relative to `car.toml`, which may not exist yet; empty: a file of
+    the car's name beside this user's policies."""
     policy: str = ""
     """Bundle folder, `.onnx` file or name of a shipped policy; empty: none until one is activated."""
     control: ControlConfig = ControlConfig()
@@ -132,6 +135,12 @@ class CarConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lidar: LidarMount = LidarMount()
     board: BoardConfig = BoardConfig()
     failsafe: FailsafeConfig = FailsafeConfig()
+
+    def calibration_file(self) -> Path:
+        """Return where this car's numbers are, or will be once somebody has measured them."""
+        if self.calibration:
+            return Path(self.calibration)
+        return default_store_root().with_name("cars") / f"{file_stem(self.name)}.json"
 
 
 def read_config(path: Path) -> CarConfig:

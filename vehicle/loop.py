@@ -3,12 +3,16 @@
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 
 from calibration import steering, throttle
+from calibration.errors import CalibrationError
 from models.errors import OutputProblem, PolicyOutputError
 from models.policy import Decision, Policy
 from vehicle import esc, safety
+from vehicle.board.base import pulses_of
+from vehicle.calibrating import PREPARED_LIMIT_S, Bench, Preparation
 from vehicle.clock import Clock
 from vehicle.messages import (
     GUARDED_STATES,
@@ -28,6 +32,7 @@ from vehicle.messages import (
 from vehicle.operator import Operator
 from vehicle.parts import (
     BoardLink,
+    CalibrationSource,
     CameraView,
     CarSetup,
     LidarView,
@@ -58,6 +63,7 @@ class ControlLoop:
         lidar: LidarView | None = None,
         board: BoardLink,
         policies: PolicySource,
+        calibrations: CalibrationSource,
         operator: Operator,
         monitor: Monitor,
         limiter: Limiter,
@@ -70,6 +76,9 @@ class ControlLoop:
         self._sensing = Sensing(camera, right_camera, lidar)
         self._board = board
         self._policies = policies
+        self._calibrations = calibrations
+        self._calibration_problem = ""
+        self._bench = Bench()
         self._operator = operator
         self._monitor = monitor
         self._limiter = limiter
@@ -181,13 +190,28 @@ class ControlLoop:
         reply = self._operator.receive(request, self._mode, self._why_not_ready, now_ns)
         if reply.ok and request.kind is RequestKind.ACTIVATE_POLICY:
             self._policies.begin(request.policy)
+        elif reply.ok and request.kind is RequestKind.PREPARE_CALIBRATION and request.actuator is not None:
+            preparation = Preparation(request.actuator, request.steering_us, request.throttle_us, now_ns)
+            self._bench.prepare(preparation)
+            self._board.begin_store(preparation.board_pulses(), now_ns)
+        elif reply.ok and request.kind is RequestKind.RELOAD_CALIBRATION:
+            self._calibrations.begin()
         return reply
 
     def _why_not_ready(self, target: DriveState) -> tuple[str, ...]:
         """Return, in words, why a start into this state would be refused now."""
         reasons = []
-        if not self._car.is_calibrated and not self._car.is_hil and target is not DriveState.CALIBRATING:
+        calibrates = target is DriveState.CALIBRATING
+        if not self._car.is_calibrated and not calibrates:
             reasons.append(safety.SENTENCES[Fault.CALIBRATION_MISSING])
+        if calibrates and self._bench.preparation is None:
+            reasons.append("Nothing is prepared for calibrating. Begin on the calibration page.")
+        elif not calibrates and self._bench.preparation is not None:
+            reasons.append("The car is prepared for calibrating. Finish it, or wait a few seconds.")
+        if self._calibrations.is_reading:
+            reasons.append("This car's calibration is being read.")
+        elif self._calibration_problem and not calibrates:
+            reasons.append(self._calibration_problem)
         if self._policies.is_loading:  # into any state: no other thread computes while the car moves
             reasons.append(self._policies.note)
         elif target in POLICY_STATES and (self._policy is None or self._policies.note):
@@ -209,9 +233,12 @@ class ControlLoop:
         since_ns = self._board_status.neutral_acked_since_ns
         neutral_s = (now_ns - since_ns) / 1e9 if since_ns else 0.0
         self._mode = next_mode(before, self._operator.take_event(), self._faults, neutral_s, now_ns)
+        if self._mode.state not in GUARDED_STATES:
+            self._leave_bench(now_ns)
         if self._mode.state is before.state:
             if self._mode.state is DriveState.DISARMED:
                 self._take_policy(now_ns)
+                self._take_calibration(now_ns)
             return
 
         self._decision = None
@@ -233,6 +260,28 @@ class ControlLoop:
         self._operator.speed_cap_frac = min(self._operator.speed_cap_frac, SPEED_CAP_OF_A_NEW_POLICY_FRAC)
         self._rate = self._new_rate(now_ns + round(1e9 / self._rate.tick_rate_hz))
         self._latencies_ns.clear()
+
+    def _take_calibration(self, now_ns: int) -> None:
+        """Drive with the numbers that were just read, and make the board keep them."""
+        read = self._calibrations.take()
+        if isinstance(read, CalibrationError):
+            self._calibration_problem = str(read)
+        elif read is not None:
+            self._calibration_problem = ""
+            self._car = msgspec.structs.replace(self._car, calibration=read, is_calibrated=True)
+            self._bench.end()
+            self._board.begin_store(pulses_of(read), now_ns)
+
+    def _leave_bench(self, now_ns: int) -> None:
+        """Give the board this car's own numbers back once calibrating is over, or was not begun."""
+        preparation = self._bench.preparation
+        if preparation is None:
+            return
+        began = preparation.prepared_ns < self._mode.since_ns
+        if began or now_ns - preparation.prepared_ns > PREPARED_LIMIT_S * 1e9:
+            self._bench.end()
+            if self._car.is_calibrated:
+                self._board.begin_store(pulses_of(self._car.calibration), now_ns)
 
     def _new_rate(self, first_ns: int) -> Rate:
         trained_hz = self._policy.bundle.metadata.control_rate_hz if self._policy else DEFAULT_CONTROL_RATE_HZ
@@ -290,10 +339,9 @@ class ControlLoop:
         if self._monitor.has_stalled(now_ns, self._clock.now_ns()):
             return DriveCommand(False, steering_us, calibration.throttle.neutral_us)
         throttle_us = throttle.pulse_us(calibration.throttle, allowed.throttle_frac)
-        pulses_us = self._operator.calibration_pulses_us
-        if self._mode.state is DriveState.CALIBRATING and pulses_us is not None:
-            steering_us = pulses_us[0] or steering_us
-            throttle_us = pulses_us[1] or throttle_us
+        if DriveState.CALIBRATING in {self._mode.state, self._mode.target}:
+            asked_us = self._operator.calibration_pulse_us(now_ns) if self._moves else None
+            steering_us, throttle_us = self._bench.pulses_us(asked_us, now_ns)
         return DriveCommand(self._mode.state in GUARDED_STATES, steering_us, throttle_us)
 
     # --- report
@@ -404,6 +452,15 @@ class ControlLoop:
             right_camera_note=right_note,
             lidar_note=lidar_note,
             scan_age_s=(now_ns - seen.scan.stamp_ns) / 1e9 if seen.scan else -1.0,
+            is_calibrated=self._car.is_calibrated,
+            calibration_name=calibration.name,
+            calibration_version=calibration.version,
+            calibration_file=str(self._calibrations.path),
+            calibration_note=self._calibration_problem,
+            calibrating=self._bench.preparation.actuator.value if self._bench.preparation else "",
+            is_storing=self._board_status.is_storing or self._calibrations.is_reading,
+            steering_us=command.steering_us,
+            throttle_us=command.throttle_us,
         )
 
     def _sentence(self) -> str:

@@ -76,6 +76,13 @@ class Fault(enum.StrEnum):
     BATTERY_CRITICAL = "battery critical"
 
 
+class Actuator(enum.StrEnum):
+    """What can be calibrated, one at a time."""
+
+    STEERING = "steering"
+    THROTTLE = "throttle"
+
+
 CAMERA_FAULTS = frozenset(
     {
         Fault.CAMERA_LOST,
@@ -162,6 +169,8 @@ class BoardStatus(msgspec.Struct, frozen=True):
     """Whether an armed command would be sent as armed: the board is there and holds this car's numbers."""
     problem: str = ""
     """A sentence that tells the owner what to do, or empty."""
+    is_storing: bool = False
+    """The board is being told its pulses."""
 
 
 class RequestKind(enum.StrEnum):
@@ -178,6 +187,8 @@ class RequestKind(enum.StrEnum):
     ACTIVATE_POLICY = "activate policy"
     CALIBRATION_PULSE = "calibration pulse"
     SET_TRIM = "set trim"
+    PREPARE_CALIBRATION = "prepare calibration"  # which actuator moves next, and where both rest
+    RELOAD_CALIBRATION = "reload calibration"  # the car's file was saved: drive with it, and tell the board
 
 
 class OperatorRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -197,6 +208,7 @@ class OperatorRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     policy: str = ""
     steering_us: float = 0.0
     throttle_us: float = 0.0
+    actuator: Actuator | None = None
     version: int = SCHEMA_VERSION
 
 
@@ -307,6 +319,20 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     lidar_note: str = ""
     scan_age_s: float = -1.0
     """Of the LIDAR's newest scan; -1 without one."""
+    is_calibrated: bool = True
+    calibration_name: str = ""
+    calibration_version: int = 0
+    calibration_file: str = ""
+    """Where this car's numbers are saved; a reload reads them from there."""
+    calibration_note: str = ""
+    """That the file is being read, or why it could not be."""
+    calibrating: str = ""
+    """The actuator that may be calibrated now; empty: none was prepared."""
+    is_storing: bool = False
+    """The board is being told its pulses."""
+    steering_us: float = 0.0
+    """As sent in the newest tick."""
+    throttle_us: float = 0.0
     version: int = SCHEMA_VERSION
 
 

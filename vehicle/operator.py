@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from calibration.car import MIN_SPAN_US, PULSE_MAX_US, PULSE_MIN_US
 from vehicle.limits import LeaseLimits
 from vehicle.messages import (
     GUARDED_STATES,
     HANDS_ON_STATES,
     MOVING_STATES,
+    Actuator,
     DriveAction,
     DriveState,
     OperatorRequest,
@@ -19,6 +21,8 @@ from vehicle.messages import (
 from vehicle.state import DriveMode, EventKind, OperatorEvent
 
 REQUEST_AGE_LIMIT_S = 0.2
+CALIBRATION_SILENCE_LIMIT_S = 0.2  # then a pulse rests, so that neutral comes before the lease is out
+REST_MIN_US, REST_MAX_US = PULSE_MIN_US + MIN_SPAN_US, PULSE_MAX_US - MIN_SPAN_US
 REMEMBERED_IDS = 1024  # for longer than a request stays fresh: 0.4 s at 16 a tick and 120 ticks a second
 
 
@@ -45,6 +49,7 @@ class Operator:
         self.speed_cap_frac = speed_cap_frac
         self.calibration_pulses_us: tuple[float, float] | None = None
         """Steering and throttle pulse asked for in CALIBRATING; 0 leaves one at rest."""
+        self._calibrated: Actuator | None = None
 
     def driver(self, mode: DriveMode, now_ns: int) -> str:
         """Return the source that holds the lease, or an empty string when nobody does or it has run out."""
@@ -62,6 +67,12 @@ class Operator:
         """Return the request to decide in this tick, and forget it."""
         event, self._event = self._event, None
         return event
+
+    def calibration_pulse_us(self, now_ns: int) -> tuple[float, float] | None:
+        """Return the pulses asked for in CALIBRATING; a driver who falls silent has them forgotten."""
+        if now_ns - self._lease.renewed_ns > CALIBRATION_SILENCE_LIMIT_S * 1e9:
+            self.calibration_pulses_us = None
+        return self.calibration_pulses_us
 
     def take_emergency_stop(self) -> bool:
         """Return whether an emergency stop came since the last call."""
@@ -181,10 +192,12 @@ class Operator:
             case RequestKind.CALIBRATION_PULSE:
                 if mode.state is not DriveState.CALIBRATING:
                     return f"the car is {mode.state.value}; start calibrating first"
-                if any(us and not 800 <= us <= 2200 for us in (request.steering_us, request.throttle_us)):
-                    return "a pulse is 800 to 2200 us, or 0 to leave an actuator at rest"
-                return ""
-            case RequestKind.ACTIVATE_POLICY:
+                return self._why_no_pulse(request)
+            case RequestKind.PREPARE_CALIBRATION:
+                if mode.state is not DriveState.DISARMED:
+                    return f"the car is {mode.state.value}; disarm first"
+                return _why_not_prepared(request)
+            case RequestKind.ACTIVATE_POLICY | RequestKind.RELOAD_CALIBRATION:
                 return (
                     ""
                     if mode.state is DriveState.DISARMED
@@ -192,6 +205,16 @@ class Operator:
                 )
             case _:
                 return f"{request.kind} is not served here"
+
+    def _why_no_pulse(self, request: OperatorRequest) -> str:
+        asked = {Actuator.STEERING: request.steering_us, Actuator.THROTTLE: request.throttle_us}
+        if any(us and not PULSE_MIN_US <= us <= PULSE_MAX_US for us in asked.values()):
+            return "a pulse is 800 to 2200 us, or 0 to leave an actuator at rest"
+        for actuator, pulse_us in asked.items():
+            if pulse_us and actuator is not self._calibrated:
+                calibrated = self._calibrated.value if self._calibrated else "nothing"
+                return f"{calibrated} is being calibrated, so the {actuator.value} stays at rest"
+        return ""
 
     def _apply(self, request: OperatorRequest, now_ns: int) -> None:
         match request.kind:
@@ -205,6 +228,8 @@ class Operator:
                 self._event = OperatorEvent(EventKind.START, request.target)
                 self.drive, self.drive_ns = DriveAction(0.0, 0.0), 0
                 self.calibration_pulses_us = None
+            case RequestKind.PREPARE_CALIBRATION:
+                self._calibrated = request.actuator
             case RequestKind.DISARM:
                 self._event = OperatorEvent(EventKind.DISARM)
             case RequestKind.DRIVE:
@@ -214,3 +239,12 @@ class Operator:
                 self.speed_cap_frac = request.speed_cap_frac
             case RequestKind.CALIBRATION_PULSE:
                 self.calibration_pulses_us = (request.steering_us, request.throttle_us)
+
+
+def _why_not_prepared(request: OperatorRequest) -> str:
+    if request.actuator is None:
+        return f"which actuator is calibrated was not said, allowed: {', '.join(Actuator)}"
+    for name, rest_us in (("centre", request.steering_us), ("neutral", request.throttle_us)):
+        if not REST_MIN_US <= rest_us <= REST_MAX_US:
+            return f"the {name} is {rest_us:g} us, allowed {REST_MIN_US:g} to {REST_MAX_US:g}; choose another"
+    return ""

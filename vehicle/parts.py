@@ -1,12 +1,15 @@
 """What the loop needs of the parts around it: contracts, no code; a test puts its own in their place."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from calibration.car import CarCalibration
+from calibration.errors import CalibrationError
 from models.policy import Policy
+from vehicle.board.base import BoardPulses
 from vehicle.clock import FrameArrival
 from vehicle.lidar_source import TimedScan
 from vehicle.messages import (
@@ -98,6 +101,10 @@ class BoardLink(Protocol):
         """Send without blocking; trouble shows in the status."""
         ...
 
+    def begin_store(self, pulses: BoardPulses, now_ns: int) -> None:
+        """Use these pulses from now on and make the board keep them, without waiting; only while disarmed."""
+        ...
+
     def allow_reopen(self, allowed: bool) -> None:
         """Tell whether a port that was lost may be opened again now."""
         ...
@@ -131,6 +138,26 @@ class PolicySource(Protocol):
 
     def take(self) -> Policy | None:
         """Return a policy that has just become ready, once."""
+        ...
+
+
+class CalibrationSource(Protocol):
+    """Reads this car's numbers again, off the loop's thread."""
+
+    path: Path
+    """Of the car's file."""
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the file is being read now."""
+        ...
+
+    def begin(self) -> None:
+        """Start reading."""
+        ...
+
+    def take(self) -> CarCalibration | CalibrationError | None:
+        """Return what has just been read, or why it could not be, once."""
         ...
 
 

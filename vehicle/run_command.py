@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from vehicle.config import read_config
+from vehicle.config import CarConfig, read_config
 from vehicle.errors import ConfigError, VehicleSilentError
 from vehicle.hil.settings import HilSettings, to_json
 from vehicle.messages import Status
@@ -98,8 +98,15 @@ def _children(options: RunOptions, run_dir: Path, hil_dir: Path | None) -> list[
             ChildSpec("world", python_module("vehicle.hil.server", as_json), is_hardware=True),
         ]
         drive += ["--hil-dir", str(hil_dir), "--wiring", options.wiring]
+        if not options.is_private:
+            drive += ["--hil-calibration", str(hil_calibration_file(options.wiring))]
         web += ["--hil-dir", str(hil_dir)]
     return [*children, ChildSpec("vehicle", tuple(drive), VEHICLE_SILENT_S), ChildSpec("web", tuple(web))]
+
+
+def hil_calibration_file(wiring: str) -> Path:
+    """Return where `lapwing run --hil` keeps what was saved of a HIL car, one file a wiring."""
+    return CarConfig(name=f"hil-{wiring}").calibration_file()
 
 
 def hil_settings(options: RunOptions, hil_dir: Path) -> HilSettings:

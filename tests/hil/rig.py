@@ -23,6 +23,7 @@ from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.lockstep import LockstepClock
 from vehicle.hil.settings import CameraSettings, HilSettings, Obstacle, OtherCar
 from vehicle.messages import (
+    Actuator,
     DriveState,
     Fault,
     OperatorRequest,
@@ -36,7 +37,7 @@ NEUTRAL_US = {"aws": 1446.0, "standard": 1500.0}
 FORWARD_US = {"aws": 1311.0, "standard": 1900.0}
 LOADING_LIMIT_S = 20.0
 SETTLED_S = 3.0  # camera, board and two seconds of neutral
-LEASE_PERIOD_S = 0.25
+LEASE_PERIOD_S = 0.1
 
 
 class DirectPublisher:
@@ -155,6 +156,28 @@ class Rig:
         """Ask for a start and return the answer."""
         return self.ask(RequestKind.START, target=target)
 
+    def calibrate(self, actuator: Actuator, center_us: float, neutral_us: float) -> None:
+        """Prepare an actuator and go until its pulses count, as the calibration page does."""
+        self.ask(RequestKind.TAKE_LEASE)
+        rest = {"steering_us": center_us, "throttle_us": neutral_us}
+        reply = self.ask(RequestKind.PREPARE_CALIBRATION, actuator=actuator, **rest)
+        assert reply.ok, reply.reason
+        self.run(0.1)  # to a status that knows of it
+        assert self.run_until(lambda: not self.status.is_storing, 2.0)
+        reply = self.request_start(DriveState.CALIBRATING)
+        assert reply.ok, reply.reason
+        assert self.run_until(lambda: self.state is not DriveState.ARMING, 3.0)
+        assert self.state is DriveState.CALIBRATING, self.status.sentence
+
+    def reload_calibration(self) -> None:
+        """Have the saved file taken over, and wait until the board has it."""
+        assert self.ask(RequestKind.RELOAD_CALIBRATION).ok
+        deadline_s = time.monotonic() + LOADING_LIMIT_S
+        while not self.vehicle.calibrations.is_done and time.monotonic() < deadline_s:
+            time.sleep(0.001)
+        self.run(0.2)
+        assert self.run_until(lambda: not self.status.is_storing, 2.0)
+
     def stop(self) -> None:
         """Ask for a stop."""
         assert self.ask(RequestKind.DISARM).ok
@@ -231,6 +254,7 @@ def lockstep_rig(
     cars: tuple[OtherCar, ...] = (),
     has_right_camera: bool = True,
     has_lidar: bool = True,
+    is_calibrated: bool = True,
     mounted: CameraConfig | None = None,
     prepare: Callable[[Vehicle], None] = lambda vehicle: None,
 ) -> Iterator[Rig]:
@@ -266,6 +290,7 @@ def lockstep_rig(
             lockstep=True,
             has_right_camera=has_right_camera,
             has_lidar=has_lidar,
+            is_calibrated=is_calibrated,
         )
         vehicle = Vehicle(config, folder / "run", hil, publisher=publisher, load=load)
         stack.callback(vehicle.close)

@@ -4,6 +4,7 @@ import pytest
 
 from calibration import store
 from calibration.car import AWS_DEFAULTS
+from calibration.errors import CalibrationError
 from vehicle.board_command import prove_failsafe, store_in_board
 from vehicle.errors import BoardConfigError, BoardError, BoardNotFoundError, ConfigError
 
@@ -42,12 +43,15 @@ def test_channels_that_differ_are_taken_and_the_port_is_looked_for(car, command)
 @pytest.mark.parametrize("command", [store_in_board, prove_on_a_stand])
 @pytest.mark.parametrize(
     ("board", "calibration", "seen"),
-    [("", "", "calibration is not set"), ("port = ''", "calibration = 'blue.json'", "board.port is not set")],
+    [
+        ("", "", "does not exist; calibrate the car"),
+        ("port = ''", "calibration = 'blue.json'", "board.port is"),
+    ],
 )
 def test_what_car_toml_does_not_say_is_named(car, command, board, calibration, seen):
     path = car("", calibration)
     path.write_text(f"{calibration}\n[board]\n{board}\n")
-    with pytest.raises(ConfigError, match=seen):
+    with pytest.raises((ConfigError, CalibrationError), match=seen):
         command(path)
 
 

@@ -13,6 +13,7 @@ from crccheck.crc import Crc16Ibm3740
 from serial_peer import SerialBench, SerialPeer
 
 from calibration.car import AWS_DEFAULTS, HIL_AWS, STANDARD_1500
+from vehicle.board.base import pulses_of
 from vehicle.board.own import OwnBoard
 from vehicle.board.port import SerialPort
 from vehicle.errors import (
@@ -427,6 +428,71 @@ def test_storing_while_armed_is_refused_before_anything_is_sent(bench):
     with pytest.raises(BoardConfigError, match="armed, storing is allowed only disarmed"):
         bench.board.store_calibration()
     assert len(bench.peer.heard) == heard
+
+
+def test_a_store_that_is_begun_never_waits_and_is_ready_with_its_answer(make_bench):
+    bench = make_bench(stored=bytes(12), extra_flags=0)
+    bench.board.open()
+    bench.tick()
+    bench.board.begin_store(pulses_of(STANDARD_1500), bench.now_ns)
+    status = bench.board.poll(bench.now_ns)  # sent here, answered when the peer is served
+    assert status.is_storing
+    assert not status.ready_to_arm
+    assert "being told this car's pulses" in status.problem
+    bench.tick()
+    _, status = bench.tick()
+    assert bench.peer.stored == STANDARD_STORED
+    assert not status.is_storing
+    assert status.ready_to_arm
+
+
+def test_of_two_stores_the_newest_counts(bench):
+    bench.tick()
+    bench.board.begin_store(pulses_of(STANDARD_1500), bench.now_ns)
+    bench.board.poll(bench.now_ns)
+    bench.board.begin_store(pulses_of(AWS_DEFAULTS), bench.now_ns)
+    for _ in range(3):
+        _, status = bench.tick()
+    assert bench.peer.stored == AWS_STORED
+    assert status.ready_to_arm
+
+
+def test_a_board_that_is_still_armed_is_asked_again_once_it_is_not(bench):
+    bench.tick(FORWARD)
+    bench.peer.store_result = 1
+    bench.board.begin_store(pulses_of(STANDARD_1500), bench.now_ns)
+    for _ in range(3):
+        _, status = bench.tick()
+    assert status.is_storing
+    bench.peer.store_result = 0
+    status = until(lambda status: not status.is_storing, bench)
+    assert bench.peer.stored == STANDARD_STORED
+    assert status.ready_to_arm
+
+
+def test_a_store_that_comes_to_nothing_is_said_and_forbids_arming(bench):
+    bench.peer.store_result = 3
+    bench.board.begin_store(pulses_of(STANDARD_1500), bench.now_ns)
+    status = until(lambda status: not status.is_storing, bench)
+    assert "did not store" in status.problem
+    assert "memory" in status.problem
+    assert not status.ready_to_arm
+    payloads, _ = bench.tick(FORWARD)
+    assert payloads[0][2] == 0
+
+
+def test_a_store_waits_for_a_board_that_was_unplugged_meanwhile(bench):
+    bench.tick()
+    bench.unplug()
+    bench.tick()
+    bench.board.begin_store(pulses_of(STANDARD_1500), bench.now_ns)
+    for _ in range(100):
+        _, status = bench.tick()
+    assert status.is_storing
+    bench.plug_in()
+    bench.board.allow_reopen(True)
+    status = until(lambda status: status.connected and not status.is_storing, bench)
+    assert bench.peer.stored == STANDARD_STORED
 
 
 def test_a_store_without_an_answer_is_an_error_after_three_attempts(bench):

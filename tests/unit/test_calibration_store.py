@@ -1,5 +1,6 @@
 """One car's numbers on disk: whole or not at all, never forgotten."""
 
+import datetime
 import io
 import json
 import os
@@ -35,9 +36,27 @@ def with_center(center_us):
 
 @pytest.mark.parametrize("cal", [AWS_DEFAULTS, HIL_STANDARD], ids=lambda cal: cal.name)
 def test_what_is_saved_is_what_is_loaded(path, cal):
-    saved = store.save(path, cal)
+    saved = store.save(path, cal, saved_by="Anna", saved_at="2026-05-01T12:00:00+00:00")
     assert store.load(path) == saved
-    assert saved == msgspec.structs.replace(cal, version=1)
+    who = {"saved_by": "Anna", "saved_at": "2026-05-01T12:00:00+00:00"}
+    assert saved == msgspec.structs.replace(cal, version=1, **who)
+
+
+def test_the_history_says_who_saved_and_when(path):
+    before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    store.save(path, AWS_DEFAULTS, saved_by="Anna")
+    store.save(path, AWS_DEFAULTS, saved_by="Ben")
+    assert [cal.saved_by for cal in store.history(path)] == ["Ben", "Anna"]
+    for cal in store.history(path):
+        assert before <= datetime.datetime.fromisoformat(cal.saved_at) <= datetime.datetime.now(datetime.UTC)
+
+
+def test_a_file_from_before_savers_were_named_is_read(path):
+    store.save(path, AWS_DEFAULTS)
+    document = json.loads(path.read_bytes())
+    del document["saved_by"], document["saved_at"]
+    path.write_text(json.dumps(document))
+    assert store.load(path).saved_by == ""
 
 
 def test_every_save_is_a_version_that_stays_in_the_history(path):

@@ -4,19 +4,24 @@ import itertools
 import math
 import types
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
 from calibration.car import AWS_DEFAULTS, HIL_AWS, HIL_STANDARD, CarCalibration, EscCalibration, ReverseMode
+from calibration.errors import CalibrationError
 from models.errors import OutputProblem, PolicyOutputError
 from models.metadata import Sensor
 from models.policy import Decision
 from vehicle import esc, safety
+from vehicle.board.base import BoardPulses, pulses_of
+from vehicle.calibrating import THROTTLE_GROWTH_US_PER_S
 from vehicle.loop import ControlLoop
 from vehicle.messages import (
     MOVING_STATES,
+    Actuator,
     BoardStatus,
     DriveAction,
     DriveCommand,
@@ -31,7 +36,7 @@ from vehicle.messages import (
 )
 from vehicle.operator import LeaseLimits, Operator
 from vehicle.parts import CarSetup
-from vehicle.safety import Limiter, Monitor, MonitorLimits
+from vehicle.safety import NEUTRAL, Limiter, Monitor, MonitorLimits
 
 START_NS = 1_000_000_000
 FRAME_NS = 33_333_333
@@ -104,6 +109,7 @@ class Board:
             connected=True, received_ns=0, acked_sent_ns=0, acked_armed=False, ready_to_arm=True
         )
         self.reopen: list[bool] = []
+        self.stored: list[BoardPulses] = []
         self.closed = 0
         self.problem: Exception | None = None
 
@@ -127,6 +133,10 @@ class Board:
 
     def write(self, command: DriveCommand, now_ns: int) -> None:
         self.writes.append((now_ns, command))
+
+    def begin_store(self, pulses: BoardPulses, now_ns: int) -> None:
+        self.stored.append(pulses)
+        self.neutral_us = pulses.throttle_neutral_us
 
     def allow_reopen(self, allowed: bool) -> None:
         self.reopen.append(allowed)
@@ -216,6 +226,25 @@ class Publisher:
         self.records.append(record)
 
 
+class File:
+    """A calibration file; `content` is what the next reading gives."""
+
+    def __init__(self) -> None:
+        self.path = Path("cars/blue.json")
+        self.content: CarCalibration | CalibrationError = AWS_DEFAULTS
+        self.is_reading = False
+        self.ready = False
+
+    def begin(self) -> None:
+        self.is_reading = True
+
+    def take(self) -> CarCalibration | CalibrationError | None:
+        if not (self.is_reading and self.ready):
+            return None
+        self.is_reading = False
+        return self.content
+
+
 class Bench:
     """One loop with all its recorders, a driver who keeps the lease, and short words for a test."""
 
@@ -236,6 +265,7 @@ class Bench:
         self.board = Board(self.neutral_us)
         self.policies = Policies()
         self.policies.ready = policy
+        self.file = File()
         self.publisher = Publisher()
         self.alive: list[int] = []
         self.renews = True
@@ -247,6 +277,7 @@ class Bench:
             camera=self.camera,
             board=self.board,
             policies=self.policies,
+            calibrations=self.file,
             operator=Operator(LeaseLimits(), speed_cap_frac),
             monitor=Monitor(MonitorLimits()),
             limiter=Limiter(),
@@ -296,6 +327,21 @@ class Bench:
         self.tick_until(lambda record: record.state is target)
         return self
 
+    def prepare(self, actuator: Actuator, center_us: float | None = None, neutral_us: float | None = None):
+        """Say what is calibrated next, as the calibration page does."""
+        self.tick(4)
+        assert self.told(RequestKind.TAKE_LEASE).ok
+        return self.told(
+            RequestKind.PREPARE_CALIBRATION,
+            actuator=actuator,
+            steering_us=center_us or self.calibration.steering.center_us,
+            throttle_us=neutral_us or self.calibration.throttle.neutral_us,
+        )
+
+    def calibrate(self, actuator: Actuator, **rest) -> "Bench":
+        assert self.prepare(actuator, **rest).ok
+        return self.start(DriveState.CALIBRATING)
+
     @property
     def record(self) -> TickRecord:
         return self.publisher.records[-1]
@@ -327,6 +373,8 @@ def driving(**options) -> tuple[Bench, StubPolicy]:
 
 def by_hand(state: DriveState = DriveState.MANUAL, **options) -> Bench:
     bench = Bench(policy=StubPolicy(), **options)
+    if state is DriveState.CALIBRATING:
+        return bench.calibrate(Actuator.STEERING)
     bench.hand = DriveAction(0.0, 0.0)
     return bench.start(state)
 
@@ -798,26 +846,181 @@ def test_assisted_takes_the_steering_from_the_policy_and_forward_throttle_from_t
     assert bench.state is DriveState.ASSISTED
 
 
-def test_calibrating_moves_only_what_is_asked_and_leaves_with_neutral():
-    bench = Bench(policy=None).start(DriveState.CALIBRATING)
+def test_calibrating_moves_only_the_actuator_that_was_prepared_and_leaves_with_neutral():
+    bench = Bench(policy=None).calibrate(Actuator.STEERING)
     bench.tick(4)
     assert bench.record.sent == DriveCommand(True, 1450.0, bench.neutral_us)
 
-    bench.told(RequestKind.CALIBRATION_PULSE, steering_us=1523.0)
-    assert bench.record.sent == DriveCommand(True, 1523.0, bench.neutral_us)
-    bench.told(RequestKind.CALIBRATION_PULSE, throttle_us=1400.0)
-    assert bench.record.sent == DriveCommand(True, 1450.0, 1400.0)
+    assert bench.told(RequestKind.CALIBRATION_PULSE, steering_us=1475.0).ok
+    bench.tick()
+    assert bench.record.sent == DriveCommand(True, 1475.0, bench.neutral_us)
+    reply = bench.told(RequestKind.CALIBRATION_PULSE, throttle_us=1400.0)
+    assert reply.reason == "steering is being calibrated, so the throttle stays at rest"
+    assert not bench.told(RequestKind.CALIBRATION_PULSE, steering_us=1475.0, throttle_us=1400.0).ok
+    bench.tick(60)
+    assert bench.record.sent == DriveCommand(True, 1475.0, bench.neutral_us)
 
     bench.told(RequestKind.DISARM)
-    assert bench.record.sent == DriveCommand(False, 1450.0, bench.neutral_us)
-    bench.start(DriveState.CALIBRATING)
+    assert not bench.record.sent.armed
+    bench.calibrate(Actuator.STEERING)
     assert bench.record.sent == DriveCommand(True, 1450.0, bench.neutral_us)  # the old pulse is forgotten
+
+
+@pytest.mark.parametrize("calibration", [HIL_AWS, HIL_STANDARD], ids=lambda calibration: calibration.name)
+def test_a_calibrating_throttle_grows_slowly_and_rests_at_once(calibration):
+    bench = Bench(policy=None, calibration=calibration).calibrate(Actuator.THROTTLE)
+    neutral_us, forward_us = calibration.throttle.neutral_us, calibration.throttle.forward_us
+    bench.ask(RequestKind.CALIBRATION_PULSE, throttle_us=forward_us)
+    moved_us, ticks = 0.0, 0
+    while bench.record.sent.throttle_us != forward_us:
+        before_us, before_ns = moved_us, bench.record.now_ns
+        bench.tick()
+        moved_us, ticks = abs(bench.record.sent.throttle_us - neutral_us), ticks + 1
+        limit_us = THROTTLE_GROWTH_US_PER_S * (bench.record.now_ns - before_ns) / 1e9
+        assert moved_us - before_us <= limit_us + 1e-6
+    assert ticks > 20
+
+    bench.told(RequestKind.CALIBRATION_PULSE)
+    assert bench.record.sent.throttle_us == neutral_us
+
+
+@pytest.mark.parametrize("nudge_us", [1.0, 5.0, 25.0, -25.0])
+@pytest.mark.parametrize("actuator", Actuator)
+def test_a_nudge_is_followed_within_a_tenth_of_a_second(actuator, nudge_us):
+    bench = Bench(policy=None).calibrate(actuator)
+    bench.tick(4)
+    rest_us = {Actuator.STEERING: 1450.0, Actuator.THROTTLE: bench.neutral_us}[actuator]
+    asked_ns = bench.clock.time_ns
+    bench.ask(RequestKind.CALIBRATION_PULSE, **{f"{actuator.value}_us": rest_us + nudge_us})
+    bench.tick_until(lambda record: getattr(record.sent, f"{actuator.value}_us") == rest_us + nudge_us)
+    assert bench.record.now_ns - asked_ns < 100 * MS
+
+
+def test_a_silent_driver_has_the_pulse_at_rest_before_the_lease_is_out():
+    bench = Bench(policy=None).calibrate(Actuator.THROTTLE)
+    bench.ask(RequestKind.CALIBRATION_PULSE, throttle_us=1400.0)
+    bench.tick(40)
+    assert bench.record.sent.throttle_us == 1400.0
+    silent_ns = bench.clock.time_ns
+    bench.renews = False
+    bench.tick_until(lambda record: record.sent.throttle_us == bench.neutral_us)
+    assert bench.record.now_ns - silent_ns <= 220 * MS
+    assert bench.state is DriveState.CALIBRATING
+
+    bench.renews = True
+    bench.tick(10)
+    assert bench.record.sent.throttle_us == bench.neutral_us  # not by itself
+    bench.renews = False
+    bench.tick(30)
+    assert bench.loop.mode.latched_fault is Fault.LEASE_LOST
+
+
+def test_the_board_may_move_what_is_calibrated_and_gets_its_own_numbers_back():
+    bench = Bench(policy=None).calibrate(Actuator.STEERING, center_us=1460.0, neutral_us=1450.0)
+    assert bench.board.stored == [BoardPulses(800.0, 1460.0, 2200.0, 1449.0, 1450.0, 1451.0)]
+    assert bench.status.calibrating == "steering"
+    bench.told(RequestKind.DISARM)
+    bench.tick()
+    assert bench.board.stored[1:] == [pulses_of(HIL_AWS)]
+    assert bench.status.calibrating == ""
+    reply = bench.told(RequestKind.START, target=DriveState.CALIBRATING)
+    assert "Nothing is prepared" in reply.reason
+
+
+def test_the_board_of_a_car_that_nobody_calibrated_keeps_what_it_was_told():
+    bench = Bench(policy=None, calibration=AWS_DEFAULTS, is_calibrated=False, is_hil=False)
+    bench.calibrate(Actuator.THROTTLE)
+    bench.told(RequestKind.DISARM)
+    bench.tick(10)
+    assert bench.board.stored == [BoardPulses(1449.0, 1450.0, 1451.0, 800.0, 1446.0, 2200.0)]
+
+
+def test_a_preparation_that_nobody_uses_is_taken_back_and_blocks_driving_meanwhile():
+    bench = Bench(policy=None)
+    assert bench.prepare(Actuator.THROTTLE).ok
+    assert "prepared for calibrating" in bench.told(RequestKind.START, target=DriveState.MANUAL).reason
+    bench.tick(290)
+    assert len(bench.board.stored) == 1
+    bench.tick(20)
+    assert bench.board.stored[1:] == [pulses_of(HIL_AWS)]
+    assert bench.told(RequestKind.START, target=DriveState.MANUAL).ok
+
+
+def test_an_emergency_stop_while_calibrating_gives_the_board_its_own_numbers_back():
+    bench = Bench(policy=None).calibrate(Actuator.THROTTLE)
+    bench.told(RequestKind.EMERGENCY_STOP)
+    bench.tick()
+    assert bench.state is DriveState.FAILSAFE
+    assert bench.board.stored[-1] == pulses_of(HIL_AWS)
+
+
+def test_what_was_saved_is_driven_with_after_a_reload():
+    bench = Bench(policy=None, calibration=AWS_DEFAULTS, is_calibrated=False, is_hil=False)
+    bench.prepare(Actuator.STEERING)
+    bench.file.content = HIL_STANDARD
+    assert bench.told(RequestKind.RELOAD_CALIBRATION).ok
+    assert bench.status.is_storing
+    assert "is being read" in bench.told(RequestKind.START, target=DriveState.CALIBRATING).reason
+    bench.file.ready = True
+    bench.tick(2)
+    assert bench.board.stored[-1] == pulses_of(HIL_STANDARD)
+    assert bench.status.is_calibrated
+    assert bench.status.calibration_name == "hil-standard"
+    bench.neutral_us = 1500.0
+    bench.start(DriveState.MANUAL)
+    assert bench.record.sent == DriveCommand(True, 1500.0, 1500.0)
+
+
+def test_a_file_that_cannot_be_read_is_said_and_the_car_may_be_calibrated_again():
+    bench = Bench(policy=None)
+    bench.prepare(Actuator.STEERING)
+    bench.file.content = CalibrationError("cars/blue.json is not JSON; calibrate again")
+    bench.file.ready = True
+    assert bench.told(RequestKind.RELOAD_CALIBRATION).ok
+    bench.tick(2)
+    assert bench.status.calibration_note == "cars/blue.json is not JSON; calibrate again"
+    assert "is not JSON" in bench.told(RequestKind.START, target=DriveState.MANUAL).reason
+    bench.calibrate(Actuator.STEERING)
+
+
+@pytest.mark.parametrize("kind", [RequestKind.PREPARE_CALIBRATION, RequestKind.RELOAD_CALIBRATION])
+@pytest.mark.parametrize("state", [DriveState.CALIBRATING, DriveState.MANUAL])
+def test_nothing_is_stored_in_the_board_of_an_armed_car(kind, state):
+    bench = Bench(policy=None)
+    if state is DriveState.CALIBRATING:
+        bench.calibrate(Actuator.THROTTLE)
+    else:
+        bench.hand = NEUTRAL
+        bench.start(state)
+    before = list(bench.board.stored)
+    reply = bench.told(kind, actuator=Actuator.STEERING, steering_us=1500.0, throttle_us=1500.0)
+    bench.file.ready = True
+    bench.tick(5)
+    assert reply.reason == f"the car is {state.value}; disarm first"
+    assert bench.board.stored == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "seen"),
+    [
+        ({"steering_us": 1500.0, "throttle_us": 1500.0}, "which actuator is calibrated was not said"),
+        ({"actuator": Actuator.STEERING, "throttle_us": 1500.0}, "the centre is 0 us, allowed 810 to 2190"),
+        (
+            {"actuator": Actuator.STEERING, "steering_us": 1500.0, "throttle_us": 2191.0},
+            "the neutral is 2191",
+        ),
+    ],
+)
+def test_a_preparation_without_sense_is_refused_in_words(fields, seen):
+    bench = Bench(policy=None)
+    bench.prepare(Actuator.STEERING)
+    assert seen in bench.told(RequestKind.PREPARE_CALIBRATION, **fields).reason
 
 
 def test_calibrating_needs_no_camera():
     bench = Bench()
     bench.camera.silent_after = -1
-    bench.start(DriveState.CALIBRATING)
+    bench.calibrate(Actuator.STEERING)
     bench.tick(100)
 
     assert bench.state is DriveState.CALIBRATING
@@ -870,7 +1073,7 @@ def test_no_start_while_a_policy_is_being_loaded(target):
     bench.told(RequestKind.TAKE_LEASE)
     bench.told(RequestKind.ACTIVATE_POLICY, policy="other")
 
-    assert bench.told(RequestKind.START, target=target).reason == "Loading other."
+    assert bench.told(RequestKind.START, target=target).reason.endswith("Loading other.")
     assert bench.status.policy_note == "Loading other."
 
 
@@ -908,7 +1111,9 @@ def test_a_real_car_without_calibration_may_only_be_calibrated():
 
     for target in (DriveState.AUTONOMOUS, DriveState.MANUAL, DriveState.ASSISTED):
         assert refusal(car(), target) == safety.SENTENCES[Fault.CALIBRATION_MISSING]
-    assert refusal(car(), DriveState.CALIBRATING) == ""
+    bench = car()
+    bench.calibrate(Actuator.STEERING)
+    assert bench.state is DriveState.CALIBRATING
 
 
 def test_a_folder_of_pictures_cannot_start_a_real_car():
@@ -1039,6 +1244,7 @@ def test_a_loop_without_a_listener_runs_all_the_same():
         camera=bench.camera,
         board=bench.board,
         policies=bench.policies,
+        calibrations=bench.file,
         operator=Operator(LeaseLimits(), 0.3),
         monitor=Monitor(MonitorLimits()),
         limiter=Limiter(),

@@ -13,6 +13,7 @@ from vehicle.messages import (
     GUARDED_STATES,
     HANDS_ON_STATES,
     MOVING_STATES,
+    Actuator,
     DriveAction,
     DriveState,
     Fault,
@@ -34,6 +35,8 @@ DRIVERS_ONLY = [
     RequestKind.ACTIVATE_POLICY,
     RequestKind.CALIBRATION_PULSE,
     RequestKind.SET_TRIM,
+    RequestKind.PREPARE_CALIBRATION,
+    RequestKind.RELOAD_CALIBRATION,
     RequestKind.RENEW_LEASE,
     RequestKind.RELEASE_LEASE,
 ]
@@ -56,6 +59,14 @@ class Desk:
         if driver:
             assert self.ask(RequestKind.TAKE_LEASE, driver).ok
         self.mode = mode_of(state)
+
+    def calibrate(self, actuator: Actuator) -> "Desk":
+        """Prepare, as a page does before it starts."""
+        state, self.mode = self.mode.state, mode_of(DriveState.DISARMED)
+        rest = {"steering_us": 1500.0, "throttle_us": 1500.0}
+        assert self.ask(RequestKind.PREPARE_CALIBRATION, actuator=actuator, **rest).ok
+        self.mode = mode_of(state)
+        return self
 
     def ask(self, kind: RequestKind, source: str = "anna", age_ns: int = 0, **fields) -> Reply:
         self.count += 1
@@ -359,6 +370,7 @@ def test_a_start_forgets_the_hand_and_the_pulses_of_the_drive_before():
     assert desk.ask(RequestKind.DRIVE, steering_frac=1.0, throttle_frac=1.0).ok
     assert desk.operator.drive_ns == NOW_NS
     desk.mode = mode_of(DriveState.CALIBRATING)
+    desk.calibrate(Actuator.THROTTLE)
     assert desk.ask(RequestKind.CALIBRATION_PULSE, throttle_us=1400.0).ok
     desk.mode = mode_of(DriveState.DISARMED)
 
@@ -430,7 +442,7 @@ def test_the_speed_cap_is_a_share_and_can_be_set_in_every_state(state, cap, ok):
 
 @pytest.mark.parametrize("state", DriveState)
 def test_calibration_pulses_are_taken_while_calibrating_alone(state):
-    desk = Desk(state)
+    desk = Desk(state).calibrate(Actuator.STEERING)
 
     reply = desk.ask(RequestKind.CALIBRATION_PULSE, steering_us=1500.0)
 
@@ -444,7 +456,8 @@ def test_calibration_pulses_are_taken_while_calibrating_alone(state):
     [(0.0, True), (800.0, True), (2200.0, True), (799.9, False), (2200.1, False), (-1.0, False)],
 )
 def test_calibration_pulses_are_bounded(field, pulse_us, ok):
-    assert Desk(DriveState.CALIBRATING).ask(RequestKind.CALIBRATION_PULSE, **{field: pulse_us}).ok == ok
+    desk = Desk(DriveState.CALIBRATING).calibrate(Actuator(field.removesuffix("_us")))
+    assert desk.ask(RequestKind.CALIBRATION_PULSE, **{field: pulse_us}).ok == ok
 
 
 @pytest.mark.parametrize("state", DriveState)

@@ -17,6 +17,30 @@ class BoardCapabilities(NamedTuple):
     stop_input: bool = False
 
 
+class BoardPulses(NamedTuple):
+    """What a board keeps about one car: where each output rests, and how far it may go, in us."""
+
+    steering_min_us: float
+    steering_center_us: float
+    steering_max_us: float
+    throttle_min_us: float
+    throttle_neutral_us: float
+    throttle_max_us: float
+
+
+def pulses_of(calibration: CarCalibration) -> BoardPulses:
+    """Return what a board keeps of a calibrated car."""
+    steering, throttle = calibration.steering, calibration.throttle
+    return BoardPulses(
+        min(steering.left_us, steering.right_us),
+        steering.center_us,
+        max(steering.left_us, steering.right_us),
+        min(throttle.forward_us, throttle.reverse_us),
+        throttle.neutral_us,
+        max(throttle.forward_us, throttle.reverse_us),
+    )
+
+
 class Board(Protocol):
     """Turns commands into pulses, and says which of them it has acknowledged.
 
@@ -57,6 +81,13 @@ class Board(Protocol):
 
     def use_calibration(self, calibration: CarCalibration) -> None:
         """Drive with these numbers from now on; only while disarmed."""
+
+    def begin_store(self, pulses: BoardPulses, now_ns: int) -> None:
+        """Use these pulses from now on and make the board keep them, without waiting; only while disarmed.
+
+        `poll` goes on with it. Until the board has them `BoardStatus.ready_to_arm` is False; when it will
+        not have them, `BoardStatus.problem` says why.
+        """
 
     def store_calibration(self, calibration: CarCalibration | None = None) -> None:
         """Make the board keep this car's numbers (or new ones), only while disarmed; raises BoardError."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from calibration.car import CarCalibration
 from vehicle.board import maestro_protocol as protocol
+from vehicle.board.base import BoardPulses, pulses_of
 from vehicle.board.failsafe_proof import FailsafeProof, identity_of, load_proof, save_proof
 from vehicle.board.maestro_dialogue import CONTROL_CENTER, Ask, Outputs, failsafe_trial, introduction
 from vehicle.board.serial_board import HANDSHAKE_S, WAIT_S, SerialBoard
@@ -83,12 +84,21 @@ class MaestroBoard(SerialBoard):
 
     def use_calibration(self, calibration: CarCalibration) -> None:
         """Drive with these numbers from now on; a proof at another neutral no longer counts."""
-        steering, throttle = calibration.steering, calibration.throttle
+        self._use(pulses_of(calibration))
+
+    def begin_store(self, pulses: BoardPulses, now_ns: int) -> None:  # noqa: ARG002 - nothing is sent
+        """Use these pulses; a Maestro keeps its own settings, and needs its proof at another neutral."""
+        self._use(pulses)
+
+    def _use(self, pulses: BoardPulses) -> None:
         self._outputs = Outputs(
-            self._steering_channel, self._throttle_channel, steering.center_us, throttle.neutral_us
+            self._steering_channel,
+            self._throttle_channel,
+            pulses.steering_center_us,
+            pulses.throttle_neutral_us,
         )
-        self._steering_range_us = sorted((steering.left_us, steering.right_us))
-        self._throttle_range_us = sorted((throttle.forward_us, throttle.reverse_us))
+        self._steering_range_us = (pulses.steering_min_us, pulses.steering_max_us)
+        self._throttle_range_us = (pulses.throttle_min_us, pulses.throttle_max_us)
         self._proof_problem = self._look_for_proof()
 
     def store_calibration(self, calibration: CarCalibration | None = None) -> None:

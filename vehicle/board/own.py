@@ -3,19 +3,32 @@
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from calibration.car import CarCalibration
 from vehicle.board import protocol
-from vehicle.board.base import MATCH_US, BoardCapabilities
+from vehicle.board.base import MATCH_US, BoardCapabilities, BoardPulses, pulses_of
 from vehicle.board.protocol import HelloReply, OtherVersion, Status, StoredPulses, StoreReply
 from vehicle.board.serial_board import HANDSHAKE_S, SerialBoard
-from vehicle.errors import BoardConfigError, BoardSilentError, BoardVersionError
+from vehicle.errors import BoardConfigError, BoardError, BoardSilentError, BoardVersionError
 from vehicle.messages import BoardStatus, DriveCommand
 
 HELLO_EVERY_S = 0.1
 STORE_REPLY_S = 0.3  # writing 14 bytes of memory takes 50 ms
 STORE_ATTEMPTS = 3
+RESULT_ARMED = 1  # it has not heard the disarmed command yet
 WATCHDOG_ALLOWED_MS = range(50, 201)  # the protocol says 180; more would let a dead host's car run on
 SEQUENCES = 256
+
+
+class _Storing(msgspec.Struct):
+    """A STORE that the board has still to confirm."""
+
+    attempts_left: int = STORE_ATTEMPTS
+    sequence: int | None = None
+    """Of the newest attempt; None before the first."""
+    next_ns: int = 0
+    """When the next attempt is due."""
 
 
 class OwnBoard(SerialBoard):
@@ -38,7 +51,9 @@ class OwnBoard(SerialBoard):
         """What the board last said that it is."""
         self._hello_sequences: set[int] = set()
         self._hello_next_ns = 0
-        self._store_replies: dict[int, StoreReply] = {}
+        self._storing: _Storing | None = None
+        self._store_error: BoardError | None = None
+        """Why the newest STORE came to nothing."""
 
         # An acknowledgement counts for the command sent last with its sequence; 0 for any other frame.
         self._sent_ns = [0] * SEQUENCES
@@ -51,9 +66,21 @@ class OwnBoard(SerialBoard):
 
     def use_calibration(self, calibration: CarCalibration) -> None:
         """Drive with these numbers from now on; only while disarmed."""
-        self._wanted_us = _six_pulses(calibration)
-        self._wanted = StoredPulses(*map(protocol.round_us, self._wanted_us))
+        self._use(pulses_of(calibration))
         self._config_problem = self._compare_with_board()
+
+    def begin_store(self, pulses: BoardPulses, now_ns: int) -> None:
+        """Use these pulses and make the board keep them; `poll` goes on with it."""
+        self._use(pulses)
+        self._storing = _Storing(next_ns=now_ns)
+        self._store_error = None
+        self._config_problem = self._compare_with_board()
+
+    def poll(self, now_ns: int) -> BoardStatus:
+        """Read what has arrived, go on with a STORE, and return the newest status."""
+        super().poll(now_ns)
+        self._go_on_storing(now_ns)
+        return self._board_status()
 
     def store_calibration(self, calibration: CarCalibration | None = None) -> None:
         """Make the board keep this car's numbers; raises BoardConfigError with the board's own reason."""
@@ -63,23 +90,13 @@ class OwnBoard(SerialBoard):
             )
         if self._status is not None and self._status.flags & protocol.FLAG_ARMED:
             raise BoardConfigError("the board is armed, storing is allowed only disarmed; stop the car first")
-        if calibration is not None:
-            self.use_calibration(calibration)
-        reply = self._ask_to_store()
-        if reply.result != 0:
-            reason = protocol.STORE_RESULTS.get(reply.result, f"refused: result {reply.result}")
-            raise BoardConfigError(
-                f"the board did not store {tuple(self._wanted)} us, {reason}; "
-                "disarm, check the calibration's pulses, and store again"
-            )
-        if reply.in_force != self._wanted:
-            raise BoardConfigError(
-                f"the board says it stored {tuple(reply.in_force)} us, sent were {tuple(self._wanted)}; "
-                "store again, and replace the board if it happens twice"
-            )
-        flags = self._hello.flags | protocol.FLAG_STORED
-        self._hello = self._hello._replace(stored=reply.in_force, flags=flags)
-        self._config_problem = self._compare_with_board()
+        self.begin_store(self._wanted_us if calibration is None else pulses_of(calibration), self._now_ns())
+        self._go_on_storing(self._now_ns())
+        while self._storing is not None:
+            self._pause()
+            self.poll(self._now_ns())
+        if self._store_error is not None:
+            raise self._store_error
 
     # --- sent ---
 
@@ -115,23 +132,57 @@ class OwnBoard(SerialBoard):
         self._sent_ns = [0] * SEQUENCES
         self._waiting_since_ns = 0
 
-    def _ask_to_store(self) -> StoreReply:
-        """Send STORE until its answer comes."""
-        for _ in range(STORE_ATTEMPTS):
-            sequence = self._next_sequence()
-            self._store_replies.clear()
-            deadline_ns = self._now_ns() + int(STORE_REPLY_S * 1e9)
-            if self._port is not None:
-                self._send(protocol.encode_store(sequence, self._wanted), self._now_ns())
-            while self._port is not None and self._now_ns() < deadline_ns:
-                self._pause()
-                self.poll(self._now_ns())
-                if sequence in self._store_replies:
-                    return self._store_replies[sequence]
-        raise BoardSilentError(
-            f"{self._path} did not answer STORE in {STORE_ATTEMPTS} attempts of {STORE_REPLY_S} s; "
-            "check its cable, then store again"
-        )
+    # --- what the board keeps ---
+
+    def _use(self, pulses: BoardPulses) -> None:
+        self._wanted_us = pulses
+        self._wanted = StoredPulses(*map(protocol.round_us, pulses))
+
+    def _go_on_storing(self, now_ns: int) -> None:
+        """Send STORE when it is due; a board that is away, or was lost on the way, is waited for."""
+        storing = self._storing
+        if storing is None or not self._connected or self._greeting or now_ns < storing.next_ns:
+            return
+        if storing.attempts_left == 0:
+            self._end_storing(
+                BoardSilentError(
+                    f"{self._path} did not answer STORE in {STORE_ATTEMPTS} attempts of {STORE_REPLY_S} s; "
+                    "check its cable, then store again"
+                )
+            )
+            return
+        storing.attempts_left -= 1
+        storing.next_ns = now_ns + int(STORE_REPLY_S * 1e9)
+        storing.sequence = self._next_sequence()
+        self._send(protocol.encode_store(storing.sequence, self._wanted), now_ns)
+
+    def _note_store_reply(self, reply: StoreReply) -> None:
+        """Believe what the board says of the newest STORE; late answers to older ones are of no interest."""
+        storing = self._storing
+        if storing is None or reply.sequence != storing.sequence or self._hello is None:
+            return
+        if reply.result == RESULT_ARMED and storing.attempts_left:
+            return  # asked again when it is due
+        error = None
+        if reply.result != 0:
+            reason = protocol.STORE_RESULTS.get(reply.result, f"refused: result {reply.result}")
+            error = (
+                f"the board did not store {tuple(self._wanted)} us, {reason}; "
+                "disarm, check the calibration's pulses, and store again"
+            )
+        elif reply.in_force != self._wanted:
+            error = (
+                f"the board says it stored {tuple(reply.in_force)} us, sent were {tuple(self._wanted)}; "
+                "store again, and replace the board if it happens twice"
+            )
+        else:
+            flags = self._hello.flags | protocol.FLAG_STORED
+            self._hello = self._hello._replace(stored=reply.in_force, flags=flags)
+        self._end_storing(BoardConfigError(error) if error else None)
+
+    def _end_storing(self, error: BoardError | None) -> None:
+        self._storing, self._store_error = None, error
+        self._config_problem = self._compare_with_board()
 
     # --- received ---
 
@@ -147,7 +198,7 @@ class OwnBoard(SerialBoard):
             elif isinstance(reply, OtherVersion):
                 self._note_other_version(reply, now_ns)
             else:
-                self._store_replies[reply.sequence] = reply
+                self._note_store_reply(reply)
 
     def _note_status(self, status: Status, now_ns: int) -> None:
         sent_ns = self._sent_ns[status.sequence]
@@ -241,6 +292,10 @@ class OwnBoard(SerialBoard):
                 f"{WATCHDOG_ALLOWED_MS.start} to {WATCHDOG_ALLOWED_MS.stop - 1}; "
                 "install the board firmware that came with this software"
             )
+        if self._storing is not None:
+            return "the board is being told this car's pulses; that takes less than a second"
+        if self._store_error is not None:
+            return str(self._store_error)
         if not self._hello.flags & protocol.FLAG_STORED:
             return "the board has no pulses stored, so it gives none; `lapwing board store` stores this car's"
         for field, stored_us, wanted_us in zip(
@@ -276,6 +331,7 @@ class OwnBoard(SerialBoard):
             bad_packets=self._bad_here + self._bad_at_board,
             ready_to_arm=ready and not stop_input,
             problem=self._problem(),
+            is_storing=self._storing is not None,
         )
 
     def _battery_v(self, status: Status | None) -> float | None:
@@ -292,16 +348,3 @@ class OwnBoard(SerialBoard):
         if flags & protocol.FLAG_ARM_REFUSED:
             return "the board refused to arm; disarm, then start from neutral again"
         return ""
-
-
-def _six_pulses(calibration: CarCalibration) -> tuple[float, ...]:
-    """Return the calibration's pulses in the order of STORE."""
-    steering, throttle = calibration.steering, calibration.throttle
-    return (
-        min(steering.left_us, steering.right_us),
-        steering.center_us,
-        max(steering.left_us, steering.right_us),
-        min(throttle.forward_us, throttle.reverse_us),
-        throttle.neutral_us,
-        max(throttle.forward_us, throttle.reverse_us),
-    )
