@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-train check bench no-avx clean
+.PHONY: demo test test-train check bench faults no-avx clean
 
 demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (KEEP=1 leaves the page up)
 	$(BIN)/lapwing demo $(if $(KEEP),--keep)
@@ -21,6 +21,9 @@ check: .venv/.ready-dev     ## lint, format, types, import contracts
 
 bench: .venv/.ready-dev     ## the budgets, measured
 	$(BIN)/lapwing bench
+
+faults: .venv/.ready        ## every part broken in every way in every moving state, as a table
+	$(BIN)/lapwing faults
 
 no-avx: .venv/.ready-dev    ## a processor without AVX runs what a car runs (needs qemu-user)
 	$(BIN)/python tests/no_avx/prove.py

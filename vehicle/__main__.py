@@ -23,6 +23,8 @@ from vehicle.camera import Camera, open_source
 from vehicle.clock import Clock, MonotonicClock
 from vehicle.config import CarConfig, LidarMount
 from vehicle.errors import BoardError, ConfigError
+from vehicle.hil.faults import parse_fault
+from vehicle.hil.host_faults import BrokenClock, BrokenDisk, BrokenLink, HostFaults, broken_load
 from vehicle.hil.lockstep import LockstepClock
 from vehicle.lidar import Lidar, open_lidar_source
 from vehicle.loop import ControlLoop
@@ -54,6 +56,11 @@ class HilCar(msgspec.Struct, frozen=True):
     """Where its numbers are saved; None: with its sockets, and forgotten with them."""
     is_calibrated: bool = True
     """False: a car that nobody has calibrated yet, until its file is saved."""
+    faults: tuple[str, ...] | None = None
+    """Of policy, operator link, clock and disk, as `vehicle.hil.faults` reads them; None: none can come."""
+    faults_since_ns: int = 0
+    """Of the clock, from which they count their seconds; 0: from the start of this process."""
+    seed: int = 0
 
 
 class Vehicle:
@@ -90,6 +97,7 @@ class Vehicle:
 
             clock, file = _clock(hil), calibration_file(config, hil)
             calibration = _calibration(file, hil)
+            self.host_faults = _host_faults(hil, clock)
             self.board = _board(config, hil, calibration or AWS_DEFAULTS, clock)
             opened.callback(self.board.close)
             self.camera = _camera(config, hil, clock, preview)
@@ -106,7 +114,15 @@ class Vehicle:
             settings = SessionSettings(threads=config.control.inference_threads)
             open_policy = partial(load_checked, settings=settings, camera_options=config.camera.options())
             self.calibrations = CalibrationFile(file)
-            self.policies = policies = PolicyLoader(load or open_policy)
+            self.loop_clock: Clock = clock
+            load = load or open_policy
+            if self.host_faults is not None:
+                self.loop_clock = BrokenClock(clock, self.host_faults)
+                publisher = BrokenLink(publisher, self.host_faults)
+                load = broken_load(load, self.host_faults)
+                self.disk = BrokenDisk(self.host_faults)
+                opened.callback(self.disk.close)
+            self.policies = policies = PolicyLoader(load)
             if config.policy:
                 policies.begin(config.policy)
             notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
@@ -119,7 +135,7 @@ class Vehicle:
                     is_hil=hil is not None,
                     control_rate_hz=config.control.rate_hz,
                 ),
-                clock=clock,
+                clock=self.loop_clock,
                 camera=self.camera,
                 right_camera=self.right_camera,
                 lidar=self.lidar,
@@ -160,6 +176,17 @@ def _clock(hil: HilCar | None) -> Clock:
     if hil is not None and hil.lockstep:
         return LockstepClock(hil.folder / "barrier.sock")
     return MonotonicClock()
+
+
+def _host_faults(hil: HilCar | None, clock: Clock) -> HostFaults | None:
+    """Return what can be broken on this side of a HIL car; never of a real one."""
+    if hil is None or hil.faults is None:
+        return None
+    orders = [parse_fault(text) for text in hil.faults]
+    start_ns = hil.faults_since_ns or clock.now_ns()
+    if isinstance(clock, LockstepClock):
+        return HostFaults(orders, clock.now_ns, pause=clock.pause, seed=hil.seed, start_ns=start_ns)
+    return HostFaults(orders, clock.now_ns, seed=hil.seed, start_ns=start_ns)
 
 
 def calibration_file(config: CarConfig, hil: HilCar | None) -> Path:

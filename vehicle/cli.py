@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from calibration.errors import CalibrationError
-from vehicle.errors import LapwingError
+from vehicle.errors import ConfigError, LapwingError
 from vehicle.models_cli import models_app
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ HilDirOption = Annotated[Path | None, typer.Option("--hil-dir", help="Sockets of
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 WiringOption = Annotated[str, typer.Option("--wiring", help="How the HIL car is wired: aws or standard.")]
 TrackOption = Annotated[str, typer.Option("--track", help="A track's name, or a DeepRacer .npy route file.")]
+FaultOption = Annotated[list[str] | None, typer.Option(help="As camera=stuck@12s..20s; often as wanted.")]
+ScenarioOption = Annotated[Path | None, typer.Option("--scenario", help="A TOML file with a list of faults.")]
 
 
 def main() -> None:
@@ -48,6 +50,11 @@ def drive(
     hil_calibration: Annotated[
         Path | None, typer.Option(help="Where the HIL car's calibration is saved; else it is forgotten.")
     ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="With --hil-dir: as policy=slow:0.2@12s; often as wanted.")
+    ] = None,
+    faults_since_ns: Annotated[int, typer.Option(min=0, hidden=True)] = 0,
+    seed: Annotated[int, typer.Option(hidden=True)] = 0,
 ) -> None:
     """Run the vehicle process: camera to policy to pulses."""
     from vehicle.__main__ import HilCar
@@ -60,7 +67,19 @@ def drive(
         settings = msgspec.structs.replace(settings, policy=policy)
     if not settings.policy:
         settings = msgspec.structs.replace(settings, policy=_last_active())
-    hil = HilCar(hil_dir, wiring, calibration=hil_calibration) if hil_dir else None
+    if fault and hil_dir is None:
+        raise ConfigError("--fault was given without --hil-dir; a real car is never broken on purpose")
+    hil = None
+    if hil_dir:
+        faults = tuple(fault) if fault else None
+        hil = HilCar(
+            hil_dir,
+            wiring,
+            calibration=hil_calibration,
+            faults=faults,
+            faults_since_ns=faults_since_ns,
+            seed=seed,
+        )
     run_vehicle(settings, run_dir or default_run_dir(), hil)
 
 
@@ -90,6 +109,8 @@ def run(
     policy: Annotated[str, typer.Option(help="Policy to load at start.")] = "",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
     seed: int = 0,
+    fault: FaultOption = None,
+    scenario: ScenarioOption = None,
 ) -> None:
     """Run and supervise everything: vehicle and page, and with --hil the simulated car."""
     from vehicle.run_command import RunOptions, run_car
@@ -105,6 +126,7 @@ def run(
         policy=policy,
         port=port,
         seed=seed,
+        faults=_faults(fault, scenario),
     )
     run_car(options)
 
@@ -115,9 +137,8 @@ def hil(
     track: TrackOption = "chicane",
     wiring: WiringOption = "aws",
     board: Annotated[str, typer.Option(help="own or maestro.")] = "own",
-    fault: Annotated[
-        list[str] | None, typer.Option(help="As camera=stuck@12s..20s; often as wanted.")
-    ] = None,
+    fault: FaultOption = None,
+    scenario: ScenarioOption = None,
     seed: int = 0,
     randomise: Annotated[bool, typer.Option("--randomise", help="Draw car, camera and room.")] = False,
 ) -> None:
@@ -127,7 +148,19 @@ def hil(
 
     options = RunOptions(hil=True, track=track, wiring=wiring, board=board, seed=seed)
     settings = hil_settings(options, hil_dir or default_hil_dir())
-    serve(msgspec.structs.replace(settings, faults=tuple(fault or ()), randomise=randomise))
+    serve(msgspec.structs.replace(settings, faults=_faults(fault, scenario), randomise=randomise))
+
+
+@app.command()
+def faults(
+    part: Annotated[list[str] | None, typer.Option(help="Only this one; often as wanted.")] = None,
+    policy: Annotated[str, typer.Option(help="That drives; a shipped one by default.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Break every part in every way in every moving state, and show what the motor did."""
+    from vehicle.proof.faults_command import run_faults
+
+    raise typer.Exit(run_faults(policy or default_policy(), part or (), as_json=as_json))
 
 
 @app.command()
@@ -298,6 +331,13 @@ def board_prove(
     from vehicle.board_command import prove_failsafe
 
     print(prove_failsafe(config, wheels_up=wheels_up))
+
+
+def _faults(given: list[str] | None, scenario: Path | None) -> tuple[str, ...]:
+    """Return the faults of the command line and of a scenario file."""
+    from vehicle.hil.scenario import read_scenario
+
+    return tuple(given or ()) + (read_scenario(scenario) if scenario else ())
 
 
 def _last_active() -> str:

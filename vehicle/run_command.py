@@ -13,6 +13,7 @@ from rich.console import Console
 
 from vehicle.config import CarConfig, read_config
 from vehicle.errors import ConfigError, VehicleSilentError
+from vehicle.hil.scenario import split_by_side
 from vehicle.hil.settings import HilSettings, to_json
 from vehicle.messages import Status
 from vehicle.remote import VehicleClient, default_run_dir
@@ -37,6 +38,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     policy: str = ""
     port: int = 8080
     seed: int = 0
+    faults: tuple[str, ...] = ()
+    """Of the HIL car's world and of the process that drives it, as `part=fault[:amount][@start[..end]]`."""
     lapwing: tuple[str, ...] = python_module("vehicle.cli")
     """How to call ourselves."""
 
@@ -65,7 +68,9 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
     """
     if options.config is not None:
         read_config(options.config)  # a wrong one is refused here, in words, not in a child's log
-    elif not options.hil:
+    if options.faults and not options.hil:
+        raise ConfigError("faults were given without --hil; a real car is never broken on purpose")
+    if options.config is None and not options.hil:
         raise ConfigError("no car was named, allowed is --config car.toml or --hil; choose one")
     with tempfile.TemporaryDirectory(prefix="lapwing-", dir="/tmp") as scratch:
         home = Path(scratch) if options.is_private else None
@@ -91,7 +96,10 @@ def _children(options: RunOptions, run_dir: Path, hil_dir: Path | None) -> list[
         drive += ["--policy", options.policy]
     children = []
     if hil_dir is not None:
-        settings = hil_settings(options, hil_dir)
+        of_world, of_host = split_by_side(options.faults)
+        settings = msgspec.structs.replace(hil_settings(options, hil_dir), faults=of_world)
+        if options.faults:  # one clock for both sides
+            settings = msgspec.structs.replace(settings, start_ns=time.monotonic_ns())
         as_json = to_json(settings)
         children += [
             ChildSpec("board", python_module("vehicle.hil.board_process", as_json), is_hardware=True),
@@ -100,6 +108,10 @@ def _children(options: RunOptions, run_dir: Path, hil_dir: Path | None) -> list[
         drive += ["--hil-dir", str(hil_dir), "--wiring", options.wiring]
         if not options.is_private:
             drive += ["--hil-calibration", str(hil_calibration_file(options.wiring))]
+        for text in of_host:
+            drive += ["--fault", text]
+        if of_host:
+            drive += ["--faults-since-ns", str(settings.start_ns), "--seed", str(options.seed)]
         web += ["--hil-dir", str(hil_dir)]
     return [*children, ChildSpec("vehicle", tuple(drive), VEHICLE_SILENT_S), ChildSpec("web", tuple(web))]
 

@@ -27,6 +27,15 @@ class Part(StrEnum):
     SERIAL_OUT = "serial_out"  # host to board
     SERIAL_IN = "serial_in"  # board to host
     BOARD = "board"
+    CAR = "car"  # what hangs on the board: servo, ESC, battery, wheel sensor
+    POLICY = "policy"
+    OPERATOR_LINK = "operator_link"  # page or command to vehicle, the emergency stop too
+    CLOCK = "clock"  # of the computer that drives
+    DISK = "disk"  # as the vehicle's process sees it
+
+
+HOST_PARTS = frozenset({Part.POLICY, Part.OPERATOR_LINK, Part.CLOCK, Part.DISK})
+"""Broken in the process that drives (`vehicle.hil.host_faults`); all others in the world."""
 
 
 class FaultKind(NamedTuple):
@@ -83,6 +92,8 @@ FAULTS: dict[Part, dict[str, FaultKind]] = {
         "slow": FaultKind("the line runs at this share of its rate", 0.1, 0.001, 1.0),
         "delayed": FaultKind("everything arrives this many seconds later", 0.1, 0.0, 10.0),
         "intermittent": FaultKind("this share of the writes is lost, at random", 0.5, 0.0, 1.0),
+        "jitter": FaultKind("everything arrives up to this many seconds later, at random", 0.05, 0.0, 10.0),
+        "flood": FaultKind("this many bytes of noise without an end come at once", 5000.0, 1.0, 60000.0),
     },
     Part.SERIAL_IN: {
         "off": FaultKind("nothing arrives"),
@@ -94,6 +105,8 @@ FAULTS: dict[Part, dict[str, FaultKind]] = {
         "slow": FaultKind("the line runs at this share of its rate", 0.1, 0.001, 1.0),
         "delayed": FaultKind("everything arrives this many seconds later", 0.1, 0.0, 10.0),
         "intermittent": FaultKind("this share of the replies is lost, at random", 0.5, 0.0, 1.0),
+        "jitter": FaultKind("everything arrives up to this many seconds later, at random", 0.05, 0.0, 10.0),
+        "flood": FaultKind("this many bytes of noise without an end come at once", 5000.0, 1.0, 60000.0),
     },
     Part.BOARD: {
         "off": FaultKind("without power: no pulses, no replies; boots when it comes back"),
@@ -111,11 +124,68 @@ FAULTS: dict[Part, dict[str, FaultKind]] = {
         "version": FaultKind("the firmware speaks this version of the protocol", 99.0, 0.0, 255.0),
         "not_stored": FaultKind("no pulses are stored for this car"),
         "unplugged": FaultKind("the USB cable is pulled: the port is gone, the board goes on"),
+        "baud": FaultKind("the board runs at another rate: both sides read random bytes"),
+    },
+    Part.CAR: {
+        "off": FaultKind("the drive battery is unplugged: the ESC drives no motor"),
+        "stuck": FaultKind("the servo stays where it is"),
+        "garbage": FaultKind("the wheel sensor counts at random"),
+        "wrong": FaultKind("the servo turns the other way"),
+        "slow": FaultKind("the drive battery gives this voltage", 6.0, 0.0, 20.0),
+        "delayed": FaultKind("servo and ESC take every pulse this many seconds later", 0.1, 0.0, 10.0),
+        "intermittent": FaultKind("this share of the pulses is lost on the way, at random", 0.5, 0.0, 1.0),
+        "ticks_stuck": FaultKind("the wheel sensor counts no more"),
+        "esc_not_armed": FaultKind("the ESC was switched off and on, and waits for neutral"),
+    },
+    Part.POLICY: {
+        "off": FaultKind("it raises instead of answering"),
+        "stuck": FaultKind("it repeats its last answer"),
+        "garbage": FaultKind("its answer is not a number"),
+        "wrong": FaultKind("it steers the other way"),
+        "slow": FaultKind("every answer takes this many seconds more", 0.15, 0.0, 10.0),
+        "delayed": FaultKind("its answer is the one of this many seconds ago", 0.2, 0.0, 10.0),
+        "intermittent": FaultKind("this share of its answers fails, at random", 0.5, 0.0, 1.0),
+    },
+    Part.OPERATOR_LINK: {
+        "off": FaultKind("nothing arrives"),
+        "stuck": FaultKind("nothing arrives; all that was held back comes in one burst afterwards"),
+        "garbage": FaultKind("this share of the bytes is random", 1.0, 0.0, 1.0),
+        "wrong": FaultKind("a person's steering and throttle arrive with the other sign"),
+        "slow": FaultKind("only this share of the requests arrives, evenly", 0.05, 0.001, 1.0),
+        "delayed": FaultKind("every request arrives this many seconds later", 0.3, 0.0, 10.0),
+        "intermittent": FaultKind("this share of the requests is lost, at random", 0.95, 0.0, 1.0),
+    },
+    Part.CLOCK: {
+        "off": FaultKind("reading it is an error, which ends the process"),
+        "stuck": FaultKind("it stands still"),
+        "garbage": FaultKind("every reading is up to ten seconds wrong, at random"),
+        "wrong": FaultKind("it jumps by this many seconds", 1.0, -3600.0, 3600.0),
+        "slow": FaultKind("it runs at this share of its rate", 0.5, 0.01, 1.0),
+        "delayed": FaultKind("the computer was suspended for this many seconds", 60.0, 0.0, 1e6),
+        "intermittent": FaultKind("this share of the readings repeats the one before", 0.5, 0.0, 1.0),
+    },
+    Part.DISK: {
+        "off": FaultKind("opening a file to write is an input/output error"),
+        "stuck": FaultKind("opening a file to write waits until this is over"),
+        "garbage": FaultKind("opening a file to write says that the file system is damaged"),
+        "wrong": FaultKind("the disk has become read-only"),
+        "slow": FaultKind("opening a file to write takes this many seconds", 0.5, 0.0, 10.0),
+        "delayed": FaultKind("the next opening of a file to write takes this many seconds", 5.0, 0.0, 60.0),
+        "intermittent": FaultKind("this share of the openings to write fails, at random", 0.5, 0.0, 1.0),
+        "full": FaultKind("there is no space left"),
     },
 }
 """Every fault there is; the first seven words mean the same everywhere."""
 
-MOMENTARY = frozenset({(Part.BOARD, "reset"), (Part.BOARD, "hang")})
+MOMENTARY = frozenset(
+    {
+        (Part.BOARD, "reset"),
+        (Part.BOARD, "hang"),
+        (Part.SERIAL_OUT, "flood"),
+        (Part.SERIAL_IN, "flood"),
+        (Part.CAR, "esc_not_armed"),
+    }
+)
 """Happen once when they are switched on; there is nothing to switch off."""
 
 _ORDER = re.compile(
@@ -184,6 +254,15 @@ def parse_fault(text: str) -> FaultOrder:
     )
 
 
+def refuse_host_part(order: FaultOrder) -> None:
+    """Raise HilError for a part that is not the world's to break."""
+    if order.part in HOST_PARTS:
+        raise HilError(
+            f"{order.part} is broken in the process that drives, not in the world; "
+            "give --fault to `lapwing drive` or `lapwing run --hil`"
+        )
+
+
 class FaultChange(NamedTuple):
     """A fault that was just switched on or off."""
 
@@ -243,6 +322,10 @@ class FaultSchedule:
     def any_on(self, part: Part) -> bool:
         """Whether anything at all is wrong with this part now."""
         return any(broken is part for broken, _ in self._amounts)
+
+    def ons(self) -> tuple[tuple[Part, str], ...]:
+        """Return what is on now."""
+        return tuple(self._amounts)
 
     def random(self, part: Part, fault: str) -> random.Random:
         """Return this fault's own random numbers: the same for a seed, whatever else is broken."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from vehicle.errors import HilError
-from vehicle.hil.faults import parse_fault
+from vehicle.hil.faults import parse_fault, refuse_host_part
 from vehicle.hil.pulse_log import PulseLog, read_pulse_log
 from vehicle.hil.settings import HilSettings, board_link, from_json, prepare_hil_dir, pulse_log, to_json
 from vehicle.hil_client import HilClient
@@ -116,7 +116,7 @@ def check(settings: HilSettings) -> None:
     """Raise HilError, naming what is wrong, for settings that no process could use."""
     from_json(to_json(settings))
     for text in settings.faults:
-        parse_fault(text)
+        refuse_host_part(parse_fault(text))
 
 
 def serve(settings: HilSettings) -> None:

@@ -19,6 +19,7 @@ from vehicle.errors import HilError
 GRANT_TIMEOUT_S = 20.0
 ARRIVAL_TIMEOUT_S = 5.0
 PACKET_LIMIT = 4096
+SHORTEST_TICK_NS = 100_000
 READINGS = ("frame", "right frame", "scan")
 
 
@@ -85,6 +86,7 @@ class LockstepClock:
         self._now_ns = 0
         self._tick = 0
         self._board: BoardBytes | None = None
+        self._lost_bytes = 0
         self._sensors: tuple[SensorReadings | None, ...] = ()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(GRANT_TIMEOUT_S)
@@ -114,12 +116,14 @@ class LockstepClock:
 
     def wait(self, deadline_ns: int, camera: FrameArrival, after_frame: int | None) -> None:
         """Let the world go on until the deadline or the frame; one that cannot be decoded does not count."""
-        after = after_frame
+        began_ns, after = self._now_ns, after_frame
         while deadline_ns > self._now_ns:
             if after_frame is not None and camera.wait_newer(after_frame, 0.0):
-                return
+                break
             delivered = self._exchange(deadline_ns, after)
             after = None if after is None else max(after, delivered)
+        if self._now_ns == began_ns:  # what it waits for is there; still no two ticks are at one time
+            self._exchange(began_ns + SHORTEST_TICK_NS, None)
 
     def pause(self, duration_s: float) -> None:
         """Let the world go on for a while; for the handshake of a board driver."""
@@ -149,7 +153,12 @@ class LockstepClock:
 
     def _bytes_arrived(self, grant: Grant) -> bool:
         board = self._board
-        return board is None or not board.is_open or board.bytes_arrived >= grant.emitted
+        if board is None:
+            return True
+        if not board.is_open:  # what was on its way to a port that its user has closed is gone
+            self._lost_bytes = grant.emitted - board.bytes_arrived
+            return True
+        return board.bytes_arrived + self._lost_bytes >= grant.emitted
 
     def _await(self, arrived: Callable[[], bool], what: str) -> None:
         deadline_s = time.monotonic() + ARRIVAL_TIMEOUT_S

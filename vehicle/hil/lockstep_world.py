@@ -178,6 +178,7 @@ class LockstepWorld:
         self._driver = None
         self._take(0)  # what it wrote in a tick that it did not finish
         self._taken = self._emitted = 0
+        self._delivered = dict.fromkeys(SENSORS, -1)  # the next one has received nothing yet
         self._timeline.board.board.flush()
         self._log.flush()
 

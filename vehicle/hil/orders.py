@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 from vehicle.errors import HilError
-from vehicle.hil.faults import MOMENTARY, FaultOrder, FaultSchedule, order_fault
+from vehicle.hil.faults import MOMENTARY, FaultOrder, FaultSchedule, order_fault, refuse_host_part
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):
@@ -69,6 +69,7 @@ def switch_fault(order: FaultOp, faults: FaultSchedule, now_s: float) -> FaultOr
     start_s = now_s if order.at_s is None else order.at_s
     end_s = None if order.for_s is None else start_s + order.for_s
     checked = order_fault(order.part, order.fault, order.amount, start_s, end_s)
+    refuse_host_part(checked)
     if order.on:
         faults.add(checked)
     elif (checked.part, checked.fault) in MOMENTARY:

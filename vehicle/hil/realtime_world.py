@@ -9,7 +9,8 @@ from collections.abc import Callable
 import msgspec
 
 from vehicle.errors import HilError
-from vehicle.hil.boards import PulseEvent
+from vehicle.hil.boards import WIRINGS, PulseEvent
+from vehicle.hil.broken_car import BrokenCar
 from vehicle.hil.desk import Desk
 from vehicle.hil.faults import FaultSchedule, Part, parse_fault
 from vehicle.hil.mailbox import Broken, Mailbox, Measured, Pulses
@@ -49,6 +50,7 @@ class RealtimeWorld:
         self._faults = FaultSchedule(
             (parse_fault(text) for text in settings.faults), seed=settings.seed, start_ns=self._start_ns
         )
+        self._broken_car = BrokenCar(self._faults, WIRINGS[settings.wiring].steering_center_us)
         self._mailbox: Mailbox[Pulses] = Mailbox(world_mailbox(hil_dir), Pulses, board_mailbox(hil_dir))
         self._sockets = SensorSockets(hil_dir, waits=False)
         self._sensors = SensorSet(settings, world, self._faults, now_ns, self._sockets.is_watched)
@@ -71,7 +73,7 @@ class RealtimeWorld:
             self._hear_board(now_ns)
             self._expose(now_ns)
             self._advance(now_ns)
-            self._mailbox.send(Measured(self._world.battery_v, self._world.wheel_ticks))
+            self._measure()
             for reading in self._sensors.hand_over(time.monotonic_ns()):
                 self._sockets.send(reading)
 
@@ -94,8 +96,12 @@ class RealtimeWorld:
             self._pulses += letter.pulses
             self._heard_board_ns = now_ns
 
+    def _measure(self) -> None:
+        world, car = self._world, self._broken_car
+        self._mailbox.send(Measured(car.battery_v(world.battery_v), car.wheel_ticks(world.wheel_ticks)))
+
     def _advance(self, now_ns: int) -> None:
-        self._world.advance(now_ns, self._fresh_pulses)
+        self._world.advance(now_ns, self._broken_car.pulses(self._fresh_pulses, now_ns))
         self._fresh_pulses = []
 
     def _expose(self, now_ns: int) -> None:
@@ -115,6 +121,8 @@ class RealtimeWorld:
         for change in self._faults.advance(now_ns):
             if change.part in SENSORS and change.fault == "off":
                 self._sockets.set_plugged(change.part, not change.on)
+            elif (change.part, change.fault) == (Part.CAR, "esc_not_armed"):
+                self._world.power_cycle_esc()
 
     def _carry_out(self, order: Order) -> Answer:
         now_ns = time.monotonic_ns()
@@ -143,5 +151,5 @@ class RealtimeWorld:
         now_s = (now_ns - self._start_ns) / 1e9
         part = switch_fault(order, self._faults, now_s).part
         timed = msgspec.structs.replace(order, at_s=now_s if order.at_s is None else order.at_s)
-        if not self._mailbox.send(Broken(timed)) and part not in SENSORS:
+        if not self._mailbox.send(Broken(timed)) and part not in {*SENSORS, Part.CAR}:
             raise HilError("the board's process is gone; start it again")

@@ -10,7 +10,8 @@ from typing import Protocol
 
 import msgspec
 
-from vehicle.hil.boards import AcceptedCommand, PulseEvent
+from vehicle.hil.boards import WIRINGS, AcceptedCommand, PulseEvent
+from vehicle.hil.broken_car import BrokenCar
 from vehicle.hil.faults import FaultChange, FaultSchedule, Part, parse_fault
 from vehicle.hil.orders import ResetOp
 from vehicle.hil.sensor import Reading
@@ -35,6 +36,10 @@ class SimulatedWorld(Sights, Protocol):
 
     def reset(self, s_m: float = ..., offset_m: float = ..., turned_rad: float = ...) -> None:
         """Put the car down at rest, and begin counting laps anew."""
+        ...
+
+    def power_cycle_esc(self) -> None:
+        """Switch the ESC off and on."""
         ...
 
     @property
@@ -72,6 +77,7 @@ class Timeline:
             (parse_fault(text) for text in settings.faults), seed=settings.seed, start_ns=now_ns
         )
         self.board = WiredBoard(settings, self.faults, now_ns)
+        self._broken_car = BrokenCar(self.faults, WIRINGS[settings.wiring].steering_center_us)
         self.pulses: deque[PulseEvent] = deque(maxlen=KEPT_EVENTS)
         """The newest, an hour of them."""
         self.commands: deque[AcceptedCommand] = deque(maxlen=KEPT_EVENTS)
@@ -106,8 +112,10 @@ class Timeline:
         now_ns = self.now_ns
         self._change_faults()
 
-        self.world.advance(now_ns, self._fresh_pulses)
-        self.board.measure(self.world.battery_v, self.world.wheel_ticks, now_ns)
+        car = self._broken_car
+        self.world.advance(now_ns, car.pulses(self._fresh_pulses, now_ns))
+        battery_v, wheel_ticks = car.battery_v(self.world.battery_v), car.wheel_ticks(self.world.wheel_ticks)
+        self.board.measure(battery_v, wheel_ticks, now_ns)
         self._fresh_pulses = self.board.advance(now_ns)
         commands = self.board.take_accepted()
         if self._fresh_pulses or commands:
@@ -128,6 +136,8 @@ class Timeline:
             return
         for change in self.faults.advance(self.now_ns):
             self.board.apply(change, self.now_ns)
+            if (change.part, change.fault) == (Part.CAR, "esc_not_armed"):
+                self.world.power_cycle_esc()
             self._on_change(change)
 
 

@@ -120,12 +120,13 @@ class LineDamage(Protocol):
 class FaultyLine:
     """The faults of one direction, as `vehicle.hil.faults` names them.
 
-    What a board garbles or delays shows on the line from it, so that line has the board's faults too.
+    What a board garbles or delays shows on the line from it, and its wrong rate on both, so that a line
+    has the board's faults too.
     """
 
     def __init__(self, part: Part, faults: FaultSchedule) -> None:
         self._part = part
-        self._parts = (part, Part.BOARD) if part is Part.SERIAL_IN else (part,)
+        self._parts = (part, Part.BOARD)
         self._faults = faults
         self._held = bytearray()
         self._last_good = b""
@@ -133,7 +134,8 @@ class FaultyLine:
     def is_present(self) -> bool:
         """Whether `apply` has anything to do."""
         # A reply is remembered while all is well, to be repeated when the line gets stuck.
-        return self._part is Part.SERIAL_IN or bool(self._held) or self._faults.any_on(self._part)
+        is_broken = self._faults.any_on(self._part) or self._faults.is_on(Part.BOARD, "baud")
+        return self._part is Part.SERIAL_IN or bool(self._held) or is_broken
 
     def apply(self, data: bytes) -> tuple[bytes, int, float]:
         """Return what is left of the bytes, their delay in ns and the share of the line's rate."""
@@ -151,8 +153,12 @@ class FaultyLine:
             self._faults.random(self._part, "intermittent").random() < share
         ):
             return b"", 0, 1.0
+        if self._faults.is_on(Part.BOARD, "baud"):
+            data = randomise_bytes(data, 1.0, self._faults.random(self._part, "baud"))
         delay_s = 0.0
-        for part in self._parts:
+        if (most_s := self._faults.amount(self._part, "jitter")) is not None:
+            delay_s = self._faults.random(self._part, "jitter").uniform(0.0, most_s)
+        for part in self._parts if self._part is Part.SERIAL_IN else (self._part,):
             if (share := self._faults.amount(part, "garbage")) is not None:
                 data = randomise_bytes(data, share, self._faults.random(part, "garbage"))
             delay_s += self._faults.amount(part, "delayed") or 0.0

@@ -31,7 +31,7 @@ class WiredBoard:
         self._from_host = SerialLine(
             baud, delimiter=0 if is_own else None, damage=FaultyLine(Part.SERIAL_OUT, faults)
         )
-        to_host = SerialLine(baud, damage=FaultyLine(Part.SERIAL_IN, faults))
+        self._to_host = to_host = SerialLine(baud, damage=FaultyLine(Part.SERIAL_IN, faults))
         self.board: EmulatedBoard
         if is_own:
             self.board = own_board.OwnBoard(now_ns, stored=WIRINGS[settings.wiring], line=to_host)
@@ -102,6 +102,10 @@ class WiredBoard:
         """Carry out a fault of the board or its lines, which the schedule has just switched."""
         if change.part not in SERIAL_PARTS:
             return
+        if change.fault == "flood":
+            line = self._from_host if change.part is Part.SERIAL_OUT else self._to_host
+            line.push(self._noise(change), now_ns)
+            return
         if change.part is Part.SERIAL_OUT:
             self._from_host.push(b"", now_ns)  # what a stuck line held back
             return
@@ -133,6 +137,11 @@ class WiredBoard:
                 self._from_host.clear()
             case _:
                 pass  # garbage and delayed live on the line
+
+    def _noise(self, change: FaultChange) -> bytes:
+        """Return bytes none of which ends a frame, the first two as a frame of another protocol begins."""
+        rng = self._faults.random(change.part, change.fault)
+        return b"\x02\xff" + bytes(rng.randrange(1, 256) for _ in range(round(change.amount)))
 
     def _store_another_cars_values(self, change: FaultChange, now_ns: int) -> None:
         wiring = self._wiring
