@@ -502,6 +502,20 @@ def test_a_store_without_an_answer_is_an_error_after_three_attempts(bench):
     assert [payload[0] for payload in bench.peer.heard].count(3) == 3
 
 
+def test_a_board_that_was_deaf_to_a_store_is_told_again_until_it_hears(bench):
+    answer = bench.peer.answer
+    bench.peer.answer = lambda payload: b"" if payload[0] == 3 else answer(payload)
+    bench.board.begin_store(pulses_of(STANDARD_1500), bench.now_ns)
+    status = until(lambda status: not status.is_storing, bench)
+    assert "did not answer STORE" in status.problem
+    assert not status.ready_to_arm
+
+    bench.peer.answer = answer
+    status = until(lambda status: status.ready_to_arm, bench)
+    assert bench.peer.stored == STANDARD_STORED
+    assert not status.problem
+
+
 def test_a_silent_board_is_an_error_after_hellos_every_100_ms_for_two_and_a_half_seconds(make_bench):
     bench = make_bench(mute=True)
     started_ns = bench.now_ns

@@ -16,6 +16,7 @@ from vehicle.messages import BoardStatus, DriveCommand
 HELLO_EVERY_S = 0.1
 STORE_REPLY_S = 0.3  # writing 14 bytes of memory takes 50 ms
 STORE_ATTEMPTS = 3
+STORE_AGAIN_S = 1.0  # a board that was deaf for a while must not keep the car from driving for ever
 RESULT_ARMED = 1  # it has not heard the disarmed command yet
 WATCHDOG_ALLOWED_MS = range(50, 201)  # the protocol says 180; more would let a dead host's car run on
 SEQUENCES = 256
@@ -92,7 +93,7 @@ class OwnBoard(SerialBoard):
             raise BoardConfigError("the board is armed, storing is allowed only disarmed; stop the car first")
         self.begin_store(self._wanted_us if calibration is None else pulses_of(calibration), self._now_ns())
         self._go_on_storing(self._now_ns())
-        while self._storing is not None:
+        while self._storing is not None and self._store_error is None:
             self._pause()
             self.poll(self._now_ns())
         if self._store_error is not None:
@@ -147,9 +148,10 @@ class OwnBoard(SerialBoard):
             self._end_storing(
                 BoardSilentError(
                     f"{self._path} did not answer STORE in {STORE_ATTEMPTS} attempts of {STORE_REPLY_S} s; "
-                    "check its cable, then store again"
+                    "check its cable, it is told again by itself"
                 )
             )
+            self._storing = _Storing(next_ns=now_ns + int(STORE_AGAIN_S * 1e9))
             return
         storing.attempts_left -= 1
         storing.next_ns = now_ns + int(STORE_REPLY_S * 1e9)
@@ -292,10 +294,10 @@ class OwnBoard(SerialBoard):
                 f"{WATCHDOG_ALLOWED_MS.start} to {WATCHDOG_ALLOWED_MS.stop - 1}; "
                 "install the board firmware that came with this software"
             )
-        if self._storing is not None:
-            return "the board is being told this car's pulses; that takes less than a second"
         if self._store_error is not None:
             return str(self._store_error)
+        if self._storing is not None:
+            return "the board is being told this car's pulses; that takes less than a second"
         if not self._hello.flags & protocol.FLAG_STORED:
             return "the board has no pulses stored, so it gives none; `lapwing board store` stores this car's"
         for field, stored_us, wanted_us in zip(
@@ -331,7 +333,7 @@ class OwnBoard(SerialBoard):
             bad_packets=self._bad_here + self._bad_at_board,
             ready_to_arm=ready and not stop_input,
             problem=self._problem(),
-            is_storing=self._storing is not None,
+            is_storing=self._storing is not None and self._store_error is None,
         )
 
     def _battery_v(self, status: Status | None) -> float | None:

@@ -82,9 +82,7 @@ def _prove_stop(car: SteppedCar, row: Row, claim: Stop) -> Proof:
         problems.append(f"the page says '{car.status.sentence}'")
     distance = distance_m(where, _standing(car))
 
-    car.neutral_us += claim.neutral_shift_us
-    neutral_s = car.neutral_after_s(began_ns)
-    car.neutral_us -= claim.neutral_shift_us
+    neutral_s = car.neutral_after_s(began_ns, claim.neutral_shift_us)
     if neutral_s > claim.bound_s:
         problems.append(f"neutral after {neutral_s * 1e3:.0f} ms, claimed {claim.bound_s * 1e3:.0f} ms")
     problems += _mend_and_watch(car, row)

@@ -21,6 +21,7 @@ from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.settings import LOCKSTEP_START_NS, HilSettings
 from vehicle.messages import (
     HANDS_ON_STATES,
+    Actuator,
     DriveState,
     Fault,
     OperatorRequest,
@@ -39,6 +40,8 @@ SETTLE_LIMIT_S = 15.0
 LOADING_LIMIT_S = 60.0
 CALIBRATION_SHARE = 0.3
 """Of the way from neutral to full forward, where a calibrating driver holds the throttle."""
+PREPARE_S = 0.3
+"""Until the board has stored what is to be calibrated."""
 KEPT_RECORDS = 2000
 NEUTRAL_TOLERANCE_US = 1.0
 PULSE_NS = 20_000_000
@@ -178,7 +181,7 @@ class SteppedCar:
                 self.ask(RequestKind.DISARM)
             self.ask(RequestKind.TAKE_LEASE)
             self.ask(RequestKind.SET_SPEED_CAP, speed_cap_frac=speed_cap_frac)
-            reply = self.ask(RequestKind.START, target=target)
+            reply = self._ask_to_start(target)
             if not reply.ok:
                 reason = reply.reason
                 continue
@@ -187,6 +190,18 @@ class SteppedCar:
                 return ""
             reason = self.status.sentence
         return reason
+
+    def _ask_to_start(self, target: DriveState) -> Reply:
+        if target is DriveState.CALIBRATING:
+            rest = {
+                "steering_us": self.calibration.steering.center_us,
+                "throttle_us": self.neutral_us,
+            }
+            reply = self.ask(RequestKind.PREPARE_CALIBRATION, actuator=Actuator.THROTTLE, **rest)
+            if not reply.ok:
+                return reply
+            self.run(PREPARE_S)
+        return self.ask(RequestKind.START, target=target)
 
     def put_down(self, **where: float) -> None:
         """Put the car back on the track, at rest."""
@@ -200,13 +215,14 @@ class SteppedCar:
         """Return the pulses the board put out."""
         return [(at, steering, throttle) for at, steering, throttle in self._pulses(since_ns)]
 
-    def is_neutral(self, pulse: Pulse) -> bool:
-        """Whether a pulse drives no motor."""
-        return abs(pulse[2] - self.neutral_us) <= NEUTRAL_TOLERANCE_US or pulse[2] == 0.0
+    def is_neutral(self, pulse: Pulse, shift_us: float = 0.0) -> bool:
+        """Whether a pulse drives no motor; also this far off, where the board's neutral is wrong."""
+        off_us = pulse[2] - self.neutral_us
+        return min(abs(off_us), abs(off_us - shift_us)) <= NEUTRAL_TOLERANCE_US or pulse[2] == 0.0
 
-    def neutral_after_s(self, since_ns: int) -> float:
+    def neutral_after_s(self, since_ns: int, shift_us: float = 0.0) -> float:
         """Return how long after a moment the first of the pulses began that are neutral for good."""
-        driven = [pulse for pulse in self.pulses(since_ns) if not self.is_neutral(pulse)]
+        driven = [pulse for pulse in self.pulses(since_ns) if not self.is_neutral(pulse, shift_us)]
         return (driven[-1][0] + PULSE_NS - since_ns) / 1e9 if driven else 0.0
 
     def _pulses(self, since_ns: int) -> list[list[Any]]:
