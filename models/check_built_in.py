@@ -3,9 +3,10 @@
 import datetime
 from pathlib import Path
 
+from models.action_shape import shape_of
 from models.bundle import check_bundle
 from models.check_report import CheckReport, file_sum
-from models.check_trial import Trial, answer_warnings, shape_of
+from models.check_trial import Trial, answer_warnings
 from models.network_cost import network_layers
 
 

@@ -5,18 +5,16 @@ models.training.check_frames` makes the file again, bit for bit.
 """
 
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.check_pictures import FRAMES, seen_jpegs
 from models.errors import PolicyError
 from models.lidar import Scan
 from models.observation import Sight
 
-FRAMES = Path(__file__).parent / "check_frames.npz"
 RANDOM_SIGHTS = 4
 BLANK_LEVEL = 128
 PICTURE_SHAPE = (120, 160, 3)
@@ -29,9 +27,9 @@ def seen_sights() -> tuple[Sight, ...]:
     try:
         with np.load(FRAMES, allow_pickle=False) as data:
             angles_rad, ranges_m = data["angles_rad"], data["ranges_m"]
-            left, right = (_decoded(data[f"{eye}_jpeg"], data[f"{eye}_sizes"]) for eye in ("left", "right"))
     except (OSError, KeyError, ValueError) as error:
         raise PolicyError(f"{FRAMES} cannot be read ({error}); install Lapwing again") from error
+    left, right = ([_decoded(jpeg) for jpeg in seen_jpegs(eye)] for eye in ("left", "right"))
     return tuple(
         Sight(left[index], right[index], Scan(angles_rad, ranges_m[index])) for index in range(len(left))
     )
@@ -73,9 +71,6 @@ def _angles_rad() -> npt.NDArray[np.float32]:
     return np.linspace(-np.pi, np.pi, SCAN_RAYS, endpoint=False, dtype=np.float32)
 
 
-def _decoded(packed: npt.NDArray[np.uint8], sizes: npt.NDArray[Any]) -> list[npt.NDArray[np.uint8]]:
-    ends = np.cumsum(sizes)
-    return [
-        cv2.imdecode(packed[end - size : end], cv2.IMREAD_COLOR)  # type: ignore[misc]
-        for size, end in zip(sizes, ends, strict=True)
-    ]
+def _decoded(jpeg: bytes) -> npt.NDArray[np.uint8]:
+    image: npt.NDArray[np.uint8] = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[assignment]
+    return image

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from models import metadata
+from models.action_shape import shape_of
 from models.archive import Contents, unpack
 from models.bundle import check_bundle
 from models.check_limits import private_memory_mb
@@ -23,7 +24,7 @@ from models.check_report import (
     clean_name,
     file_sum,
 )
-from models.check_trial import Trial, answer_warnings, shape_of, timing_warning
+from models.check_trial import Trial, answer_warnings, timing_warning
 from models.errors import PolicyError, RangeUnknownError
 from models.network_cost import network_layers
 from models.session_choice import choose

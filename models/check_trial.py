@@ -9,7 +9,7 @@ import numpy.typing as npt
 from models.action_space import action_space
 from models.bundle import PolicyBundle
 from models.check_frames import blank_sight, mirrored, random_sights, seen_sights
-from models.check_report import ActionSpaceShape, NetworkInput, PlottedAction, Response
+from models.check_report import NetworkInput, Response
 from models.errors import PolicyError, PolicyOutputError
 from models.metadata import ActionRange, PolicyMetadata
 from models.observation import CameraInput, Observer, Sight
@@ -79,17 +79,6 @@ def _meaning(part: object) -> str:
     form = part.format
     count = f"{form.frame_stack} pictures, " if form.frame_stack > 1 else ""
     return f"{form.color}, {form.width_px} x {form.height_px}, {count}{form.range}, {form.layout}"
-
-
-def shape_of(description: PolicyMetadata) -> ActionSpaceShape:
-    """Return the action space as points for its drawing."""
-    space = description.action_space
-    if isinstance(space, ActionRange):
-        low = PlottedAction(space.steering_low_deg, space.speed_low_mps)
-        high = PlottedAction(space.steering_high_deg, space.speed_high_mps)
-        return ActionSpaceShape("continuous", (low, high))
-    points = tuple(PlottedAction(action.steering_deg, action.speed_mps) for action in space)
-    return ActionSpaceShape("discrete", points)
 
 
 def timing_warning(rate_hz: float, p99_ms: float) -> str:

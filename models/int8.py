@@ -32,15 +32,14 @@ from models.int8_accept import (
 )
 from models.int8_frames import FrameSource, Role
 from models.int8_quantise import RECIPES, Recipe, quantise
+from models.int8_summary import REPORT_BYTES_MAX, REPORT_NAME
+from models.machine import Machine, this_machine
 from models.metadata import ActionRange
 from models.observation import Observer
 from models.paced import measure_paced, shuffled_turns
-from models.processor import Machine, this_machine
 from models.runtime import Feeds, PolicyRuntime, SessionSettings
 
 INT8_NAME = "model.int8.onnx"
-REPORT_NAME = "int8.json"
-REPORT_BYTES_MAX = 1 << 20
 CALIBRATION_FRAMES_MIN, CALIBRATION_FRAMES_MAX = 100, 400
 CALIBRATION_SEED = 8
 TEST_FRAMES_MAX = 6000  # a minute of inference on a slow car

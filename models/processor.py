@@ -1,35 +1,12 @@
-"""Which processor and which onnxruntime a measurement was made with, and so holds for."""
+"""Which processor this is, in words. Nothing here opens a network, so that pages may ask."""
 
 import functools
-import os
 import platform
 from pathlib import Path
-
-import msgspec
-import onnxruntime
 
 CPUINFO = Path("/proc/cpuinfo")
 NAME_KEYS = ("model name", "Hardware", "Model", "cpu model")
 """As Intel, older ARM, Raspberry Pi and MIPS kernels call it; the first that is there counts."""
-
-
-class Machine(msgspec.Struct, frozen=True):
-    """What decides how fast, and in int8 how exact, a network runs here."""
-
-    processor: str
-    cores: int
-    """That this process may use."""
-    onnxruntime: str
-
-    @property
-    def words(self) -> str:
-        """For people."""
-        return f"{self.processor}, {self.cores} cores, onnxruntime {self.onnxruntime}"
-
-
-def this_machine() -> Machine:
-    """Return what measurements made now hold for."""
-    return Machine(processor_name(), len(os.sched_getaffinity(0)), onnxruntime.__version__)
 
 
 @functools.cache

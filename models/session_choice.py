@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from models.machine import Machine, this_machine
 from models.paced import block_turns, measure_paced, shuffled_turns
-from models.processor import Machine, this_machine
 from models.runtime import Feeds, PolicyRuntime, SessionSettings
 
 MARGIN_FRAC = (

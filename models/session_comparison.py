@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 import onnxruntime
 
+from models.machine import this_machine
 from models.paced import PacedTimes, measure_paced, shuffled_turns
-from models.processor import this_machine
 from models.runtime import NUMPY_TYPES, Feeds, PolicyRuntime, SessionSettings, TensorInfo
 from models.standard_network import standard_network
 

@@ -73,6 +73,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Why it cannot be used, or empty."""
 
 
+class Removed(msgspec.Struct, frozen=True):
+    """A policy in the trash, as long as `restore` brings it back."""
+
+    removed: str
+    """What `restore` wants."""
+    key: str
+    name: str
+    removed_at_s: float
+    """By the wall clock: for words such as "an hour ago" only."""
+
+
 class Incoming(msgspec.Struct, frozen=True):
     """A place in the store for one upload: the file as it came, and the bundle in the making."""
 
@@ -199,13 +210,21 @@ class PolicyStore:
             remove_tree(place)
             os.close(holder)
 
+    def check_room(self, needed_bytes: int) -> None:
+        """Raise StoreFullError with a sentence when `make_room` would; changes nothing."""
+        with _said("the store could not be looked at"):
+            trash = [file for _, _, path in self._trash() for file in path.iterdir() if file.is_file()]
+            self._refuse_large(needed_bytes, self._free_bytes() + sum(file.stat().st_size for file in trash))
+
     def make_room(self, needed_bytes: int) -> None:
         """Make sure that this much fits, at the price of the trash; raises StoreFullError with a sentence."""
         with _said("the store could not be looked at"):
             self.root.mkdir(parents=True, exist_ok=True)
             if self._free_bytes() < needed_bytes + FREE_MARGIN_BYTES:
                 self.empty_trash()
-            free_bytes = self._free_bytes()
+            self._refuse_large(needed_bytes, self._free_bytes())
+
+    def _refuse_large(self, needed_bytes: int, free_bytes: int) -> None:
         if free_bytes < needed_bytes + FREE_MARGIN_BYTES:
             raise StoreFullError(
                 f"the upload needs {needed_bytes / 1e6:.0f} MB and {free_bytes / 1e6:.0f} MB are free, "
@@ -289,6 +308,30 @@ class PolicyStore:
                 sync_directory(goal.parent)
         return self.get(key)
 
+    def removed(self) -> tuple[Removed, ...]:
+        """Return what can still be restored, the newest removal first; of each policy the last one."""
+        names = self._index().names
+        present = {folder.name for folder in self._folders()}
+        oldest_ns = self._wall_ns() - int(TRASH_KEPT_S * 1e9)
+        kept = [(key, ns, path) for key, ns, path in self._trash() if ns >= oldest_ns and key not in present]
+        newest = {key: (ns, path) for key, ns, path in kept}
+        found = []
+        for key, (ns, path) in newest.items():
+            try:
+                name = names.get(key) or clean_name(read_report(path).name)
+            except PolicyError:
+                name = names.get(key, key[:12])
+            found.append(Removed(path.name, key, name, ns / 1e9))
+        return tuple(sorted(found, key=lambda entry: -entry.removed_at_s))
+
+    def stamp(self) -> tuple[tuple[int, int], ...]:
+        """Return something that changes with every change here: two alike mean that nothing has happened.
+
+        A change within the file system's clock step (10 ms at most) of the one before may not be seen in it.
+        """
+        paths = [self.root / name for name in ("index.json", "bundles", "trash")]
+        return tuple(_stamp(path) for path in (*paths, *(folder for folder in self._folders())))
+
     def empty_trash(self) -> None:
         """Forget what was removed; it cannot be restored any more."""
         with self._locked():
@@ -348,7 +391,8 @@ class PolicyStore:
             return False
 
     def _free_bytes(self) -> int:
-        return shutil.disk_usage(self.root).free
+        place = next(path for path in (self.root, *self.root.parents) if path.is_dir())
+        return shutil.disk_usage(place).free
 
     def _index(self) -> Index:
         path = self.root / "index.json"
@@ -393,6 +437,14 @@ class PolicyStore:
             yield
         finally:
             os.close(lock)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_ino)
 
 
 def _hold(place: Path) -> int:

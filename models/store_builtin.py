@@ -10,6 +10,11 @@ CALIBRATION = Path(__file__).parent / "calibration_drives"
 METADATA_NAME = "model_metadata.json"
 
 
+def is_calibration_drive(folder: Path) -> bool:
+    """Whether this shipped policy is one of the calibration drives, which look at nothing."""
+    return folder.parent == CALIBRATION
+
+
 def built_in_folders() -> dict[str, Path]:
     """Return name -> folder: trained policies first, then the calibration drives, each in order."""
     found: dict[str, Path] = {}

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
 from models.check_process import Progress, check, no_progress
 from models.check_report import ORIGINAL_NAME, CheckCancelledError, CheckReport
 from models.errors import PolicyError
@@ -137,6 +139,30 @@ def add_file(
             cancelled=cancelled,
             may_run=may_run,
         )
+
+
+def check_shipped(
+    store: PolicyStore,
+    entry: Entry,
+    *,
+    progress: Progress = no_progress,
+    cancelled: Callable[[], bool] = never,
+    may_run: Callable[[], bool] = lambda: True,
+) -> CheckReport:
+    """Return what the check says here of a policy that ships, and keep nothing; raises PolicyError."""
+    with store.begin() as incoming:
+        _pack(_members(entry.folder), incoming.upload)
+        report = check(
+            incoming.upload,
+            incoming.bundle,
+            name=entry.name,
+            source_name=f"{entry.name}.tar",
+            lock=store.check_lock,
+            progress=progress,
+            cancelled=cancelled,
+            may_run=may_run,
+        )
+    return msgspec.structs.replace(report, source_name="", source_sha256="", source_bytes=0)
 
 
 def policy_name(file_name: str) -> str:

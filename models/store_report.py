@@ -1,10 +1,15 @@
 """A policy of the store as scripts and pages are told of it, and what both may do with it."""
 
+import functools
+from pathlib import Path
 from typing import Any
 
+from models import metadata
+from models.action_shape import shape_of
 from models.activation import Vehicle
 from models.errors import PolicyError
 from models.store import Entry, PolicyStore
+from models.store_builtin import METADATA_NAME, is_calibration_drive
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:
@@ -22,6 +27,7 @@ def entry_document(entry: Entry) -> dict[str, Any]:
             "sensors": report.sensors,
             "training_algorithm": report.training_algorithm,
             "action_space_type": report.action_space.type,
+            "action_space": report.action_space,
             "action_count": len(report.action_space.points) if report.action_space.type == "discrete" else 0,
             "control_rate_hz": report.control_rate_hz,
             "infer_median_ms": report.infer_median_ms,
@@ -33,7 +39,26 @@ def entry_document(entry: Entry) -> dict[str, Any]:
             "checked_at": report.checked_at,
             "warnings": report.warnings,
         }
+    elif entry.built_in:
+        document |= _stated(entry.folder)
     return document
+
+
+@functools.cache
+def _stated(folder: Path) -> dict[str, Any]:
+    """Return what the metadata of a policy that ships says; it changes with this copy only."""
+    description = metadata.load(folder / METADATA_NAME)
+    shape = shape_of(description)
+    return {
+        "calibration_drive": is_calibration_drive(folder),
+        "sensors": tuple(description.sensors),
+        "training_algorithm": description.training_algorithm,
+        "action_space_type": shape.type,
+        "action_space": shape,
+        "action_count": len(shape.points) if shape.type == "discrete" else 0,
+        "control_rate_hz": description.control_rate_hz,
+        "warnings": (),
+    }
 
 
 def export_name(entry: Entry, *, tidy: bool) -> str:

@@ -6,33 +6,32 @@ No network is opened in this process.
 """
 
 import contextlib
-import secrets
+import hashlib
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import msgspec
 from flask import Blueprint, Request, Response, request, send_file
-from werkzeug.exceptions import BadRequest, ClientDisconnected, Conflict, HTTPException, NotFound
+from werkzeug.exceptions import BadRequest, Conflict, NotFound
 from werkzeug.exceptions import RequestEntityTooLarge as TooLarge
 
-from models.activation import NotActivatedError, Vehicle, activate, may_check
-from models.check_report import CheckCancelledError, CheckRefusedError
-from models.check_report import Response as Answer
+from models.activation import NotActivatedError, activate
+from models.check_pictures import seen_jpegs
 from models.errors import PolicyError
-from models.store import Entry, Incoming, PolicyStore
-from models.store_files import StoreFullError
-from models.store_intake import UPLOAD_LIMIT_BYTES, add_upload, policy_name, receive
+from models.int8_summary import int8_document
+from models.store import Entry, PolicyStore
+from models.store_intake import UPLOAD_LIMIT_BYTES
 from models.store_report import entry_document, export_name, remove_unused
+from vehicle.messages import DriveState
+from webui.car import Vehicle
 from webui.guard import answer, read_body, sentence
+from webui.shipped import ShippedReports
+from webui.uploads import RANGES, Uploads, UploadState
 
-UPLOADS_KEPT = 50  # outcomes of the last ones, for pages that ask late
-WAITING_LIMIT = 8  # uploads on their way at once: each has a thread and a place on the disk
 WAIT_LIMIT_S = 20.0
-ON_THE_WAY = frozenset({"uploading", "checking"})
-RANGES = frozenset({"", "0..1", "0..255"})
+CLOCK_STEP_NS = 50_000_000  # of a file system; two changes within one look alike
 
 
 class NameBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,175 +40,124 @@ class NameBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
 
-class UploadState(msgspec.Struct):
-    """One upload: where it is, and what came of it."""
+class RangeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which values a network's input takes, as its owner says."""
 
-    id: str
-    name: str
-    state: str = "uploading"
-    """`uploading`, `checking`, `done`, `refused`, `cancelled`."""
-    stage: str = "uploading"
-    share: float = 0.0
-    error: str = ""
-    responses: dict[str, tuple[Answer, ...]] = {}
-    """Where the owner must choose an input range: the answers with each."""
-    model: dict[str, object] | None = None
-    new: bool = False
+    input_range: Literal["0..1", "0..255"]
 
 
-class Uploads:
-    """Uploads on their way and the outcomes of the last ones; safe in any thread."""
+class Listing:
+    """The list of policies, read again only when the store has changed; safe in any thread."""
 
-    def __init__(self, store: PolicyStore, vehicle: Vehicle) -> None:
+    def __init__(self, store: PolicyStore) -> None:
         self._store = store
-        self._vehicle = vehicle
-        self._changed = threading.Condition()
-        self._states: OrderedDict[str, UploadState] = OrderedDict()
-        self._cancelled: set[str] = set()
+        self._lock = threading.Lock()
+        self._read: tuple[object, dict[str, Any]] | None = None
 
-    def begin(self, name: str) -> UploadState:
-        """Return a new upload; raises Conflict when too many are on their way."""
-        with self._changed:
-            if sum(state.state in ON_THE_WAY for state in self._states.values()) >= WAITING_LIMIT:
-                raise Conflict(f"{WAITING_LIMIT} uploads are on their way; wait until one is done.")
-            state = UploadState(secrets.token_hex(8), name)
-            self._states[state.id] = state
-            for old in [key for key, kept in self._states.items() if kept.state not in ON_THE_WAY]:
-                if len(self._states) > UPLOADS_KEPT:
-                    del self._states[old]
-        return state
-
-    def get(self, upload: str) -> UploadState:
-        """Return an upload; raises NotFound."""
-        with self._changed:
-            state = self._states.get(upload)
-        if state is None:
-            raise NotFound("There is no such upload; its outcome may be too long ago.")
-        return state
-
-    def all(self) -> list[UploadState]:
-        """Return the uploads that are remembered, oldest first."""
-        with self._changed:
-            return list(self._states.values())
-
-    def cancel(self, upload: str) -> None:
-        """Take an upload back; one that is done stays."""
-        state = self.get(upload)
-        with self._changed:
-            if state.state in ON_THE_WAY:
-                self._cancelled.add(upload)
-
-    def wait(self, upload: str, timeout_s: float) -> UploadState:
-        """Return the upload when it is over, or as it is after the time-out."""
-        state = self.get(upload)
-        deadline_s = time.monotonic() + timeout_s
-        with self._changed:
-            while state.state in ON_THE_WAY and time.monotonic() < deadline_s:
-                self._changed.wait(deadline_s - time.monotonic())
-        return state
-
-    def tell(self, upload: UploadState, /, **fields: object) -> None:
-        """Change an upload's state for all who look."""
-        with self._changed:
-            for name, value in fields.items():
-                setattr(upload, name, value)
-            self._changed.notify_all()
-
-    def is_cancelled(self, state: UploadState) -> bool:
-        """Whether somebody has taken it back."""
-        with self._changed:
-            return state.id in self._cancelled
-
-    def check(
-        self, state: UploadState, incoming: Incoming, *, source_name: str, input_range: str
-    ) -> dict[str, object]:
-        """Check what has been received and take it in; return what is to be told of it, whatever it is."""
-        try:
-            entry, is_new = add_upload(
-                self._store,
-                incoming,
-                name=state.name,
-                source_name=source_name,
-                input_range=input_range,
-                progress=lambda stage, share: self.tell(state, stage=stage, share=share),
-                cancelled=lambda: self.is_cancelled(state),
-                may_run=lambda: may_check(self._vehicle.status()),
-            )
-        except CheckCancelledError as error:
-            return {"state": "cancelled", "error": sentence(str(error))}
-        except CheckRefusedError as error:
-            return {"state": "refused", "error": sentence(str(error)), "responses": error.responses}
-        except PolicyError as error:
-            return {"state": "refused", "error": sentence(str(error))}
-        return {
-            "state": "done",
-            "stage": "done",
-            "share": 1.0,
-            "model": entry_document(entry),
-            "new": is_new,
-        }
+    def document(self) -> dict[str, Any]:
+        """Return the policies and what can be put back."""
+        with self._lock:
+            stamp = self._store.stamp()
+            if self._read is not None and self._read[0] == stamp:
+                return self._read[1]
+            document = {
+                "models": [entry_document(entry) for entry in self._store.list()],
+                "removed": self._store.removed(),
+            }
+            newest_ns = max((modified_ns for modified_ns, _ in stamp), default=0)
+            is_settled = time.time_ns() - newest_ns > CLOCK_STEP_NS
+            self._read = (stamp, document) if is_settled else None
+        return document
 
 
 def make_blueprint(store: PolicyStore, vehicle: Vehicle) -> Blueprint:
     """Return the routes of this car's policies."""
     blueprint = Blueprint("models", __name__)
     uploads = Uploads(store, vehicle)
+    shipped = ShippedReports(store, vehicle)
+    listing = Listing(store)
 
     @blueprint.get("/api/models")
     def list_models() -> Response:
-        return answer({"models": [entry_document(entry) for entry in store.list()]})
+        """List the policies, what can be put back, and what the car has loaded; 304 when nothing changed."""
+        return _unless_known(answer({**listing.document(), "car": _car_document(vehicle)}))
 
     @blueprint.put("/api/models")
     def upload() -> tuple[Response, int]:
         """Take a policy's file; 202 with the upload, or its outcome when `wait` seconds were enough."""
         _allow_large(request)
-        source_name = request.args.get("name", "")
+        file_name = request.args.get("name", "")
         input_range = request.args.get("input_range", "")
-        wait_s = request.args.get("wait", default=0.0, type=float)
-        if not source_name.strip():
+        if not file_name.strip():
             raise BadRequest("Send the file's name as `name`, such as /api/models?name=swift.tar.gz.")
         if input_range not in RANGES:
             raise BadRequest(f"`input_range` is {input_range!r}; allowed are 0..1 and 0..255.")
-        state = uploads.begin(policy_name(source_name)[:500])
+        state = uploads.begin(file_name, request.content_length, request.args.get("id", ""))
         with contextlib.ExitStack() as kept:
             try:
                 incoming = kept.enter_context(store.begin())
-                _receive(store, uploads, state, incoming)
-            except (PolicyError, HTTPException) as error:
-                words = str(error) if isinstance(error, PolicyError) else str(error.description)
-                uploads.tell(state, state="refused", error=sentence(words))
-                raise
-            uploads.tell(state, state="checking", stage="waiting", share=0.0)
-            place = kept.pop_all()
-        threading.Thread(
-            target=_check_and_leave,
-            args=(uploads, state, incoming, place),
-            kwargs={"source_name": source_name, "input_range": input_range},
-            name="upload-check",
-            daemon=True,
-        ).start()
-        return _outcome(uploads.wait(state.id, min(WAIT_LIMIT_S, max(0.0, wait_s or 0.0))))
+            except PolicyError as error:
+                uploads.refuse(state, error)
+                raise Conflict(state.error) from error
+            uploads.receive(state, incoming, request.stream, request.environ.get("gunicorn.socket"))
+            uploads.start_check(
+                state,
+                incoming,
+                kept.pop_all(),
+                input_range=input_range,
+                may_ask=request.args.get("ask") == "1",
+            )
+        return _outcome(uploads.wait(state.id, _wait_s()))
 
     @blueprint.get("/api/uploads")
     def list_uploads() -> Response:
-        return answer({"uploads": uploads.all()})
+        return _unless_known(answer({"uploads": uploads.all()}))
+
+    @blueprint.get("/api/uploads/room")
+    def room() -> Response:
+        """Tell before an upload whether it would be let in: `error` says why not, `crowded` to wait."""
+        size_bytes = request.args.get("size_bytes", default=0, type=int)
+        return answer({"error": uploads.why_not_now(max(0, size_bytes)), "crowded": uploads.is_crowded()})
 
     @blueprint.get("/api/uploads/<upload>")
     def follow(upload: str) -> tuple[Response, int]:
         """Tell how an upload goes; with `wait` seconds, when it is over or that much later."""
-        wait_s = request.args.get("wait", default=0.0, type=float)
-        state = uploads.wait(upload, min(WAIT_LIMIT_S, max(0.0, wait_s or 0.0)))
-        return answer(state), 200
+        return answer(uploads.wait(upload, _wait_s())), 200
+
+    @blueprint.post("/api/uploads/<upload>/input-range")
+    def choose_range(upload: str) -> Response:
+        """Answer the question of an upload that was sent with `ask=1`."""
+        uploads.choose(upload, read_body(RangeBody).input_range)
+        return answer({"ok": True})
 
     @blueprint.delete("/api/uploads/<upload>")
-    def cancel(upload: str) -> Response:
-        uploads.cancel(upload)
+    def take_back(upload: str) -> Response:
+        """Cancel an upload, or forget what came of it."""
+        uploads.take_back(upload)
         return answer({"ok": True})
 
     @blueprint.get("/api/models/<key>")
     def show(key: str) -> Response:
+        """Show all that is known of a policy; of one that ships the report is made now, see `measuring`."""
         entry = _entry(store, key)
-        return answer({**entry_document(entry), "report": entry.report})
+        document = {**entry_document(entry), "report": entry.report, "measuring": None, "int8": None}
+        if entry.report is not None:
+            with contextlib.suppress(PolicyError):  # a damaged one is as good as none
+                document["int8"] = int8_document(entry.folder, entry.report.sha256)
+        elif entry.built_in:
+            made = shipped.look(entry)
+            document["report"] = made.report
+            if made.report is None:
+                document["measuring"] = {"stage": made.stage, "share": made.share, "error": made.error}
+        return answer(document)
+
+    @blueprint.get("/api/check-pictures/<int:index>.jpg")
+    def check_picture(index: int) -> Response:
+        """Send one of the pictures that every policy is tried on, the left eye's."""
+        pictures = seen_jpegs()
+        if index >= len(pictures):
+            raise NotFound(f"There are {len(pictures)} pictures, numbered from 0.")
+        return Response(pictures[index], mimetype="image/jpeg")
 
     @blueprint.get("/api/models/<key>/original")
     def original(key: str) -> Response:
@@ -264,50 +212,30 @@ def _allow_large(current: Request) -> None:
         )
 
 
-def _receive(store: PolicyStore, uploads: Uploads, state: UploadState, incoming: Incoming) -> None:
-    """Write the body to the disk; a browser that goes away leaves nothing."""
-    try:
-        receive(
-            store,
-            incoming,
-            request.stream,
-            request.content_length,
-            progress=lambda stage, share: uploads.tell(state, stage=stage, share=share),
-            cancelled=lambda: uploads.is_cancelled(state),
-        )
-    except ClientDisconnected:
-        raise BadRequest("The connection was closed before the whole file had come.") from None
-    except StoreFullError as error:
-        raise InsufficientStorage(sentence(str(error))) from error
-    except PolicyError as error:
-        raise BadRequest(sentence(str(error))) from error
+def _wait_s() -> float:
+    wait_s = request.args.get("wait", default=0.0, type=float) or 0.0
+    return min(WAIT_LIMIT_S, wait_s) if wait_s > 0 else 0.0
 
 
-class InsufficientStorage(HTTPException):
-    """507: the disk is too full for this upload."""
+def _unless_known(response: Response) -> Response:
+    """Answer 304 without a body where the asker has this very document."""
+    response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
+    response.make_conditional(request)
+    return response
 
-    code = 507
 
-
-def _check_and_leave(
-    uploads: Uploads,
-    state: UploadState,
-    incoming: Incoming,
-    place: contextlib.ExitStack,
-    *,
-    source_name: str,
-    input_range: str,
-) -> None:
-    """Check, clear the upload's place away, and only then tell what came of it."""
-    told: dict[str, object] = {
-        "state": "refused",
-        "error": "The check failed by a mistake of ours; the server's log has it.",
+def _car_document(vehicle: Vehicle) -> dict[str, Any] | None:
+    """Return what a list of policies needs of the car; None while the vehicle is silent."""
+    status = vehicle.status()
+    if status is None:
+        return None
+    return {
+        "state": status.state,
+        "stands_still": status.state in {DriveState.DISARMED, DriveState.FAILSAFE},
+        "policy": status.policy,
+        "policy_hash": status.policy_hash,
+        "policy_note": status.policy_note,
     }
-    try:
-        with place:
-            told = uploads.check(state, incoming, source_name=source_name, input_range=input_range)
-    finally:
-        uploads.tell(state, **told)
 
 
 def _outcome(state: UploadState) -> tuple[Response, int]:

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.check_frames import FRAMES, SCAN_RAYS
+from models.check_frames import SCAN_RAYS
+from models.check_pictures import FRAMES
 from vehicle.hil.render import NOMINAL_CAMERA, make_renderer
 from vehicle.hil.scenery import Scenery
 from vehicle.hil.track import TRACKS, Track, load_track

@@ -15,7 +15,6 @@ from models import checked_policy, int8, int8_accept, int8_frames
 from models.errors import PolicyError
 from models.int8 import (
     INT8_NAME,
-    REPORT_NAME,
     make_int8,
     network_to_run,
     read_int8_report,
@@ -24,6 +23,7 @@ from models.int8 import (
 from models.int8_accept import Laps, Speed
 from models.int8_command import int8_command
 from models.int8_frames import Recordings, Role
+from models.int8_summary import REPORT_NAME
 from models.observation import Sight
 from models.runtime import PolicyRuntime
 from models.standard_network import write_standard_bundle

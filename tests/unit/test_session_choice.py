@@ -10,8 +10,9 @@ from policy_files import mean_network
 
 from models import session_choice
 from models.errors import PolicyError, PolicyOutputError
+from models.machine import this_machine
 from models.paced import block_turns, measure_paced, shuffled_turns
-from models.processor import processor_name, this_machine
+from models.processor import processor_name
 from models.runtime import PolicyRuntime, SessionSettings
 from models.session_choice import CandidateTimes, SessionChoice, choose, decide
 

@@ -422,3 +422,39 @@ def test_a_store_without_permission_is_a_sentence(tmp_path: Path) -> None:
     store = PolicyStore(tmp_path / "models")
     with pytest.raises(PolicyError, match="check the folder's permissions"):
         add_one(store)
+
+
+def test_what_was_removed_is_listed_newest_first_while_it_can_come_back(tmp_path: Path) -> None:
+    now_ns = [10**18]
+    store = PolicyStore(tmp_path / "models", wall_ns=lambda: now_ns[0])
+    first, second = add_one(store, "a"), add_one(store, "b")
+    store.rename(first.key, "renamed")
+    for entry in (first, second):
+        now_ns[0] += 10**9
+        store.remove(entry.key)
+    assert [entry.name for entry in store.removed()] == ["b", "renamed"]
+    store.restore(store.removed()[0].removed)
+    assert [entry.name for entry in store.removed()] == ["renamed"]
+    now_ns[0] += int((TRASH_KEPT_S + 2) * 1e9)
+    assert store.removed() == ()
+
+
+def test_room_counts_the_trash_and_leaves_it(store: PolicyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    removed = store.remove(add_one(store, network=bytes(5000)).key)
+    monkeypatch.setattr(store, "_free_bytes", lambda: FREE_MARGIN_BYTES)
+    store.check_room(4000)
+    with pytest.raises(StoreFullError, match="free"):
+        store.check_room(10**6)
+    assert store.removed()[0].removed == removed
+
+
+def test_every_change_changes_the_stamp(store: PolicyStore) -> None:
+    seen = {store.stamp()}
+    entry = add_one(store)
+    seen.add(store.stamp())
+    store.rename(entry.key, "other")
+    seen.add(store.stamp())
+    store.remove(entry.key)
+    seen.add(store.stamp())
+    assert len(seen) == 4
+    assert store.stamp() == store.stamp()
