@@ -43,7 +43,7 @@ def save(path: Path, cal: CarCalibration, *, saved_by: str = "", saved_at: str =
                 versions.append(load(path).version)
         version = max(versions, default=0) + 1
         saved = msgspec.structs.replace(cal, version=version, saved_by=saved_by, saved_at=saved_at)
-        data = _encode(saved)
+        data = encode(saved)
         # History first: a kill between the two leaves the old calibration in force and the new one to find.
         write_atomically(_history_dir(path) / f"{saved.version:04d}.json", data)
         write_atomically(path, data)
@@ -75,7 +75,7 @@ def undo(path: Path) -> CarCalibration:
                 "calibrate the car again instead"
             )
             raise CalibrationError(message)
-        write_atomically(path, _encode(earlier[0]))
+        write_atomically(path, encode(earlier[0]))
         undone = _history_dir(path) / f"{current.version:04d}.json"
         if undone.exists():
             undone.rename(undone.with_suffix(".undone"))
@@ -84,13 +84,42 @@ def undo(path: Path) -> CarCalibration:
 
 
 def read_aws(path: Path, name: str = "deepracer") -> CarCalibration:
-    """Return what an AWS car's `calibration.json` says: ns and polarities become named ends in us.
+    """Return what an AWS car's `calibration.json` says; see `from_aws`."""
+    return from_aws(_parse(_read(path), path), path, name)
 
-    That file knows no wheel angles, dead bands or ESC habits; those are the AWS defaults.
+
+def read_any(data: bytes, where: str, name: str) -> CarCalibration:
+    """Return what a file says that is ours or an AWS car's; CalibrationError names what is wrong with it.
+
+    An AWS car's becomes a calibration of this name.
     """
-    document = _parse(_read(path), path)
-    servo = _aws_channel(document, "Servo", path)
-    motor = _aws_channel(document, "Motor", path)
+    if len(data) > MAX_FILE_BYTES:
+        message = f"{where} has more than {MAX_FILE_BYTES} bytes, which no calibration has; name another file"
+        raise CalibrationError(message)
+    document = _parse(data, where)
+    if isinstance(document, dict) and "Calibration" in document:
+        return from_aws(document, where, name)
+    return from_document(document, where)
+
+
+def from_document(document: Any, where: str | Path) -> CarCalibration:
+    """Return a JSON document as a calibration; CalibrationError names the field that is wrong."""
+    try:
+        return msgspec.convert(document, CarCalibration)
+    except msgspec.ValidationError as error:
+        cause = error.__cause__
+        reason = cause if isinstance(cause, CalibrationError) else f"{error}; {REMEDY}"
+        message = f"{where}: {reason}"
+        raise CalibrationError(message) from error
+
+
+def from_aws(document: Any, where: str | Path, name: str) -> CarCalibration:
+    """Return what an AWS car's document says: ns and polarities become named ends in us.
+
+    It knows no wheel angles, dead bands or ESC habits; those are the AWS defaults.
+    """
+    servo = _aws_channel(document, "Servo", where)
+    motor = _aws_channel(document, "Motor", where)
     steering = AWS_DEFAULTS.steering
     throttle = AWS_DEFAULTS.throttle
     try:
@@ -107,7 +136,7 @@ def read_aws(path: Path, name: str = "deepracer") -> CarCalibration:
             measured_at="",
         )
     except CalibrationError as error:
-        message = f"{path}: {error}"
+        message = f"{where}: {error}"
         raise CalibrationError(message) from error
 
 
@@ -172,7 +201,8 @@ def _numbered_files(path: Path) -> list[tuple[int, Path]]:
     return sorted(((int(match[1]), file) for match, file in numbered if match), reverse=True)
 
 
-def _encode(cal: CarCalibration) -> bytes:
+def encode(cal: CarCalibration) -> bytes:
+    """Return the calibration as its file has it."""
     return msgspec.json.format(msgspec.json.encode(cal), indent=2) + b"\n"
 
 
@@ -192,7 +222,7 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _parse(data: bytes, path: Path) -> Any:  # JSON is whatever it is
+def _parse(data: bytes, path: Path | str) -> Any:  # JSON is whatever it is
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -201,17 +231,10 @@ def _parse(data: bytes, path: Path) -> Any:  # JSON is whatever it is
 
 
 def _decode(data: bytes, path: Path) -> CarCalibration:
-    document = _parse(data, path)
-    try:
-        return msgspec.convert(document, CarCalibration)
-    except msgspec.ValidationError as error:
-        cause = error.__cause__
-        reason = cause if isinstance(cause, CalibrationError) else f"{error}; {REMEDY}"
-        message = f"{path}: {reason}"
-        raise CalibrationError(message) from error
+    return from_document(_parse(data, path), path)
 
 
-def _aws_channel(document: Any, channel: str, path: Path) -> dict[str, float]:
+def _aws_channel(document: Any, channel: str, path: Path | str) -> dict[str, float]:
     """Return one channel's pulses in us, named by the sign of the command that gives them.
 
     A command of the car's software is multiplied by the polarity; above zero it then goes toward `max`.

@@ -192,7 +192,7 @@ def _host_faults(hil: HilCar | None, clock: Clock) -> HostFaults | None:
 def calibration_file(config: CarConfig, hil: HilCar | None) -> Path:
     """Return where this car's numbers are, or will be once somebody has measured them."""
     if hil is not None and not config.calibration:
-        return hil.calibration or hil.folder / "calibration.json"
+        return hil.calibration or hil.folder / f"hil-{hil.wiring}.json"
     return config.calibration_file()
 
 

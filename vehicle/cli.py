@@ -25,6 +25,9 @@ RunDirOption = Annotated[Path | None, typer.Option("--run-dir", help="Private di
 HilDirOption = Annotated[Path | None, typer.Option("--hil-dir", help="Sockets of a running HIL car.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 WiringOption = Annotated[str, typer.Option("--wiring", help="How the HIL car is wired: aws or standard.")]
+UncalibratedOption = Annotated[
+    bool, typer.Option("--uncalibrated", help="A HIL car and a board that nobody has calibrated, to try it.")
+]
 TrackOption = Annotated[str, typer.Option("--track", help="A track's name, or a DeepRacer .npy route file.")]
 FaultOption = Annotated[list[str] | None, typer.Option(help="As camera=stuck@12s..20s; often as wanted.")]
 ScenarioOption = Annotated[Path | None, typer.Option("--scenario", help="A TOML file with a list of faults.")]
@@ -55,6 +58,7 @@ def drive(
     ] = None,
     faults_since_ns: Annotated[int, typer.Option(min=0, hidden=True)] = 0,
     seed: Annotated[int, typer.Option(hidden=True)] = 0,
+    uncalibrated: UncalibratedOption = False,
 ) -> None:
     """Run the vehicle process: camera to policy to pulses."""
     from vehicle.__main__ import HilCar
@@ -79,6 +83,7 @@ def drive(
             faults=faults,
             faults_since_ns=faults_since_ns,
             seed=seed,
+            is_calibrated=not uncalibrated,
         )
     run_vehicle(settings, run_dir or default_run_dir(), hil)
 
@@ -107,6 +112,7 @@ def run(
     wiring: WiringOption = "aws",
     board: Annotated[str, typer.Option(help="The HIL car's board: own or maestro.")] = "own",
     policy: Annotated[str, typer.Option(help="Policy to load at start.")] = "",
+    uncalibrated: UncalibratedOption = False,
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
     seed: int = 0,
     fault: FaultOption = None,
@@ -124,6 +130,7 @@ def run(
         wiring=wiring,
         board=board,
         policy=policy,
+        is_calibrated=not uncalibrated,
         port=port,
         seed=seed,
         faults=_faults(fault, scenario),

@@ -36,6 +36,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     wiring: str = "aws"
     board: str = "own"
     policy: str = ""
+    is_calibrated: bool = True
+    """False: a HIL car and a board that nobody has calibrated; what is saved is forgotten at the end."""
     port: int = 8080
     seed: int = 0
     faults: tuple[str, ...] = ()
@@ -97,7 +99,8 @@ def _children(options: RunOptions, run_dir: Path, hil_dir: Path | None) -> list[
     children = []
     if hil_dir is not None:
         of_world, of_host = split_by_side(options.faults)
-        settings = msgspec.structs.replace(hil_settings(options, hil_dir), faults=of_world)
+        settings = hil_settings(options, hil_dir)
+        settings = msgspec.structs.replace(settings, faults=(*settings.faults, *of_world))
         if options.faults:  # one clock for both sides
             settings = msgspec.structs.replace(settings, start_ns=time.monotonic_ns())
         as_json = to_json(settings)
@@ -106,7 +109,9 @@ def _children(options: RunOptions, run_dir: Path, hil_dir: Path | None) -> list[
             ChildSpec("world", python_module("vehicle.hil.server", as_json), is_hardware=True),
         ]
         drive += ["--hil-dir", str(hil_dir), "--wiring", options.wiring]
-        if not options.is_private:
+        if not options.is_calibrated:
+            drive.append("--uncalibrated")
+        elif not options.is_private:
             drive += ["--hil-calibration", str(hil_calibration_file(options.wiring))]
         for text in of_host:
             drive += ["--fault", text]
@@ -123,7 +128,14 @@ def hil_calibration_file(wiring: str) -> Path:
 
 def hil_settings(options: RunOptions, hil_dir: Path) -> HilSettings:
     """Return the HIL car that was asked for; raises ConfigError naming what it cannot be."""
-    fields = {"track": options.track, "wiring": options.wiring, "board": options.board, "seed": options.seed}
+    faults = [] if options.is_calibrated else ["board=not_stored"]
+    fields = {
+        "faults": faults,
+        "track": options.track,
+        "wiring": options.wiring,
+        "board": options.board,
+        "seed": options.seed,
+    }
     try:
         return msgspec.convert({"hil_dir": hil_dir, **fields}, HilSettings)
     except msgspec.ValidationError as error:

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from flask import Flask
 
 from models.store import PolicyStore
-from webui import drive, guard, models, video
+from webui import calibrate, drive, guard, models, video
 from webui.car import Vehicle, World
 
-PAGES = (("drive.page", "Drive"),)
+PAGES = (
+    ("drive.page", "Drive"),
+    ("calibrate.page", "Calibrate"),
+)
 """Endpoint and name of each page that the navigation leads to."""
 
 
@@ -34,4 +37,5 @@ def create_app(
     app.register_blueprint(drive.make_blueprint(vehicle, world, clock_ns))
     app.register_blueprint(video.make_blueprint(vehicle))
     app.register_blueprint(models.make_blueprint(store or PolicyStore(), vehicle))
+    app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))
     return app

@@ -1,0 +1,310 @@
+"""The calibration page in a real browser: the walk to a saved file and back, and what stops it."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import LAPTOP, PHONE, PageServer
+from playwright.sync_api import Browser, Page, expect
+
+from calibration import store
+from calibration.car import HIL_AWS, HIL_STANDARD
+from vehicle.messages import Actuator, DriveState, RequestKind
+from webui import create_app
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from calibrating_car import CalibratingCar
+
+pytestmark = pytest.mark.browser
+HOLD_MS = 1300
+
+
+@pytest.fixture
+def car(tmp_path: Path, request: pytest.FixtureRequest) -> CalibratingCar:
+    return CalibratingCar(tmp_path / "blue.json", **getattr(request, "param", {}))
+
+
+@pytest.fixture
+def server(car: CalibratingCar) -> Iterator[PageServer]:
+    server = PageServer(create_app(car))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def page(
+    chromium: Browser, server: PageServer, complaints: list[str], request: pytest.FixtureRequest
+) -> Iterator[Page]:
+    context = chromium.new_context(**{"viewport": LAPTOP, **getattr(request, "param", {})})
+    context.set_default_timeout(8000)
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{server.url}calibrate")
+    page.wait_for_selector("#calibrate[data-view=rest]")
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def at_step(page: Page, title: str) -> None:
+    expect(page.locator("#step-title")).to_have_text(title)
+
+
+def hold(page: Page, selector: str, ms: int = HOLD_MS) -> None:
+    page.locator(selector).scroll_into_view_if_needed()
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.wait_for_timeout(ms)
+    page.mouse.up()
+
+
+def answer(page: Page, title: str, pulse_us: float) -> None:
+    """Go to a pulse with the slider and use it."""
+    at_step(page, title)
+    expect(page.locator("#slider")).to_be_enabled()
+    page.locator("#slider").fill(str(round(pulse_us)))
+    expect(page.locator("#pulse")).to_have_text(str(round(pulse_us)))
+    page.click("#next")
+
+
+def walk_throttle(page: Page, wanted=HIL_STANDARD.throttle) -> None:
+    answer(page, "Motor at rest", wanted.neutral_us)
+    answer(page, "Where forward begins", wanted.neutral_us + wanted.forward_dead_band_us)
+    answer(page, "Full forward", wanted.forward_us)
+    at_step(page, "What reverse does")
+    page.click("#trial-choices button:has-text('second pull')")
+    page.check("#brakes")
+    page.click("#next")
+    answer(page, "Where reverse begins", wanted.neutral_us - wanted.reverse_dead_band_us)
+    answer(page, "Full reverse", wanted.reverse_us)
+
+
+@pytest.mark.parametrize("car", [{"is_calibrated": False}], indirect=True)
+def test_a_walk_from_a_fresh_car_to_a_saved_file_and_back(page: Page, car: CalibratingCar) -> None:
+    page.click("[data-walk=all]")
+    at_step(page, "Which car is it?")
+    expect(page.locator("#next")).to_be_disabled()
+    page.click("#choice button:has-text('Another RC car')")
+    page.click("#next")
+
+    at_step(page, "Wheels off the ground")
+    expect(page.locator("#next")).to_be_hidden()
+    hold(page, "#hold", 300)  # too short
+    at_step(page, "Wheels off the ground")
+    assert RequestKind.PREPARE_CALIBRATION not in car.kinds
+    hold(page, "#hold")
+    at_step(page, "Speed controller off")
+    hold(page, "#hold")
+
+    steering = HIL_STANDARD.steering
+    answer(page, "Wheels straight ahead", steering.center_us + 4)
+    answer(page, "As far left as it goes", steering.left_us)
+    page.fill("#angle", "28.5") if page.locator("#angle").input_value() != "28.5" else None
+    answer(page, "As far right as it goes", steering.right_us)
+    hold(page, "#hold")
+    walk_throttle(page)
+
+    at_step(page, "Look, then save")
+    page.fill("#by", "Anna")
+    page.click("#next")
+    expect(page.locator(".toast")).to_have_text("Saved as version 1. The board has it.")
+    saved = store.load(car.path)
+    assert saved.steering.center_us == steering.center_us + 4
+    assert saved.throttle == HIL_STANDARD.throttle
+    assert saved.saved_by == "Anna"
+    assert car.calibration == saved
+    assert car.state is DriveState.DISARMED
+    expect(page.locator("#history .is-now .who")).to_have_text("Anna")
+
+    # Neutral was told to the board before the motor was tried beyond it.
+    prepared = [fields for kind, fields in car.asked if kind is RequestKind.PREPARE_CALIBRATION]
+    assert [fields["actuator"] for fields in prepared].index(Actuator.THROTTLE) > 0
+    assert prepared[-1]["throttle_us"] == HIL_STANDARD.throttle.neutral_us
+
+    store.save(car.path, HIL_AWS, saved_by="Ben")
+    page.reload()
+    page.click("#undo")
+    expect(page.locator(".toast")).to_have_text("Version 1 is in force again.")
+    assert car.calibration == saved
+
+
+def begin_steering(page: Page) -> None:
+    page.click("[data-walk=steering]")
+    hold(page, "#hold")
+    at_step(page, "Wheels straight ahead")
+    expect(page.locator("#slider")).to_be_enabled()
+
+
+def test_nudges_by_button_key_and_slider_move_the_pulse_and_home_rests_it(
+    page: Page, car: CalibratingCar
+) -> None:
+    begin_steering(page)
+    for press, pulse_us in (
+        ("[data-nudge='25']", 1475),
+        ("[data-nudge='-5']", 1470),
+        ("[data-nudge='1']", 1471),
+    ):
+        page.click(press)
+        assert car.wait_status(lambda status, us=pulse_us: status.steering_us == us, 2.0)
+    for key, pulse_us in (("ArrowRight", 1472), ("Shift+ArrowLeft", 1467), ("PageUp", 1492)):
+        page.keyboard.press(key)
+        assert car.wait_status(lambda status, us=pulse_us: status.steering_us == us, 2.0)
+    page.keyboard.press("Home")
+    assert car.wait_status(lambda status: status.steering_us == 1450.0, 2.0)
+    expect(page.locator("#pulse-word")).to_have_text("at rest")
+    assert all(
+        not fields.get("throttle_us") for kind, fields in car.asked if kind is RequestKind.CALIBRATION_PULSE
+    )
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda page: page.click("#leave"),
+        lambda page: page.goto("about:blank"),
+        lambda page: page.evaluate("dispatchEvent(new Event('blur'))"),
+        lambda page: page.context.set_offline(True),
+    ],
+    ids=["button", "page", "blur", "network"],
+)
+def test_leaving_brings_the_pulse_to_rest(
+    page: Page, car: CalibratingCar, leave, complaints: list[str]
+) -> None:
+    begin_steering(page)
+    page.click("[data-nudge='25']")
+    assert car.wait_status(lambda status: status.steering_us == 1475.0, 2.0)
+    leave(page)
+    assert car.wait_status(lambda status: status.steering_us == 1450.0, 2.0)
+    page.context.set_offline(False)
+    complaints.clear()  # a network that is cut is an error of the browser's console
+
+
+@pytest.mark.parametrize("stop", ["key", "tap"])
+def test_the_emergency_stop_works_in_the_middle_of_the_walk_and_it_goes_on(
+    page: Page, car: CalibratingCar, stop: str
+) -> None:
+    begin_steering(page)
+    page.click("[data-nudge='25']")
+    if stop == "key":
+        page.focus("#slider")
+        page.keyboard.press("Space")
+    else:
+        page.locator("#emergency").dispatch_event("pointerdown")
+    expect(page.locator("#go-on")).to_be_visible()
+    assert car.stops >= 1
+    assert car.state is DriveState.FAILSAFE
+    expect(page.locator("#slider")).to_be_disabled()
+    page.click("#go-on")
+    expect(page.locator("#slider")).to_be_enabled()
+    assert car.state is DriveState.CALIBRATING
+
+
+def test_the_trials_of_reverse_pull_only_while_they_are_held(page: Page, car: CalibratingCar) -> None:
+    page.click("[data-walk=throttle]")
+    hold(page, "#hold")
+    throttle = HIL_AWS.throttle
+    answer(page, "Motor at rest", throttle.neutral_us)
+    answer(page, "Where forward begins", throttle.neutral_us - 8)
+    answer(page, "Full forward", throttle.forward_us)
+    at_step(page, "What reverse does")
+    expect(page.locator("[data-trial=twice]")).to_be_enabled()
+    expect(page.locator("#next")).to_be_disabled()
+    hold(page, "[data-trial=twice]", 1500)
+    assert car.wait_status(lambda status: status.throttle_us == 1446.0, 2.0)
+    page.wait_for_timeout(300)
+    pulses = [fields["throttle_us"] for kind, fields in car.asked if kind is RequestKind.CALIBRATION_PULSE]
+    back_us = 1446.0 + 0.6 * 135.0
+    assert pulses[-4:] == [back_us, 0.0, back_us, 0.0]
+
+
+def test_a_file_is_looked_at_before_it_is_saved_and_a_bad_one_says_what_is_wrong(
+    page: Page, car: CalibratingCar, complaints: list[str]
+) -> None:
+    def choose(content: bytes) -> None:
+        page.set_input_files("#file", {"name": "c.json", "mimeType": "application/json", "buffer": content})
+
+    choose(b'{"Calibration": {"Servo": {}}}')
+    expect(page.locator("#trouble")).to_contain_text("Calibration.Servo needs min, mid, max and polarity")
+    complaints.clear()  # the refusal
+    choose(store.encode(HIL_STANDARD))
+    at_step(page, "Look, then save")
+    expect(page.locator("#review .is-new th").first).to_have_text("Left")
+    assert not car.path.exists()
+    page.click("#next")
+    expect(page.locator(".toast")).to_be_visible()
+    assert car.calibration.throttle == HIL_STANDARD.throttle
+    with page.expect_download() as download:
+        page.click("#export")
+    assert json.loads(Path(download.value.path()).read_text())["version"] == 1
+
+
+def test_a_test_drive_moves_only_while_a_button_is_held_and_measures_a_speed(
+    page: Page, car: CalibratingCar
+) -> None:
+    page.click("#open-floor")
+    page.click("#ready")
+    expect(page.locator("#ways")).to_be_visible()
+    assert car.hand == (0.0, 0.0)
+    hold(page, "[data-steer='1']", 400)
+    driven = [fields for kind, fields in car.asked if kind is RequestKind.DRIVE]
+    assert {fields["steering_frac"] for fields in driven} == {0.0, 1.0}
+    assert car.wait_status(lambda status: car.hand == (0.0, 0.0), 2.0)
+
+    page.keyboard.press("m")
+    page.wait_for_timeout(400)
+    page.keyboard.press("m")
+    page.fill("#distance", "0.2")
+    page.click("#add-speed")
+    expect(page.locator("#speeds li")).to_have_count(2)  # and the one that the car was built with
+    page.click("#save-speeds")
+    at_step(page, "Look, then save")
+    assert car.wait_status(lambda status: status.state is DriveState.DISARMED, 2.0)
+    page.click("#next")
+    expect(page.locator(".toast")).to_be_visible()
+    table = car.calibration.speed_table
+    assert table is not None
+    assert [share for share, _ in table.points] == [0.0, 0.15, 1.0]
+
+
+@pytest.mark.parametrize(
+    "page", [{"viewport": PHONE}, {"viewport": LAPTOP}], ids=["phone", "laptop"], indirect=True
+)
+def test_every_step_is_accessible_and_nothing_is_wider_than_the_screen(
+    page: Page, car: CalibratingCar
+) -> None:
+    car.lease_s = car.silence_s = 60.0  # the check holds the page's script up for longer than a lease lasts
+
+    def look() -> None:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            violations = Axe().run(page).response["violations"]
+            serious = [v for v in violations if v["impact"] in {"serious", "critical"}]
+            assert [f"{v['id']}: {v['nodes'][0]['html'][:120]}" for v in serious] == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    look()
+    page.click("[data-walk=throttle]")
+    look()
+    hold(page, "#hold")
+    answer(page, "Motor at rest", 1446.0)
+    at_step(page, "Where forward begins")
+    expect(page.locator("#slider")).to_be_enabled()
+    look()
+    page.click("[data-nudge='-25']")
+    page.click("#next")
+    answer(page, "Full forward", 1311.0)
+    at_step(page, "What reverse does")
+    expect(page.locator("[data-trial=back]")).to_be_enabled()
+    look()
+    car.emergency_stop()
+    expect(page.locator("#go-on")).to_be_visible()
+    look()
+    page.click("#leave")
+    page.click("#open-floor")
+    look()
