@@ -185,6 +185,31 @@ def test_leaving_brings_the_pulse_to_rest(
     complaints.clear()  # a network that is cut is an error of the browser's console
 
 
+def test_an_end_cannot_be_where_the_actuator_rests(page: Page, car: CalibratingCar) -> None:
+    begin_steering(page)
+    page.click("#next")
+    at_step(page, "As far left as it goes")
+    expect(page.locator("#next")).to_be_enabled()
+    page.click("#next")
+    expect(page.locator("#problem")).to_contain_text("This is where it rests")
+    at_step(page, "As far left as it goes")
+
+
+def test_a_page_that_was_held_up_hears_the_car_again_and_goes_on_on_purpose(
+    page: Page, car: CalibratingCar, complaints: list[str]
+) -> None:
+    begin_steering(page)
+    page.click("[data-nudge='25']")
+    page.evaluate("const end = performance.now() + 700; while (performance.now() < end);")
+    expect(page.locator("#go-on")).to_be_visible()
+    assert car.status().steering_us == 1450.0
+    page.click("#go-on")
+    expect(page.locator("#slider")).to_be_enabled()
+    page.click("[data-nudge='5']")
+    assert car.wait_status(lambda status: status.steering_us == 1455.0, 2.0)
+    complaints.clear()  # refused: it came too late
+
+
 @pytest.mark.parametrize("stop", ["key", "tap"])
 def test_the_emergency_stop_works_in_the_middle_of_the_walk_and_it_goes_on(
     page: Page, car: CalibratingCar, stop: str
@@ -275,8 +300,8 @@ def test_a_test_drive_moves_only_while_a_button_is_held_and_measures_a_speed(
 @pytest.mark.parametrize(
     "page", [{"viewport": PHONE}, {"viewport": LAPTOP}], ids=["phone", "laptop"], indirect=True
 )
-def test_every_step_is_accessible_and_nothing_is_wider_than_the_screen(
-    page: Page, car: CalibratingCar
+def test_every_step_is_accessible_and_fits_the_screen(
+    page: Page, car: CalibratingCar, complaints: list[str]
 ) -> None:
     car.lease_s = car.silence_s = 60.0  # the check holds the page's script up for longer than a lease lasts
 
@@ -308,3 +333,4 @@ def test_every_step_is_accessible_and_nothing_is_wider_than_the_screen(
     page.click("#leave")
     page.click("#open-floor")
     look()
+    complaints.clear()  # what the check held up came too late

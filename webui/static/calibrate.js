@@ -8,6 +8,8 @@ const HOLD_MS = 1200;
 const DEGREES = 180 / Math.PI;
 const PULSE_SLACK_US = 1.5; // the board is told whole microseconds
 const FORGOTTEN_MS = 700; // a pulse that rests this long after it was asked for was taken back
+const ENDS = new Set(["left", "right", "forward", "reverse"]);
+const MIN_SPAN_US = 10; // as the server has it
 const FULL_RANGE = [800, 2200];
 const MODES = { none: "no reverse", direct: "direct", double_tap: "second pull" };
 const PARTS = { begin: "Get ready", steering: "Steering", throttle: "Throttle", end: "Save" };
@@ -312,6 +314,7 @@ function showPulseStep(one) {
 async function enter(one) {
   wanted = 0;
   if (!one.actuator) {
+    live("");
     if (running) await leaveBench();
     return;
   }
@@ -408,6 +411,10 @@ async function next() {
   }
   if (one.answer === "pulse" || one.answer === "trial") {
     const value = one.answer === "trial" ? { reverse_mode: chosenMode, brakes_on_first_pull: byId("brakes").checked } : nowUs();
+    if (ENDS.has(one.id) && Math.abs(value - rest()) < MIN_SPAN_US) {
+      problem(`This is where it rests. Nudge at least ${MIN_SPAN_US} µs away from it first.`);
+      return;
+    }
     const fields = one.angle_field ? { angle_deg: byId("angle").valueAsNumber } : {};
     if (one.angle_field && !(fields.angle_deg >= 1 && fields.angle_deg <= 60)) {
       problem("The angle of the wheels is 1 to 60 degrees.");

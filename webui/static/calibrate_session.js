@@ -80,7 +80,8 @@ export class Session extends EventTarget {
     if (!this.holding || this.underway >= UNDERWAY_LIMIT) return;
     this.underway += 1;
     const hand = this.hand ? { steering_frac: this.hand.steering, throttle_frac: this.hand.throttle } : {};
-    await this.ask("hold", { seen_ns: this.seenNs, ...hand }, { timeoutMs: 500 });
+    const answer = await this.ask("hold", { seen_ns: this.seenNs, ...hand }, { timeoutMs: 500 });
+    if (!answer.ok) await this.look(); // a stamp that has grown old renews nothing, and would stay old for ever
     this.underway -= 1;
     this.dispatchEvent(new Event("heard"));
   }
