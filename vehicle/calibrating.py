@@ -10,8 +10,7 @@ import math
 import msgspec
 
 from calibration.car import PULSE_MAX_US, PULSE_MIN_US
-from vehicle.board.base import BoardPulses
-from vehicle.messages import Actuator
+from vehicle.messages import Actuator, BoardPulses
 
 HELD_US = 1.0  # the clamps of the actuator that rests: the board wants min < rest < max
 THROTTLE_GROWTH_US_PER_S = 300.0  # a 25 us nudge takes 83 ms, an AWS car's full throttle half a second

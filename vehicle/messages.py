@@ -5,6 +5,7 @@ Stamps end in `_ns` and come from CLOCK_MONOTONIC (or from the world's virtual c
 """
 
 import enum
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -141,6 +142,17 @@ class DriveCommand(msgspec.Struct, frozen=True):
     armed: bool
     steering_us: float
     throttle_us: float
+
+
+class BoardPulses(NamedTuple):
+    """What a board keeps about one car: where each output rests, and how far it may go, in us."""
+
+    steering_min_us: float
+    steering_center_us: float
+    steering_max_us: float
+    throttle_min_us: float
+    throttle_neutral_us: float
+    throttle_max_us: float
 
 
 class BoardStatus(msgspec.Struct, frozen=True):

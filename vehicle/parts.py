@@ -9,10 +9,10 @@ import msgspec
 from calibration.car import CarCalibration
 from calibration.errors import CalibrationError
 from models.policy import Policy
-from vehicle.board.base import BoardPulses
 from vehicle.clock import FrameArrival
 from vehicle.lidar_source import TimedScan
 from vehicle.messages import (
+    BoardPulses,
     BoardStatus,
     DriveCommand,
     Frame,

@@ -16,12 +16,13 @@ from models.errors import OutputProblem, PolicyOutputError
 from models.metadata import Sensor
 from models.policy import Decision
 from vehicle import esc, safety
-from vehicle.board.base import BoardPulses, pulses_of
+from vehicle.board.base import pulses_of
 from vehicle.calibrating import THROTTLE_GROWTH_US_PER_S
 from vehicle.loop import ControlLoop
 from vehicle.messages import (
     MOVING_STATES,
     Actuator,
+    BoardPulses,
     BoardStatus,
     DriveAction,
     DriveCommand,

@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol
 
 from calibration.car import CarCalibration
-from vehicle.messages import BoardStatus, DriveCommand
+from vehicle.messages import BoardPulses, BoardStatus, DriveCommand
 
 MATCH_US = 2.0  # a stored or applied pulse this near is the same pulse
 NEUTRAL_GAP_S = 0.250  # a board silent for longer may have stopped its pulses meanwhile
@@ -15,17 +15,6 @@ class BoardCapabilities(NamedTuple):
     battery: bool = False
     wheel_ticks: bool = False
     stop_input: bool = False
-
-
-class BoardPulses(NamedTuple):
-    """What a board keeps about one car: where each output rests, and how far it may go, in us."""
-
-    steering_min_us: float
-    steering_center_us: float
-    steering_max_us: float
-    throttle_min_us: float
-    throttle_neutral_us: float
-    throttle_max_us: float
 
 
 def pulses_of(calibration: CarCalibration) -> BoardPulses:

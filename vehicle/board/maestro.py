@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from calibration.car import CarCalibration
 from vehicle.board import maestro_protocol as protocol
-from vehicle.board.base import BoardPulses, pulses_of
+from vehicle.board.base import pulses_of
 from vehicle.board.failsafe_proof import FailsafeProof, identity_of, load_proof, save_proof
 from vehicle.board.maestro_dialogue import CONTROL_CENTER, Ask, Outputs, failsafe_trial, introduction
 from vehicle.board.serial_board import HANDSHAKE_S, WAIT_S, SerialBoard
 from vehicle.errors import BoardConfigError, BoardSilentError
-from vehicle.messages import BoardStatus, DriveCommand
+from vehicle.messages import BoardPulses, BoardStatus, DriveCommand
 
 REPLY_S = 0.3  # a Maestro answers within 2 ms
 MAX_UNREAD_BYTES = 4096

@@ -7,11 +7,11 @@ import msgspec
 
 from calibration.car import CarCalibration
 from vehicle.board import protocol
-from vehicle.board.base import MATCH_US, BoardCapabilities, BoardPulses, pulses_of
+from vehicle.board.base import MATCH_US, BoardCapabilities, pulses_of
 from vehicle.board.protocol import HelloReply, OtherVersion, Status, StoredPulses, StoreReply
 from vehicle.board.serial_board import HANDSHAKE_S, SerialBoard
 from vehicle.errors import BoardConfigError, BoardError, BoardSilentError, BoardVersionError
-from vehicle.messages import BoardStatus, DriveCommand
+from vehicle.messages import BoardPulses, BoardStatus, DriveCommand
 
 HELLO_EVERY_S = 0.1
 STORE_REPLY_S = 0.3  # writing 14 bytes of memory takes 50 ms
