@@ -16,7 +16,7 @@ from vehicle.hil.render import (
     make_renderer,
     randomised_wide,
 )
-from vehicle.hil.scenery import Scenery
+from vehicle.hil.scenery import Scenery, draw_ground
 from vehicle.hil.track import load_track
 
 QUIET = CameraParameters(noise=1.0)
@@ -61,6 +61,19 @@ def test_a_line_on_the_left_appears_on_the_left(track) -> None:
     x, y, heading = track.pose_at(1.0, 0.25)
     near = renderer.render(x, y, heading, 0.0, 0)[90:].mean(axis=0)
     assert near[:70].max() > near[90:].max()
+
+
+@pytest.mark.parametrize("name", ["oval", "kidney", "random-4"])
+def test_a_track_driven_backwards_lies_in_the_same_room(name: str) -> None:
+    """Its borders change places; the road must not be painted over by what lies inside the larger one."""
+    road, scenery = load_track(name), dataclasses.replace(PLAIN, dash_width_m=0.0)
+    forwards, backwards = draw_ground(road, scenery, 50.0), draw_ground(road.reversed(), scenery, 50.0)
+    difference = cv2.absdiff(forwards.image, backwards.image).max(axis=2)
+
+    assert np.mean(difference > 8) < 1e-3  # a border's smooth edge depends a little on where it begins
+    x, y, _ = road.pose_at(1.0)
+    at = backwards.image[round((backwards.top_m - y) * 50), round((x - backwards.left_m) * 50)]
+    assert np.abs(at - np.array(scenery.road)).max() <= 1.0
 
 
 def test_turning_left_moves_the_wall_to_the_right(track) -> None:

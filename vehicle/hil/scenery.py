@@ -131,9 +131,10 @@ def draw_ground(track: Track, scenery: Scenery, px_per_m: float) -> Ground:
     image = np.empty((height, width, 3), dtype=np.uint8)
     image[:] = np.array(scenery.floor, dtype=np.uint8)
     _draw_decoys(image, scenery, px_per_m, rng)
-    cv2.fillPoly(image, [pixels(track.outer)], _bgr(scenery.road), cv2.LINE_AA, 4)
+    infield_edge, outfield_edge = sorted((track.inner, track.outer), key=_area_m2)
+    cv2.fillPoly(image, [pixels(outfield_edge)], _bgr(scenery.road), cv2.LINE_AA, 4)
     infield = scenery.floor if rng.random() < 0.7 else tuple(np.clip(np.array(scenery.floor) + 40, 0, 255))
-    cv2.fillPoly(image, [pixels(track.inner)], _bgr(infield), cv2.LINE_AA, 4)
+    cv2.fillPoly(image, [pixels(infield_edge)], _bgr(infield), cv2.LINE_AA, 4)
 
     if scenery.dash_width_m > 0:
         thickness = max(1, round(scenery.dash_width_m * px_per_m))
@@ -157,6 +158,12 @@ def draw_ground(track: Track, scenery: Scenery, px_per_m: float) -> Ground:
         px_per_m,
         _bgr(scenery.floor),
     )
+
+
+def _area_m2(border: Floats) -> float:
+    """Return what a border encloses: the inner border of a track driven backwards is the larger one."""
+    x, y = border.T
+    return abs(float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))) / 2
 
 
 def panorama(scenery: Scenery) -> Image:
