@@ -16,6 +16,12 @@ def pulse_us(cal: SteeringCalibration, frac: float) -> float:
     return cal.center_us + abs(share) * (end_us - cal.center_us)
 
 
+def trimmed_us(cal: SteeringCalibration, frac: float, trim_us: float) -> float:
+    """Return the pulse width for this share of lock, shifted but never beyond the locks."""
+    low_us, high_us = sorted((cal.left_us, cal.right_us))
+    return min(high_us, max(low_us, pulse_us(cal, frac) + _finite(trim_us)))
+
+
 def frac(cal: SteeringCalibration, pulse_us: float) -> float:
     """Return the share of lock that this pulse width gives, clamped; ValueError if not finite."""
     offset_us = _finite(pulse_us) - cal.center_us

@@ -55,6 +55,12 @@ class Policy:
         return self._camera_options.needed_px((wanted.width_px, wanted.height_px))
 
     @property
+    def input_px(self) -> tuple[int, int, int]:
+        """Width, height and channels of the picture that the network looks at."""
+        wanted = self.bundle.camera.format
+        return wanted.width_px, wanted.height_px, wanted.channels
+
+    @property
     def sensors(self) -> frozenset[Sensor]:
         """What it looks at, by the network's own inputs."""
         return frozenset(part.sensor for part in self.bundle.inputs)

@@ -134,6 +134,7 @@ class Vehicle:
                     is_calibrated=calibration is not None,
                     is_hil=hil is not None,
                     control_rate_hz=config.control.rate_hz,
+                    is_lockstep=isinstance(clock, LockstepClock),
                 ),
                 clock=self.loop_clock,
                 camera=self.camera,

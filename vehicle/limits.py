@@ -8,6 +8,9 @@ STALL_LIMIT_S = 0.100  # a tick is at most 20 ms; five of them without us is a h
 BATTERY_CRITICAL_V = 6.4  # two lithium cells at 3.2 V; below it they are damaged
 LEASE_HANDS_ON_S = 0.3
 LEASE_AUTONOMOUS_S = 1.5
+ECHO_AGE_LIMIT_S = 0.3  # three statuses; longer, and whoever asks has not seen what the car does
+TRIM_LIMIT_US = 50.0  # an eighth of a lock: enough for a bent link, too little to steer with
+TIME_LIMIT_S = (1.0, 3600.0)
 
 
 class MonitorLimits(msgspec.Struct, frozen=True):

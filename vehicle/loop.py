@@ -1,5 +1,6 @@
 """The control loop: sense, decide, limit, actuate, report, at a fixed rate. Nothing in it can block."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -332,10 +333,16 @@ class ControlLoop:
         """Whether other pulses than neutral may be sent; not for a policy that has just failed."""
         return self._mode.state in MOVING_STATES and self._policy_fault is None
 
+    @property
+    def _trim_us(self) -> float:
+        """What is added to every steering pulse; nothing while the centre itself is being calibrated."""
+        calibrates = DriveState.CALIBRATING in {self._mode.state, self._mode.target}
+        return 0.0 if calibrates else self._operator.trim_us
+
     def _command(self, allowed: DriveAction, now_ns: int) -> DriveCommand:
         """Return the pulses for this tick; disarmed neutral when the host stood still in its middle."""
         calibration = self._car.calibration
-        steering_us = steering.pulse_us(calibration.steering, allowed.steering_frac)
+        steering_us = steering.trimmed_us(calibration.steering, allowed.steering_frac, self._trim_us)
         if self._monitor.has_stalled(now_ns, self._clock.now_ns()):
             return DriveCommand(False, steering_us, calibration.throttle.neutral_us)
         throttle_us = throttle.pulse_us(calibration.throttle, allowed.throttle_frac)
@@ -416,6 +423,7 @@ class ControlLoop:
         names = policy.space.names if policy else ()
         calibration = self._car.calibration
         note = self._policies.note or (policy.note(calibration) if policy else "")
+        left_s = self._mode.time_left_s(now_ns)
         return Status(
             now_ns=now_ns,
             state=self._mode.state,
@@ -439,7 +447,7 @@ class ControlLoop:
             decisions=self._decisions,
             frames_used_twice=self._used_twice,
             reverses_refused=self._reverse_refused,
-            steering_frac=steering.frac(calibration.steering, command.steering_us),
+            steering_frac=steering.frac(calibration.steering, command.steering_us - self._trim_us),
             throttle_frac=throttle.frac(calibration.throttle, command.throttle_us),
             battery_v=self._board_status.battery_v,
             board_note=self._board_status.problem,
@@ -461,12 +469,20 @@ class ControlLoop:
             is_storing=self._board_status.is_storing or self._calibrations.is_reading,
             steering_us=command.steering_us,
             throttle_us=command.throttle_us,
+            driver_name=self._operator.driver_name(self._mode, now_ns),
+            lease_asked_by=self._operator.asked_by(now_ns),
+            time_left_s=max(0.0, left_s) if math.isfinite(left_s) else -1.0,
+            trim_us=self._trim_us,
+            policy_input_px=policy.input_px if policy else None,
+            is_lockstep=self._car.is_lockstep,
         )
 
     def _sentence(self) -> str:
         """Return the state in words."""
         if self._mode.state is DriveState.FAILSAFE and self._mode.latched_fault is not None:
             return f"Stopped: {safety.SENTENCES[self._mode.latched_fault]}"
+        if self._mode.has_timed_out:
+            return f"Standing still, disarmed: the time limit of {self._mode.time_limit_s:g} s was reached."
         return STATE_SENTENCES[self._mode.state]
 
 

@@ -198,9 +198,11 @@ class RequestKind(enum.StrEnum):
     SET_SPEED_CAP = "set speed cap"
     ACTIVATE_POLICY = "activate policy"
     CALIBRATION_PULSE = "calibration pulse"
-    SET_TRIM = "set trim"
     PREPARE_CALIBRATION = "prepare calibration"  # which actuator moves next, and where both rest
     RELOAD_CALIBRATION = "reload calibration"  # the car's file was saved: drive with it, and tell the board
+    SET_TRIM = "set trim"  # steering centre, a little to one side, until the vehicle ends
+    ASK_LEASE = "ask lease"  # a watcher would like to drive
+    YIELD_LEASE = "yield lease"  # the driver hands over to one who asked
 
 
 class OperatorRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -221,7 +223,26 @@ class OperatorRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     steering_us: float = 0.0
     throttle_us: float = 0.0
     actuator: Actuator | None = None
+    echo_ns: int = 0
+    """The newest stamp of this vehicle's clock that whoever asks had seen; 0 for a command of this computer,
+    which sends none. Older than 300 ms (a renewal: than the lease) is dropped."""
+    driver_name: str = ""
+    """Of a person, for the others to read; with TAKE_LEASE and ASK_LEASE."""
+    to: str = ""
+    """Source that YIELD_LEASE makes the driver."""
+    time_limit_s: float = 0.0
+    """With START: the car disarms by itself after driving for so long; 0 for never."""
+    trim_us: float = 0.0
+    """With SET_TRIM: added to every steering pulse."""
     version: int = SCHEMA_VERSION
+
+
+class LeaseWish(msgspec.Struct, frozen=True):
+    """Somebody who watches and would like to drive."""
+
+    source: str
+    name: str
+    """As that person gave it, or empty."""
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -345,6 +366,18 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     steering_us: float = 0.0
     """As sent in the newest tick."""
     throttle_us: float = 0.0
+    driver_name: str = ""
+    """What the driver calls themselves, or empty."""
+    lease_asked_by: tuple[LeaseWish, ...] = ()
+    """Who asked the driver to hand over, within the last half minute."""
+    time_left_s: float = -1.0
+    """Until the time limit of this drive disarms the car; -1 without one."""
+    trim_us: float = 0.0
+    """Added to every steering pulse now."""
+    policy_input_px: tuple[int, int, int] | None = None
+    """Width, height and channels of the picture that the policy looks at; None without a policy."""
+    is_lockstep: bool = False
+    """Whether `now_ns` is the clock of a HIL world that steps with the car, not CLOCK_MONOTONIC."""
     version: int = SCHEMA_VERSION
 
 

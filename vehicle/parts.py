@@ -186,3 +186,5 @@ class CarSetup(msgspec.Struct, frozen=True):
     is_hil: bool
     control_rate_hz: float | None
     """None: the rate the policy was trained at."""
+    is_lockstep: bool = False
+    """Whether the clock is a HIL world's that steps with the car."""

@@ -39,6 +39,7 @@ RECORD_QUEUE = 2000  # half a minute of ticks
 PREVIEW_PERIOD_S = 1 / 16
 PREVIEW_JPEG_QUALITY = 70
 STATUS_AGE_LIMIT_S = 1.0
+LOCKSTEP_AHEAD_LIMIT_S = 0.1  # by which the world's clock is guessed on: it may stand still any time
 IDLE_MS = 500  # of the client's thread, between two looks at whether somebody still watches
 RETRY_MS = 5
 
@@ -253,6 +254,14 @@ class VehicleClient:
         """Return how long ago the newest status came; infinite before the first."""
         return time.monotonic() - self._status_at_s if self._status_at_s else float("inf")
 
+    def now_ns(self) -> int:
+        """Return the vehicle's clock: CLOCK_MONOTONIC, or that of a world in lockstep with it."""
+        with self._fresh:
+            status, age_s = self._status, self.status_age_s()
+        if status is None or not status.is_lockstep:
+            return time.monotonic_ns()
+        return status.now_ns + round(min(age_s, LOCKSTEP_AHEAD_LIMIT_S) * 1e9)
+
     def wait_status(self, accept: Callable[[Status], bool], timeout_s: float) -> Status | None:
         """Return the first status that is accepted, or None after the time-out."""
         deadline_s = time.monotonic() + timeout_s
@@ -298,7 +307,7 @@ class VehicleClient:
 
         """
         fields.setdefault("source", self.source)
-        request = OperatorRequest(secrets.token_hex(8), kind=kind, sent_ns=time.monotonic_ns(), **fields)
+        request = OperatorRequest(secrets.token_hex(8), kind=kind, sent_ns=self.now_ns(), **fields)
         answer: queue.SimpleQueue[Reply] = queue.SimpleQueue()
         self._waiting[request.id] = answer
         self._outbox.put(request)

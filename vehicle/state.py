@@ -1,6 +1,7 @@
 """Which drive state the car is in: one pure function decides, from a table of allowed requests."""
 
 import enum
+import math
 from collections.abc import Collection
 
 import msgspec
@@ -29,6 +30,16 @@ class DriveMode(msgspec.Struct, frozen=True):
     """Where ARMING leads."""
     latched_fault: Fault | None = None
     """Why the car is in FAILSAFE."""
+    time_limit_s: float = 0.0
+    """For how long this drive may last; 0 for as long as its driver wants."""
+    has_timed_out: bool = False
+    """Whether the car is DISARMED because the drive before reached `time_limit_s`."""
+
+    def time_left_s(self, now_ns: int) -> float:
+        """Return for how long the car may still move; infinite without a limit, or when it does not move."""
+        if not self.time_limit_s or self.state not in MOVING_STATES:
+            return math.inf
+        return self.time_limit_s - (now_ns - self.since_ns) / 1e9
 
 
 class EventKind(enum.Enum):
@@ -43,6 +54,7 @@ class OperatorEvent(msgspec.Struct, frozen=True):
 
     kind: EventKind
     target: DriveState | None = None
+    time_limit_s: float = 0.0
 
 
 def binding_faults(faults: Collection[Fault], state: DriveState) -> frozenset[Fault]:
@@ -84,10 +96,12 @@ def next_mode(
     if event is not None and event.kind is EventKind.START and mode.state is DriveState.DISARMED:
         if event.target not in MOVING_STATES or binding_faults(faults, event.target):
             return mode
-        return DriveMode(DriveState.ARMING, now_ns, target=event.target)
+        return DriveMode(DriveState.ARMING, now_ns, target=event.target, time_limit_s=event.time_limit_s)
+    if mode.time_left_s(now_ns) <= 0:
+        return DriveMode(DriveState.DISARMED, now_ns, time_limit_s=mode.time_limit_s, has_timed_out=True)
 
     if mode.state is DriveState.ARMING and mode.target is not None:
         arming_s = (now_ns - mode.since_ns) / 1e9
         if arming_s >= ARMING_MINIMUM_S and neutral_acked_s >= ARMING_NEUTRAL_S:
-            return DriveMode(mode.target, now_ns)
+            return DriveMode(mode.target, now_ns, time_limit_s=mode.time_limit_s)
     return mode

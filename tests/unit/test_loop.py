@@ -155,6 +155,7 @@ class StubPolicy:
         )
         self.space = types.SimpleNamespace(names=("left", "right"))
         self.picture_px = (160, 120)
+        self.input_px = (160, 120, 1)
         self.sensors = frozenset({Sensor.FRONT_FACING_CAMERA})
         self.needs_right_camera = False
         self.needs_lidar = False
@@ -448,6 +449,52 @@ def test_throttle_grows_from_neutral_no_faster_than_the_limit():
         assert step_us - dead_us <= 4.0 * (after.now_ns - before.now_ns) / 1e9 * full_us + 1e-6
 
     assert moving[-1].sent.throttle_us == pytest.approx(pulse_us(HIL_AWS, 0.8))
+
+
+def test_a_trim_shifts_every_steering_pulse_at_once_and_never_past_a_lock():
+    bench, policy = driving()
+    steering = HIL_AWS.steering
+    untrimmed_us = bench.record.sent.steering_us
+    assert bench.told(RequestKind.SET_TRIM, trim_us=-30.0).ok
+    assert bench.record.sent.steering_us == pytest.approx(untrimmed_us - 30.0)
+    assert bench.status.trim_us == -30.0
+    assert bench.status.steering_frac == pytest.approx(0.5)  # what was wanted, not the bent link
+
+    policy.action = DriveAction(-1.0, 0.8)  # full right, which lies below the centre
+    bench.tick(8)
+    assert bench.record.sent.steering_us == min(steering.left_us, steering.right_us)
+
+
+def test_the_centre_that_is_being_calibrated_is_not_trimmed():
+    bench = Bench(policy=StubPolicy())
+    bench.tick(4)
+    bench.told(RequestKind.TAKE_LEASE)
+    assert bench.told(RequestKind.SET_TRIM, trim_us=40.0).ok
+    assert bench.record.sent.steering_us == HIL_AWS.steering.center_us + 40.0
+    bench.calibrate(Actuator.THROTTLE)
+
+    assert bench.record.sent.steering_us == HIL_AWS.steering.center_us
+    assert bench.status.trim_us == 0.0
+
+
+def test_a_drive_with_a_time_limit_ends_by_itself_disarmed_and_says_so():
+    bench = Bench(policy=StubPolicy())
+    bench.tick(4)
+    bench.told(RequestKind.TAKE_LEASE)
+    assert bench.told(RequestKind.START, target=DriveState.AUTONOMOUS, time_limit_s=2.0).ok
+    began_ns = bench.tick_until(lambda record: record.state is DriveState.AUTONOMOUS).now_ns
+    bench.tick(6)
+    assert 1.5 < bench.status.time_left_s < 2.0
+    ended = bench.tick_until(lambda record: record.state is not DriveState.AUTONOMOUS)
+
+    assert ended.state is DriveState.DISARMED
+    assert not ended.sent.armed
+    assert bench.is_neutral(ended.sent)
+    assert 2_000 * MS <= ended.now_ns - began_ns <= 2_020 * MS
+    assert bench.status.sentence == "Standing still, disarmed: the time limit of 2 s was reached."
+    assert bench.status.time_left_s == -1.0
+    bench.tick(120)
+    assert bench.state is DriveState.DISARMED
 
 
 # --- rates and records

@@ -17,6 +17,7 @@ from vehicle.messages import (
     DriveAction,
     DriveState,
     Fault,
+    LeaseWish,
     OperatorRequest,
     Reply,
     RequestKind,
@@ -37,6 +38,7 @@ DRIVERS_ONLY = [
     RequestKind.SET_TRIM,
     RequestKind.PREPARE_CALIBRATION,
     RequestKind.RELOAD_CALIBRATION,
+    RequestKind.YIELD_LEASE,
     RequestKind.RENEW_LEASE,
     RequestKind.RELEASE_LEASE,
 ]
@@ -187,7 +189,14 @@ def test_nobody_but_the_driver_changes_anything(kind, state):
     before = (desk.operator.drive, desk.operator.speed_cap_frac, desk.operator.calibration_pulses_us)
 
     reply = desk.ask(
-        kind, "ben", target=DriveState.MANUAL, throttle_frac=1.0, speed_cap_frac=1.0, throttle_us=1600.0
+        kind,
+        "ben",
+        target=DriveState.MANUAL,
+        throttle_frac=1.0,
+        speed_cap_frac=1.0,
+        throttle_us=1600.0,
+        trim_us=50.0,
+        to="ben",
     )
 
     assert reply.reason == "anna drives; take the lease first"
@@ -415,7 +424,16 @@ def test_a_hand_counts_only_where_a_person_drives(state):
     ],
 )
 @pytest.mark.parametrize(
-    "field", ["steering_frac", "throttle_frac", "speed_cap_frac", "steering_us", "throttle_us"]
+    "field",
+    [
+        "steering_frac",
+        "throttle_frac",
+        "speed_cap_frac",
+        "steering_us",
+        "throttle_us",
+        "trim_us",
+        "time_limit_s",
+    ],
 )
 def test_a_value_that_is_no_number_refuses_the_request(kind, state, field, bad):
     desk = Desk(state)
@@ -465,8 +483,196 @@ def test_a_policy_is_activated_while_disarmed_alone(state):
     assert Desk(state).ask(RequestKind.ACTIVATE_POLICY, policy="b").ok == (state is DriveState.DISARMED)
 
 
-def test_what_nobody_serves_is_refused_in_words():
-    assert Desk().ask(RequestKind.SET_TRIM).reason == "set trim is not served here"
+@pytest.mark.parametrize("state", DriveState)
+@pytest.mark.parametrize(
+    ("trim_us", "ok"), [(50.0, True), (-50.0, True), (0.0, True), (50.1, False), (-50.1, False)]
+)
+def test_a_trim_is_small_and_taken_in_every_state_but_calibrating(state, trim_us, ok):
+    desk = Desk(state)
+    ok = ok and state is not DriveState.CALIBRATING
+
+    assert desk.ask(RequestKind.SET_TRIM, trim_us=trim_us).ok == ok
+    assert desk.operator.trim_us == (trim_us if ok else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "ok"),
+    [(0.0, True), (1.0, True), (3600.0, True), (0.9, False), (3601.0, False), (-1.0, False)],
+)
+def test_a_time_limit_of_a_drive_is_bounded_and_goes_with_its_start(limit_s, ok):
+    desk = Desk()
+
+    assert desk.start(time_limit_s=limit_s).ok == ok
+    expected = OperatorEvent(EventKind.START, DriveState.AUTONOMOUS, limit_s) if ok else None
+    assert desk.operator.take_event() == expected
+
+
+# --- what its sender had seen
+
+ECHOING = [kind for kind in RequestKind if kind not in {RequestKind.EMERGENCY_STOP, RequestKind.RENEW_LEASE}]
+
+
+def blind(desk: Desk, kind: RequestKind, seen_ms: float, **fields) -> bool:
+    """Whether it is refused for what its sender had not seen."""
+    fields.setdefault("target", DriveState.AUTONOMOUS)
+    echo_ns = desk.now_ns - round(seen_ms * MS)
+    return "last heard of the car" in desk.ask(kind, echo_ns=echo_ns, **fields).reason
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ECHOING if kind is not RequestKind.RELEASE_LEASE])
+def test_whoever_last_saw_the_car_more_than_300_ms_ago_commands_nothing(kind):
+    state = DriveState.FAILSAFE if kind is RequestKind.DISARM else DriveState.DISARMED
+
+    assert not blind(Desk(state), kind, 300)
+    assert blind(Desk(state), kind, 300.001)
+    assert not blind(Desk(state), kind, -200)
+    assert blind(Desk(state), kind, -200.001)
+
+
+def test_a_start_that_waited_on_its_way_starts_nothing_and_is_told_why():
+    desk = Desk()
+
+    reply = desk.start(echo_ns=desk.now_ns - 2_000 * MS)
+
+    assert reply.reason == (
+        "this came 2000 ms after its sender last heard of the car, allowed 300 ms; "
+        "look at the car, then send it again"
+    )
+    assert desk.operator.take_event() is None
+
+
+def test_a_hand_that_waited_on_its_way_moves_nothing():
+    desk = Desk(DriveState.MANUAL)
+
+    assert blind(desk, RequestKind.DRIVE, 301, throttle_frac=1.0)
+    assert desk.operator.drive_ns == 0
+
+
+@pytest.mark.parametrize("state", DriveState)
+def test_a_renewal_older_than_the_lease_renews_nothing(state):
+    limit_ms = 300 if state in HANDS_ON_STATES else 1500
+
+    for seen_ms, renews in ((limit_ms, True), (limit_ms + 0.001, False)):
+        desk = Desk(state)
+        desk.now_ns += 100 * MS
+        assert blind(desk, RequestKind.RENEW_LEASE, seen_ms) != renews
+        after_ns = NOW_NS + limit_ms * MS + 1  # one moment after the first lease
+        assert desk.operator.lease_lost(desk.mode, after_ns) != renews
+
+
+@pytest.mark.parametrize("state", sorted(set(DriveState) - {DriveState.FAILSAFE}))
+@pytest.mark.parametrize("kind", [RequestKind.EMERGENCY_STOP, RequestKind.DISARM, RequestKind.RELEASE_LEASE])
+def test_what_stops_is_never_refused_for_what_its_sender_had_not_seen(kind, state):
+    desk = Desk(state)
+
+    assert desk.ask(kind, echo_ns=1).ok
+    assert desk.ask(kind, source="anna", echo_ns=desk.now_ns + 3_600_000 * MS).ok != (
+        kind is RequestKind.RELEASE_LEASE  # the second time there is nothing to let go
+    )
+
+
+# --- asking for the lease, and handing it over
+
+
+def asked(state: DriveState = DriveState.DISARMED) -> Desk:
+    """Return a desk where anna drives and ben has asked."""
+    desk = Desk(state)
+    assert desk.ask(RequestKind.TAKE_LEASE, driver_name="Anna").ok or state in GUARDED_STATES
+    assert desk.ask(RequestKind.ASK_LEASE, "ben", driver_name="Ben").ok
+    return desk
+
+
+def test_others_see_the_drivers_name_and_who_asked():
+    desk = asked()
+
+    assert desk.operator.driver_name(desk.mode, desk.now_ns) == "Anna"
+    assert desk.operator.asked_by(desk.now_ns) == (LeaseWish("ben", "Ben"),)
+    assert desk.ask(RequestKind.TAKE_LEASE, "carl").reason == "Anna drives; wait until they let go"
+    assert desk.ask(RequestKind.RENEW_LEASE).ok
+    assert desk.ask(RequestKind.TAKE_LEASE).ok  # again, without the name
+    assert desk.operator.driver_name(desk.mode, desk.now_ns) == "Anna"
+
+
+@pytest.mark.parametrize("state", [DriveState.DISARMED, DriveState.FAILSAFE])
+def test_the_driver_hands_a_standing_car_to_one_who_asked(state):
+    desk = asked(state)
+
+    assert desk.ask(RequestKind.YIELD_LEASE, to="ben").ok
+    assert desk.operator.driver(desk.mode, desk.now_ns) == "ben"
+    assert desk.operator.driver_name(desk.mode, desk.now_ns) == "Ben"
+    assert desk.operator.asked_by(desk.now_ns) == ()
+    assert not desk.ask(RequestKind.RENEW_LEASE).ok
+    assert desk.ask(RequestKind.RENEW_LEASE, "ben").ok
+
+
+@pytest.mark.parametrize("state", sorted(GUARDED_STATES))
+def test_a_car_that_moves_is_handed_to_nobody(state):
+    desk = asked(state)
+
+    assert desk.ask(RequestKind.YIELD_LEASE, to="ben").reason == (
+        f"the car is {state.value}; stop it, then hand it over"
+    )
+    assert desk.operator.driver(desk.mode, desk.now_ns) == "anna"
+
+
+def test_only_the_driver_hands_over_and_only_to_one_who_asked_of_late():
+    desk = asked()
+
+    assert not desk.ask(RequestKind.YIELD_LEASE, "ben", to="ben").ok
+    assert not desk.ask(RequestKind.YIELD_LEASE, to="carl").ok
+    desk.now_ns += 30_001 * MS
+    assert desk.operator.asked_by(desk.now_ns) == ()
+    assert desk.ask(RequestKind.TAKE_LEASE).ok
+    assert not desk.ask(RequestKind.YIELD_LEASE, to="ben").ok
+    assert desk.operator.driver(desk.mode, desk.now_ns) == "anna"
+
+
+def test_asking_promotes_nobody_when_the_driver_is_lost():
+    desk = asked(DriveState.AUTONOMOUS)
+    desk.now_ns += 1_501 * MS
+
+    assert desk.operator.driver(desk.mode, desk.now_ns) == ""
+    assert not desk.ask(RequestKind.YIELD_LEASE, to="ben").ok
+    assert not desk.ask(RequestKind.TAKE_LEASE, "ben").ok
+    assert desk.operator.driver(desk.mode, desk.now_ns) == ""
+
+
+def test_a_start_is_not_inherited_by_whom_the_car_is_handed_to():
+    desk = asked()
+    assert desk.start().ok
+    assert desk.ask(RequestKind.YIELD_LEASE, to="ben").ok
+
+    assert desk.operator.take_event() is None
+
+
+def test_there_is_nobody_to_ask_where_nobody_drives_or_one_drives_oneself():
+    assert "nobody to ask" in Desk(driver="").ask(RequestKind.ASK_LEASE, "ben").reason
+    assert "nobody to ask" in Desk().ask(RequestKind.ASK_LEASE, "anna").reason
+    assert not Desk().ask(RequestKind.ASK_LEASE, "").ok
+
+
+def test_those_who_ask_are_few_and_remembered_in_their_order():
+    desk = Desk()
+    for k in range(8):
+        assert desk.ask(RequestKind.ASK_LEASE, f"watcher {k}").ok
+    assert not desk.ask(RequestKind.ASK_LEASE, "one more").ok
+    assert desk.ask(RequestKind.ASK_LEASE, "watcher 3").ok
+    assert len(desk.operator.asked_by(desk.now_ns)) == 8
+
+    desk.now_ns += 30_001 * MS
+    assert desk.ask(RequestKind.TAKE_LEASE).ok
+    assert desk.ask(RequestKind.ASK_LEASE, "one more").ok
+    assert [wish.source for wish in desk.operator.asked_by(desk.now_ns)] == ["one more"]
+
+
+@pytest.mark.parametrize("kind", [RequestKind.TAKE_LEASE, RequestKind.ASK_LEASE])
+@pytest.mark.parametrize(
+    ("name", "ok"), [("Zoë 3", True), ("x" * 40, True), ("x" * 41, False), ("a\nb", False)]
+)
+def test_a_drivers_name_is_short_and_can_be_shown(kind, name, ok):
+    source = "anna" if kind is RequestKind.TAKE_LEASE else "ben"
+
+    assert Desk().ask(kind, source, driver_name=name).ok == ok
 
 
 def test_every_refusal_has_a_reason_and_every_success_has_none():
@@ -502,15 +708,28 @@ class Dispute(RuleBasedStateMachine):
     @rule(
         kind=st.sampled_from([*RequestKind, RequestKind.START, RequestKind.TAKE_LEASE, RequestKind.DRIVE]),
         source=st.sampled_from(["anna", "ben", ""]),
-        age_ms=st.sampled_from([0, 0, 0, 5, 199, 201, 5000, -5, -201]),
+        ages_ms=st.tuples(
+            st.sampled_from([0, 0, 0, 5, 199, 201, 5000, -5, -201]),
+            st.sampled_from([None, None, 0, 299, 301, 1501, -201]),
+        ),
         wish=st.sampled_from([*sorted(MOVING_STATES), DriveState.FAILSAFE]),
         throttle=st.sampled_from([0.0, 1.0, -1.0, math.nan]),
     )
-    def send(self, kind, source, age_ms, wish, throttle) -> None:
+    def send(self, kind, source, ages_ms, wish, throttle) -> None:
+        age_ms, seen_ms = ages_ms
         self.count += 1
         sent_ns = self.now_ns - age_ms * MS
         self.receive(
-            OperatorRequest(f"{self.count}", source, kind, sent_ns, target=wish, throttle_frac=throttle)
+            OperatorRequest(
+                f"{self.count}",
+                source,
+                kind,
+                sent_ns,
+                target=wish,
+                throttle_frac=throttle,
+                to="ben",
+                echo_ns=0 if seen_ms is None else self.now_ns - seen_ms * MS,
+            )
         )
 
     @rule()
@@ -542,6 +761,8 @@ class Dispute(RuleBasedStateMachine):
         self.last = request
         self.applied[request.id] += drove
         fresh = abs(self.now_ns - request.sent_ns) <= 200 * MS and request.sent_ns >= self.mode.since_ns
+        if request.echo_ns:
+            fresh = fresh and -200 * MS <= self.now_ns - request.echo_ns <= 300 * MS
         if drove:
             assert fresh
             assert request.source == driver != ""

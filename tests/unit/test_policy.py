@@ -103,3 +103,4 @@ def test_what_this_cars_camera_cuts_off_reaches_no_policy(tmp_path: Path) -> Non
     assert cropped.decide(Sight(half_bright), AWS_DEFAULTS).index == 2
     assert plain.picture_px == (160, 120)
     assert cropped.picture_px == (160, 240)
+    assert plain.input_px == cropped.input_px == (160, 120, 1)

@@ -553,6 +553,33 @@ def test_a_status_that_grew_old_is_none_at_all(client, monkeypatch):
     assert client.status_age_s() >= 0.0
 
 
+def test_a_clients_clock_is_the_vehicles(client, monkeypatch):
+    before_ns = time.monotonic_ns()
+    assert before_ns <= client.now_ns() <= time.monotonic_ns()
+    client._keep_status(msgspec.msgpack.encode(STATUS))
+    assert before_ns <= client.now_ns() <= time.monotonic_ns()
+
+    told_ns = 3_600_000_000_000_000  # of a world that steps with its car
+    client._keep_status(
+        msgspec.msgpack.encode(msgspec.structs.replace(STATUS, is_lockstep=True, now_ns=told_ns))
+    )
+    assert told_ns <= client.now_ns() <= told_ns + 100_000_000
+    monkeypatch.setattr(client, "status_age_s", lambda: 0.03)
+    assert client.now_ns() == told_ns + 30_000_000
+    monkeypatch.setattr(client, "status_age_s", lambda: 5.0)  # the world stands still
+    assert client.now_ns() == told_ns + 100_000_000
+
+
+def test_a_request_is_stamped_with_the_vehicles_clock(running, client):
+    told_ns = 3_600_000_000_000_000
+    in_lockstep = msgspec.structs.replace(STATUS, is_lockstep=True, now_ns=told_ns)
+    running.before_tick = lambda: running.server.publish_status(in_lockstep)
+    assert client.wait_status(lambda _: True, 5.0) is not None
+
+    client.request(RequestKind.DISARM)
+    assert told_ns <= running.requests[0].sent_ns <= told_ns + 100_000_000
+
+
 def test_waiting_for_a_status_that_never_fits_ends(running, client):
     running.before_tick = lambda: running.server.publish_status(STATUS)
 

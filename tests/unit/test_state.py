@@ -208,6 +208,31 @@ def test_without_request_and_fault_only_arming_ever_changes(mode):
     assert next_of(mode) == expected
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_time_limit_counts_from_when_the_car_may_move_and_ends_in_disarmed(target):
+    arming = next_of(
+        DriveMode(since_ns=SINCE_NS), OperatorEvent(EventKind.START, target, 60.0), now_ns=NOW_NS
+    )
+    assert arming == DriveMode(DriveState.ARMING, NOW_NS, target=target, time_limit_s=60.0)
+    moving = next_of(arming, now_ns=NOW_NS + 90_000_000_000)  # however long arming took
+    assert moving.state is target
+    last_ns = moving.since_ns + 60_000_000_000 - 1
+
+    assert next_of(moving, now_ns=last_ns) == moving
+    ended = next_of(moving, now_ns=last_ns + 1)
+    assert ended == DriveMode(DriveState.DISARMED, last_ns + 1, time_limit_s=60.0, has_timed_out=True)
+    assert next_of(ended, now_ns=last_ns + 10**12) == ended
+    again = next_of(ended, OperatorEvent(EventKind.START, target), now_ns=last_ns + 10**12)
+    assert again == DriveMode(DriveState.ARMING, last_ns + 10**12, target=target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_fault_wins_over_the_end_of_the_time(target):
+    moving = DriveMode(target, SINCE_NS, time_limit_s=1.0)
+
+    assert next_of(moving, None, (Fault.BOARD_LOST,)).state is DriveState.FAILSAFE
+
+
 def test_failsafe_names_the_gravest_of_several_faults():
     for first, second in itertools.combinations(Fault, 2):
         after = next_of(DriveMode(DriveState.AUTONOMOUS, SINCE_NS), faults=(second, first))
