@@ -20,6 +20,10 @@ from calibrating_car import CalibratingCar
 
 pytestmark = pytest.mark.browser
 HOLD_MS = 1300
+HIDE = """
+Object.defineProperty(document, "hidden", {value: true, configurable: true});
+document.dispatchEvent(new Event("visibilitychange"));
+"""
 
 
 @pytest.fixture
@@ -169,9 +173,10 @@ def test_nudges_by_button_key_and_slider_move_the_pulse_and_home_rests_it(
         lambda page: page.click("#leave"),
         lambda page: page.goto("about:blank"),
         lambda page: page.evaluate("dispatchEvent(new Event('blur'))"),
+        lambda page: page.evaluate(HIDE),
         lambda page: page.context.set_offline(True),
     ],
-    ids=["button", "page", "blur", "network"],
+    ids=["button", "page", "blur", "lid", "network"],
 )
 def test_leaving_brings_the_pulse_to_rest(
     page: Page, car: CalibratingCar, leave, complaints: list[str]

@@ -131,11 +131,16 @@ export class Session extends EventTarget {
     this.pulseUnderway = false;
   }
 
-  /** Stop at once and let go. */
-  async stop() {
+  /** Hold on to nothing any more, without a word to the car. */
+  letGo() {
     this.holding = false;
     this.hand = null;
     this.nextPulse = null;
+  }
+
+  /** Stop at once and let go. */
+  async stop() {
+    this.letGo();
     return this.ask("stop");
   }
 

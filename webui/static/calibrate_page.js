@@ -1,0 +1,103 @@
+/** The calibration page's places: which of them is shown, and what is said in them. */
+
+const VIEWS = ["rest", "walk", "floor"];
+const TOAST_MS = 5000;
+
+/** @param {string} id */
+export const byId = (id) => /** @type {any} */ (document.getElementById(id));
+
+/** @param {Element} element @param {string} text */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text; // a live region speaks when it is set
+}
+
+/** Which place is shown: `loading`, `rest`, `walk` or `floor`. */
+export function view() {
+  return byId("calibrate").dataset.view;
+}
+
+/** @param {string} name */
+export function show(name) {
+  byId("calibrate").dataset.view = name;
+  for (const one of VIEWS) byId(one).hidden = one !== name;
+}
+
+/** Say what stands in the way of everything; an empty text takes it back. @param {string} text */
+export function trouble(text) {
+  const place = byId("trouble");
+  delete place.dataset.offers;
+  setText(place, text);
+  place.hidden = text === "";
+}
+
+/** As `trouble`, with the one button that goes on from there. @param {string} text @param {string} label @param {() => void} act */
+export function offer(text, label, act) {
+  const place = byId("trouble");
+  if (place.dataset.offers === text) return;
+  trouble(text);
+  place.dataset.offers = text;
+  const button = makeButton(label, act);
+  button.id = "go-on";
+  place.append(button);
+}
+
+/** Say what is wrong with the last thing that was done here. @param {string} text */
+export function problem(text) {
+  setText(byId(view() === "floor" ? "floor-problem" : "problem"), text);
+}
+
+/** Say what the car does now. @param {string} text */
+export function live(text) {
+  setText(byId(view() === "floor" ? "floor-live" : "live"), text);
+}
+
+/** Say for a moment that something was done. @param {string} text */
+export function toast(text) {
+  const note = document.createElement("p");
+  note.className = "toast";
+  note.setAttribute("role", "status");
+  document.body.append(note);
+  note.textContent = text;
+  setTimeout(() => note.remove(), TOAST_MS);
+}
+
+/** @param {string} label @param {() => void} act @param {string} [spoken] what it is called where the label says too little */
+export function makeButton(label, act, spoken) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "plain";
+  button.textContent = label;
+  if (spoken) button.setAttribute("aria-label", spoken);
+  button.addEventListener("click", act);
+  return button;
+}
+
+const RELEASES = ["pointerup", "pointercancel", "pointerleave", "lostpointercapture", "keyup", "blur"];
+
+/** Call `begin` when a button is pressed, by finger, mouse or Enter, and `end` as soon as it is not. */
+export function whileHeld(button, begin, end) {
+  let held = false;
+  const press = (event) => {
+    if (held || button.disabled || (event.type === "keydown" && event.key !== "Enter")) return;
+    held = true;
+    button.classList.add("is-held");
+    begin();
+  };
+  const release = () => {
+    if (!held) return;
+    held = false;
+    button.classList.remove("is-held");
+    end();
+  };
+  button.addEventListener("pointerdown", press);
+  button.addEventListener("keydown", press);
+  for (const name of RELEASES) button.addEventListener(name, release);
+  addEventListener("blur", release);
+  button.addEventListener("contextmenu", (event) => event.preventDefault());
+}
+
+/** Call `done` when a button was held for this long: nobody does that without having read it. */
+export function holdToConfirm(button, ms, done) {
+  let timer = 0;
+  whileHeld(button, () => { timer = setTimeout(done, ms); }, () => clearTimeout(timer));
+}
