@@ -1,6 +1,7 @@
 """The calibration page in a real browser: the walk to a saved file and back, and what stops it."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,8 @@ from conftest import LAPTOP, PHONE, PageServer
 from playwright.sync_api import Browser, Page, expect
 
 from calibration import store
-from calibration.car import HIL_AWS, HIL_STANDARD
-from vehicle.messages import Actuator, DriveState, RequestKind
+from calibration.car import HIL_AWS, HIL_STANDARD, ThrottleCalibration
+from vehicle.messages import DriveState, RequestKind
 from webui import create_app
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
@@ -74,11 +75,13 @@ def answer(page: Page, title: str, pulse_us: float) -> None:
     expect(page.locator("#slider")).to_be_enabled()
     page.locator("#slider").fill(str(round(pulse_us)))
     expect(page.locator("#pulse")).to_have_text(str(round(pulse_us)))
+    axis = page.locator("#steering-axis:not([data-off]), #throttle-axis:not([data-off])")
+    expect(axis).to_have_attribute("aria-label", re.compile(f"now {pulse_us:.0f}$"))  # and the car is there
     page.click("#next")
 
 
-def walk_throttle(page: Page, wanted=HIL_STANDARD.throttle) -> None:
-    answer(page, "Motor at rest", wanted.neutral_us)
+def walk_throttle(page: Page, wanted: ThrottleCalibration) -> None:
+    """Answer every step after neutral."""
     answer(page, "Where forward begins", wanted.neutral_us + wanted.forward_dead_band_us)
     answer(page, "Full forward", wanted.forward_us)
     at_step(page, "What reverse does")
@@ -90,52 +93,31 @@ def walk_throttle(page: Page, wanted=HIL_STANDARD.throttle) -> None:
 
 
 @pytest.mark.parametrize("car", [{"is_calibrated": False}], indirect=True)
-def test_a_walk_from_a_fresh_car_to_a_saved_file_and_back(page: Page, car: CalibratingCar) -> None:
+def test_nothing_moves_before_a_button_was_held_for_more_than_a_second(
+    page: Page, car: CalibratingCar
+) -> None:
+    expect(page.locator("[data-walk=steering]")).to_be_hidden()  # a fresh car walks through all of it
     page.click("[data-walk=all]")
     at_step(page, "Which car is it?")
     expect(page.locator("#next")).to_be_disabled()
     page.click("#choice button:has-text('Another RC car')")
     page.click("#next")
-
     at_step(page, "Wheels off the ground")
     expect(page.locator("#next")).to_be_hidden()
     hold(page, "#hold", 300)  # too short
     at_step(page, "Wheels off the ground")
-    assert RequestKind.PREPARE_CALIBRATION not in car.kinds
-    hold(page, "#hold")
-    at_step(page, "Speed controller off")
-    hold(page, "#hold")
+    assert car.kinds == []
 
-    steering = HIL_STANDARD.steering
-    answer(page, "Wheels straight ahead", steering.center_us + 4)
-    answer(page, "As far left as it goes", steering.left_us)
-    page.fill("#angle", "28.5") if page.locator("#angle").input_value() != "28.5" else None
-    answer(page, "As far right as it goes", steering.right_us)
-    hold(page, "#hold")
-    walk_throttle(page)
 
-    at_step(page, "Look, then save")
-    page.fill("#by", "Anna")
-    page.click("#next")
-    expect(page.locator(".toast")).to_have_text("Saved as version 1. The board has it.")
-    saved = store.load(car.path)
-    assert saved.steering.center_us == steering.center_us + 4
-    assert saved.throttle == HIL_STANDARD.throttle
-    assert saved.saved_by == "Anna"
-    assert car.calibration == saved
-    assert car.state is DriveState.DISARMED
-    expect(page.locator("#history .is-now .who")).to_have_text("Anna")
-
-    # Neutral was told to the board before the motor was tried beyond it.
-    prepared = [fields for kind, fields in car.asked if kind is RequestKind.PREPARE_CALIBRATION]
-    assert [fields["actuator"] for fields in prepared].index(Actuator.THROTTLE) > 0
-    assert prepared[-1]["throttle_us"] == HIL_STANDARD.throttle.neutral_us
-
+def test_history_says_who_and_when_and_undo_goes_back(page: Page, car: CalibratingCar) -> None:
+    first = store.save(car.path, HIL_STANDARD, saved_by="Anna", saved_at="2026-05-01T12:00:00+00:00")
     store.save(car.path, HIL_AWS, saved_by="Ben")
     page.reload()
+    expect(page.locator("#history .who")).to_have_text(["Ben", "Anna"])
+    expect(page.locator("#history .when").last).to_contain_text("1 May 2026")
     page.click("#undo")
     expect(page.locator(".toast")).to_have_text("Version 1 is in force again.")
-    assert car.calibration == saved
+    assert car.calibration == first
 
 
 def begin_steering(page: Page) -> None:

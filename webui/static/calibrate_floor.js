@@ -24,7 +24,7 @@ export class Floor {
     this.points = [];
     byId("open-floor").addEventListener("click", () => this.open());
     byId("ready").addEventListener("click", () => this.start());
-    byId("share").addEventListener("input", () => setText(byId("share-value"), `${byId("share").value} %`));
+    byId("share").addEventListener("input", () => this.showShare());
     byId("mark").addEventListener("pointerdown", () => this.mark());
     byId("mark").addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.repeat) this.mark(); });
     byId("add-speed").addEventListener("click", () => this.add());
@@ -48,7 +48,14 @@ export class Floor {
     return byId("share").valueAsNumber / 100;
   }
 
+  showShare() {
+    const slider = byId("share");
+    setText(byId("share-value"), `${slider.value} %`);
+    slider.style.setProperty("--share", String((slider.valueAsNumber - slider.min) / (slider.max - slider.min)));
+  }
+
   open() {
+    this.showShare();
     this.points = (this.rest.known.draft.calibration.speed_table?.points ?? []).map((point) => [...point]);
     trouble("");
     show("floor");
