@@ -6,7 +6,7 @@ import pytest
 from conftest import LAPTOP, PageServer
 from playwright.sync_api import Browser, Page, expect
 from stepped_car import SteppedCar, stepped_car
-from test_calibrate_page import answer, at_step, hold, walk_throttle
+from test_calibrate_page import CUT, LATE, Complaints, answer, at_step, hold, walk_throttle
 
 from calibration import store
 from calibration.car import HIL_STANDARD
@@ -17,13 +17,18 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
+def complaints() -> Complaints:
+    return Complaints()
+
+
+@pytest.fixture
 def car() -> Iterator[SteppedCar]:
     with stepped_car(wiring="standard", faults=("board=not_stored",), is_calibrated=False) as car:
         yield car
 
 
 @pytest.fixture
-def page(chromium: Browser, car: SteppedCar, complaints: list[str]) -> Iterator[Page]:
+def page(chromium: Browser, car: SteppedCar, complaints: Complaints) -> Iterator[Page]:
     server = PageServer(create_app(car, clock_ns=car.now_ns))
     context = chromium.new_context(viewport=LAPTOP)
     context.set_default_timeout(15_000)
@@ -56,8 +61,9 @@ def cut_the_network(page: Page, car: SteppedCar) -> None:
 
 
 def test_a_fresh_car_is_calibrated_on_the_page_and_drives_without_a_restart(
-    page: Page, car: SteppedCar
+    page: Page, car: SteppedCar, complaints: Complaints
 ) -> None:
+    complaints.provoked = (CUT, LATE)
     rig, wanted = car.rig, HIL_STANDARD
     page.click("[data-walk=all]")
     page.click("#choice button:has-text('Another RC car')")
@@ -99,15 +105,3 @@ def test_a_fresh_car_is_calibrated_on_the_page_and_drives_without_a_restart(
         assert rig.world.truth_now().speed_mps > 0.05
     page.click("#leave-floor")
     assert car.wait_status(lambda status: status.state is DriveState.DISARMED, 5.0)
-
-
-@pytest.fixture
-def complaints(request: pytest.FixtureRequest) -> Iterator[list[str]]:
-    """Errors of the console; a network that is cut is one of the browser's own."""
-
-    class Complaints(list[str]):
-        def append(self, text: str) -> None:
-            if "ERR_INTERNET_DISCONNECTED" not in text and "409" not in text:
-                super().append(text)
-
-    return Complaints()
