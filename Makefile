@@ -16,8 +16,9 @@ test: .venv/.ready-dev .venv/.ready-chromium      ## every test but the training
 test-train: .venv/.ready-train ## a short real training that must learn
 	$(BIN)/python -m pytest tests/train -m train
 
-check: .venv/.ready-dev     ## lint, format, types, import contracts
+check: .venv/.ready-dev     ## lint, format, types (of Python and of the page's scripts), import contracts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/python tests/page/typescript.py
 
 bench: .venv/.ready-dev     ## the budgets, measured
 	$(BIN)/lapwing bench

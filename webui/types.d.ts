@@ -1,0 +1,92 @@
+/** What the page's scripts pass around, for `tsc --checkJs`; no browser loads this file. */
+
+interface Car {
+  now_ns: number;
+  state: string;
+  faults?: string[];
+  latched_fault?: string | null;
+  sentence: string;
+  not_ready: string[];
+  driver: string;
+  speed_cap_frac: number;
+  policy: string;
+  policy_hash: string;
+  policy_note: string;
+  control_rate_hz: number;
+  camera_rate_hz: number;
+  camera_note: string;
+  frame_to_wire_p50_ms: number;
+  frame_to_wire_p99_ms: number;
+  missed_decisions: number;
+  decisions: number;
+  steering_frac: number;
+  throttle_frac: number;
+  battery_v: number | null;
+  board_note: string;
+  hil: boolean;
+  action_names?: string[];
+  action_probabilities?: number[];
+  trim_us?: number;
+}
+
+interface Crossing { lap: number; time_s: number; by_hand?: boolean }
+
+interface World {
+  x_m: number;
+  y_m: number;
+  heading_rad: number;
+  speed_mps: number;
+  off_track: boolean;
+  crashed: boolean;
+  lap_time_s: number | null;
+  lap_count: number;
+  laps: Crossing[];
+  best: Crossing | null;
+  trail?: { points: number[][]; end: number };
+}
+
+interface LapsDocument {
+  lap_time_s: number | null;
+  lap_count: number;
+  laps: Crossing[];
+  best: Crossing | null;
+  target_laps?: number | null;
+  time_limit_s?: number | null;
+  left_s?: number | null;
+}
+
+interface Lease { driver: string; name: string; mine: boolean; asked_by: { source: string; name: string }[] }
+
+interface Host { cpu_frac: number | null; temperature_c: number | null; memory_frac: number | null; disk_free_bytes: number | null }
+
+interface StatusDocument {
+  server_ns: number;
+  car: Car | null;
+  silence: string;
+  world: World | null;
+  lease?: Lease;
+  laps?: LapsDocument | null;
+  host?: Host | null;
+}
+
+interface TickOfFrame {
+  frame_number: number;
+  action_index: number;
+  action_probabilities: number[];
+  policy_output: number[];
+  action: { steering_frac: number; throttle_frac: number } | null;
+  sent: { steering_frac: number; throttle_frac: number };
+  state: string;
+}
+
+interface PictureHeader {
+  frame: number;
+  age_ms: number;
+  server_ns: number;
+  record: TickOfFrame | null;
+  input: { width: number; height: number; channels: number } | null;
+}
+
+interface Answer { ok: boolean; error?: string; server_ns?: number }
+
+interface Tile { value: string; more: string; bad: boolean }
