@@ -11,7 +11,7 @@ from models.action_space import action_space, to_drive_action
 from models.bundle import PolicyBundle, check_bundle
 from models.metadata import ActionUnits
 from models.observation import NO_CAMERA_OPTIONS, CameraOptions, Observer, Sight
-from models.runtime import PolicyRuntime, SessionSettings
+from models.runtime import Feeds, PolicyRuntime, SessionSettings
 from models.sensors import LIDAR_SENSORS, Sensor
 from vehicle.messages import DriveAction
 
@@ -28,6 +28,8 @@ class Decision(msgspec.Struct, frozen=True):
     """The speed it chose is negative; `action` is neutral instead."""
     observe_ns: int
     infer_ns: int
+    inputs: Feeds | None = None
+    """What the network was shown."""
 
 
 class Policy:
@@ -100,6 +102,7 @@ class Policy:
             wants_reverse=chosen.speed_mps < 0.0,
             observe_ns=observed_ns - start_ns,
             infer_ns=inferred_ns - observed_ns,
+            inputs=observation,
         )
 
     def note(self, calibration: CarCalibration) -> str:

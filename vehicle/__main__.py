@@ -28,11 +28,13 @@ from vehicle.hil.host_faults import BrokenClock, BrokenDisk, BrokenLink, HostFau
 from vehicle.hil.lockstep import LockstepClock
 from vehicle.lidar import Lidar, open_lidar_source
 from vehicle.loop import ControlLoop
+from vehicle.messages import Frame
 from vehicle.operator import Operator
 from vehicle.parts import CarSetup, Publisher
 from vehicle.policy_loader import PolicyLoader
 from vehicle.realtime import CAMERA_PRIORITY, Notifier, prepare_loop_thread, use_fifo
 from vehicle.remote import PreviewPublisher, RemoteServer, prepare_run_dir
+from vehicle.run_stream import FRAMES, RIGHT_FRAMES, RUN, SCANS, STREAMS, CarFacts, RunStream, Stream
 from vehicle.safety import Limiter, Monitor
 from vehicle.supervisor import StopSignal
 
@@ -87,6 +89,7 @@ class Vehicle:
         with contextlib.ExitStack() as opened:
             cv2.setNumThreads(1)  # costs no picture of this size anything and steadies the times
             prepare_run_dir(run_dir)
+            self.run_dir = run_dir
             self._context = zmq.Context()
             opened.callback(self._context.destroy, linger=0)
             if publisher is None:
@@ -94,15 +97,18 @@ class Vehicle:
                 opened.callback(server.close)
             preview = PreviewPublisher(run_dir, self._context)
             opened.callback(preview.close)
+            streams = {name: Stream(run_dir, name, self._context) for name in STREAMS}
+            for stream in streams.values():
+                opened.callback(stream.close)
 
             clock, file = _clock(hil), calibration_file(config, hil)
             calibration = _calibration(file, hil)
             self.host_faults = _host_faults(hil, clock)
             self.board = _board(config, hil, calibration or AWS_DEFAULTS, clock)
             opened.callback(self.board.close)
-            self.camera = _camera(config, hil, clock, preview)
-            self.right_camera = _right_camera(config, hil, clock)
-            self.lidar = _lidar(config, hil)
+            self.camera = _camera(config, hil, clock, preview, streams[FRAMES])
+            self.right_camera = _right_camera(config, hil, clock, streams[RIGHT_FRAMES])
+            self.lidar = _lidar(config, hil, streams[SCANS])
             for sensor in (self.camera, self.right_camera, self.lidar):
                 if sensor is not None:
                     sensor.start()
@@ -147,10 +153,28 @@ class Vehicle:
                 monitor=Monitor(config.failsafe.monitor_limits()),
                 limiter=Limiter(config.control.throttle_growth_per_s),
                 publisher=publisher,
+                teller=RunStream(streams[RUN], self._facts(config, hil, calibration)),
                 on_alive=notifier.alive,
             )
             notifier.ready()
             self._opened = opened.pop_all()
+
+    def _facts(self, config: CarConfig, hil: HilCar | None, calibration: CarCalibration | None) -> CarFacts:
+        return CarFacts(
+            name=config.name,
+            is_hil=hil is not None,
+            is_calibrated=calibration is not None,
+            control_rate_hz=config.control.rate_hz,
+            throttle_growth_per_s=config.control.throttle_growth_per_s,
+            monitor_limits=config.failsafe.monitor_limits(),
+            lease_limits=config.failsafe.lease_limits(),
+            camera_rate_hz=self.camera.rate_hz,
+            camera_is_static=self.camera.is_static,
+            camera_options=config.camera.options(),
+            decode_scale=_decode_scale(config),
+            has_right_camera=self.right_camera is not None,
+            has_lidar=self.lidar is not None,
+        )
 
     def run(self, stopping: StopSignal) -> None:
         """Drive until told to stop, then put everything away; neutral is sent first."""
@@ -225,23 +249,30 @@ def _board(config: CarConfig, hil: HilCar | None, calibration: CarCalibration, c
     )
 
 
-def _camera(config: CarConfig, hil: HilCar | None, clock: Clock, preview: PreviewPublisher) -> Camera:
+def _camera(
+    config: CarConfig, hil: HilCar | None, clock: Clock, preview: PreviewPublisher, stream: Stream
+) -> Camera:
     source = f"hil:{hil.folder / 'camera.sock'}" if hil is not None else config.camera.source
     if not source:
         raise ConfigError(
             "camera.source is not set, allowed is for instance v4l2:/dev/v4l/by-id/...; "
             "lapwing doctor lists the cameras that are there"
         )
+
+    def show(frame: Frame) -> None:
+        stream.send_frame(frame)
+        preview.publish(frame)
+
     return Camera(
         open_source(source, config.camera),
         decode_scale=_decode_scale(config),
         ready_at_stamp=isinstance(clock, LockstepClock),
         on_start=lambda: use_fifo(CAMERA_PRIORITY),
-        on_frame=preview.publish,
+        on_frame=show,
     )
 
 
-def _right_camera(config: CarConfig, hil: HilCar | None, clock: Clock) -> Camera | None:
+def _right_camera(config: CarConfig, hil: HilCar | None, clock: Clock, stream: Stream) -> Camera | None:
     """Return the second eye, read only while a policy looks with two; None where the car has none."""
     source = config.right_camera.source
     if hil is not None:
@@ -254,10 +285,11 @@ def _right_camera(config: CarConfig, hil: HilCar | None, clock: Clock) -> Camera
         ready_at_stamp=isinstance(clock, LockstepClock),
         wanted=False,
         on_start=lambda: use_fifo(CAMERA_PRIORITY),
+        on_frame=stream.send_frame,
     )
 
 
-def _lidar(config: CarConfig, hil: HilCar | None) -> Lidar | None:
+def _lidar(config: CarConfig, hil: HilCar | None, stream: Stream) -> Lidar | None:
     """Return the LIDAR, read only while a policy looks at it; None where the car has none."""
     mount = config.lidar
     if hil is not None:
@@ -266,7 +298,13 @@ def _lidar(config: CarConfig, hil: HilCar | None) -> Lidar | None:
     if not mount.source:
         return None
     source = open_lidar_source(mount.source, mount)
-    return Lidar(source, mount, wanted=False, on_start=lambda: use_fifo(CAMERA_PRIORITY))
+    return Lidar(
+        source,
+        mount,
+        wanted=False,
+        on_start=lambda: use_fifo(CAMERA_PRIORITY),
+        on_scan=stream.send_scan,
+    )
 
 
 def _decode_scale(config: CarConfig) -> int | None:

@@ -41,10 +41,12 @@ class Lidar(SensorThread[RawScan, TimedScan]):
         *,
         wanted: bool = True,
         on_start: Callable[[], object] | None = None,
+        on_scan: Callable[[TimedScan], object] | None = None,
     ) -> None:
-        """Nothing is opened before `start`, nor while it is not `wanted`."""
+        """Nothing is opened before `start`, nor while it is not `wanted`; `on_scan` gets every scan."""
         super().__init__(source, wanted=wanted, on_start=on_start)
         self._mount = mount
+        self._on_scan = on_scan
 
     @property
     def period_s(self) -> float:
@@ -59,6 +61,10 @@ class Lidar(SensorThread[RawScan, TimedScan]):
         if self.bad_readings:
             return f"{self.bad_readings} scans could not be read; check the LIDAR's cable"
         return ""
+
+    def _after(self, reading: TimedScan) -> None:
+        if self._on_scan is not None:
+            self._on_scan(reading)
 
     def _interpret(self, number: int, raw: RawScan) -> TimedScan | None:
         try:

@@ -15,6 +15,7 @@ from vehicle import esc, safety
 from vehicle.board.base import pulses_of
 from vehicle.calibrating import PREPARED_LIMIT_S, Bench, Preparation
 from vehicle.clock import Clock
+from vehicle.memory import LoopMemory, RunBegin
 from vehicle.messages import (
     GUARDED_STATES,
     MOVING_STATES,
@@ -26,6 +27,7 @@ from vehicle.messages import (
     OperatorRequest,
     Reply,
     RequestKind,
+    Sensed,
     StageTimes,
     Status,
     TickRecord,
@@ -39,6 +41,7 @@ from vehicle.parts import (
     LidarView,
     PolicySource,
     Publisher,
+    RunTeller,
 )
 from vehicle.rate import CameraRate, Rate, Start
 from vehicle.safety import NEUTRAL, Limiter, Monitor, Senses
@@ -69,6 +72,7 @@ class ControlLoop:
         monitor: Monitor,
         limiter: Limiter,
         publisher: Publisher,
+        teller: RunTeller | None = None,
         on_alive: Callable[[int], None] = lambda now_ns: None,  # noqa: ARG005 - nobody listens
     ) -> None:
         self._car = car
@@ -84,6 +88,7 @@ class ControlLoop:
         self._monitor = monitor
         self._limiter = limiter
         self._publisher = publisher
+        self._teller = teller
         self._on_alive = on_alive
 
         self._policy: Policy | None = None
@@ -97,6 +102,9 @@ class ControlLoop:
         self._esc = esc.EscState()
         self._previous_ns = 0
         self._sequence = 0
+        self._requests: list[OperatorRequest] = []
+        self._checked_ns = 0
+        self._suspended_ns = 0
         self._decisions = 0
         self._missed = 0
         self._used_twice = 0
@@ -124,6 +132,7 @@ class ControlLoop:
 
     def step(self, now_ns: int) -> None:
         """Run one tick: sense, decide, limit, actuate, report."""
+        before = self._remember()
         seen = self._sense(now_ns)
         start = self._rate.begin(now_ns, seen.frame)
         self._publisher.drain(lambda request: self._answer(request, now_ns))
@@ -140,6 +149,7 @@ class ControlLoop:
         self._board.write(command, now_ns)
 
         self._report(seen, start, wanted, command, now_ns)
+        self._tell(before, seen, start, now_ns)
         self._look(seen)  # judged when nothing waits for it, counted in the next tick
         self._previous_ns = now_ns
 
@@ -165,10 +175,11 @@ class ControlLoop:
 
     def _senses(self, seen: Seen, now_ns: int) -> Senses:
         guarded = self._mode.state in GUARDED_STATES
+        self._suspended_ns = self._clock.suspended_ns()
         return Senses(
             now_ns=now_ns,
             previous_ns=self._previous_ns,
-            suspended_ns=self._clock.suspended_ns(),
+            suspended_ns=self._suspended_ns,
             state=self._mode.state,
             state_since_ns=self._mode.since_ns,
             frame=seen.newest,
@@ -188,6 +199,7 @@ class ControlLoop:
     # --- state
 
     def _answer(self, request: OperatorRequest, now_ns: int) -> Reply:
+        self._requests.append(request)
         reply = self._operator.receive(request, self._mode, self._why_not_ready, now_ns)
         if reply.ok and request.kind is RequestKind.ACTIVATE_POLICY:
             self._policies.begin(request.policy)
@@ -343,7 +355,8 @@ class ControlLoop:
         """Return the pulses for this tick; disarmed neutral when the host stood still in its middle."""
         calibration = self._car.calibration
         steering_us = steering.trimmed_us(calibration.steering, allowed.steering_frac, self._trim_us)
-        if self._monitor.has_stalled(now_ns, self._clock.now_ns()):
+        self._checked_ns = self._clock.now_ns()
+        if self._monitor.has_stalled(now_ns, self._checked_ns):
             return DriveCommand(False, steering_us, calibration.throttle.neutral_us)
         throttle_us = throttle.pulse_us(calibration.throttle, allowed.throttle_frac)
         if DriveState.CALIBRATING in {self._mode.state, self._mode.target}:
@@ -369,7 +382,57 @@ class ControlLoop:
         self._publisher.publish_record(record)
         if self._sequence % STATUS_EVERY_TICKS == 0 or self._mode.since_ns == now_ns:
             self._publisher.publish_status(self._status(seen, command, now_ns))
+
+    def _tell(self, before: LoopMemory | None, seen: Seen, start: Start, now_ns: int) -> None:
+        """Tell a recorder what the record has not: how the run began, what the network was shown."""
+        decision = self._decision if start.decides else None
+        if self._teller is not None and (before is not None or decision is not None):
+            if before is not None and self._mode.state is not DriveState.DISARMED:
+                self._teller.started(self._begin(before, now_ns))
+            if decision is not None and decision.inputs is not None and self._teller.is_heard:
+                number = seen.frame.number if seen.frame else -1
+                self._teller.showed(self._sequence, number, decision.inputs)
         self._sequence += 1
+        self._requests.clear()
+
+    def _begin(self, before: LoopMemory, now_ns: int) -> RunBegin:
+        policy = self._policy
+        return RunBegin(
+            sequence=self._sequence,
+            now_ns=now_ns,
+            calibration=self._car.calibration,
+            policy=policy.bundle.name if policy else "",
+            policy_hash=policy.bundle.sha256 if policy else "",
+            control_rate_hz=self._rate.control_rate_hz,
+            memory=before,
+        )
+
+    def _remember(self) -> LoopMemory | None:
+        """Return what a run that may begin now has to know, while the car stands disarmed and is recorded."""
+        if self._mode.state is not DriveState.DISARMED or self._teller is None or not self._teller.is_heard:
+            return None
+        return LoopMemory(
+            previous_ns=self._previous_ns,
+            since_ns=self._mode.since_ns,
+            faults=self._faults,
+            rate=self._rate.memory(),
+            operator=self._operator.memory(),
+            limiter=self._limiter.memory(),
+            monitor=self._monitor.memory(),
+        )
+
+    def recall(self, memory: LoopMemory, policy: Policy | None) -> None:
+        """Go on, disarmed, from what was remembered when a run began; for a replay."""
+        self._policy = policy
+        if policy is not None:
+            self._sensing.serve(policy)
+        self._mode = DriveMode(since_ns=memory.since_ns)
+        self._previous_ns = memory.previous_ns
+        self._faults = memory.faults
+        self._rate = Rate.recalled(memory.rate, self._camera_rate)
+        self._operator.recall(memory.operator)
+        self._limiter.recall(memory.limiter)
+        self._monitor.recall(memory.monitor)
 
     def _record(
         self,
@@ -412,6 +475,21 @@ class ControlLoop:
             right_frame_stamp_ns=seen.right.stamp_ns if seen.right else 0,
             scan_number=seen.scan.number if seen.scan else -1,
             scan_stamp_ns=seen.scan.stamp_ns if seen.scan else 0,
+            requests=tuple(self._requests),
+            sensed=self._sensed(seen),
+        )
+
+    def _sensed(self, seen: Seen) -> Sensed:
+        right, lidar = self._sensing.right_eye(seen), self._sensing.lidar(seen)
+        return Sensed(
+            newest_frame=seen.newest.number if seen.newest else -1,
+            newest_right_frame=seen.right_newest.number if seen.right_newest else -1,
+            camera_lost=self._camera.lost,
+            right_camera_lost=right is not None and right.lost,
+            lidar_lost=lidar is not None and lidar.lost,
+            lidar_period_s=lidar.period_s if lidar is not None else 0.0,
+            suspended_ns=self._suspended_ns,
+            checked_ns=self._checked_ns,
         )
 
     def _status(self, seen: Seen, command: DriveCommand, now_ns: int) -> Status:

@@ -269,6 +269,21 @@ class StageTimes(msgspec.Struct, frozen=True):
     """From the frame's stamp to the serial write, in cycles that decided."""
 
 
+class Sensed(msgspec.Struct, frozen=True):
+    """What a tick was given beside pictures and the board's status, so that it can be repeated."""
+
+    newest_frame: int = -1
+    """Of the front camera, shown to the policy or not."""
+    newest_right_frame: int = -1
+    camera_lost: bool = False
+    right_camera_lost: bool = False
+    lidar_lost: bool = False
+    lidar_period_s: float = 0.0
+    suspended_ns: int = 0
+    checked_ns: int = 0
+    """When the loop last asked, before it sent, whether the host had stood still."""
+
+
 class TickRecord(msgspec.Struct, frozen=True):
     """Everything one tick saw, decided and sent; published, recorded and replayed."""
 
@@ -299,6 +314,9 @@ class TickRecord(msgspec.Struct, frozen=True):
     scan_number: int = -1
     """The LIDAR's newest scan; -1 where the policy has no use for one."""
     scan_stamp_ns: int = 0
+    requests: tuple[OperatorRequest, ...] = ()
+    """What operators asked for in this tick, refused or not."""
+    sensed: Sensed = Sensed()
     version: int = SCHEMA_VERSION
 
 

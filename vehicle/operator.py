@@ -7,6 +7,7 @@ import msgspec
 
 from calibration.car import MIN_SPAN_US, PULSE_MAX_US, PULSE_MIN_US
 from vehicle.limits import ECHO_AGE_LIMIT_S, TIME_LIMIT_S, TRIM_LIMIT_US, LeaseLimits
+from vehicle.memory import OperatorMemory
 from vehicle.messages import (
     GUARDED_STATES,
     HANDS_ON_STATES,
@@ -64,6 +65,18 @@ class Operator:
         self._calibrated: Actuator | None = None
         self.trim_us = 0.0
         """Added to every steering pulse."""
+
+    def memory(self) -> OperatorMemory:
+        """Return who drives, and how fast they may; of requests nothing waits between two ticks."""
+        return OperatorMemory(
+            self._lease.holder, self._lease.renewed_ns, self._lease.name, self.speed_cap_frac, self.trim_us
+        )
+
+    def recall(self, memory: OperatorMemory) -> None:
+        """Go on from who drove before."""
+        self._lease = Lease(memory.holder, memory.renewed_ns, memory.name)
+        self.speed_cap_frac = memory.speed_cap_frac
+        self.trim_us = memory.trim_us
 
     def driver(self, mode: DriveMode, now_ns: int) -> str:
         """Return the source that holds the lease, or an empty string when nobody does or it has run out."""

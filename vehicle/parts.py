@@ -9,8 +9,10 @@ import msgspec
 from calibration.car import CarCalibration
 from calibration.errors import CalibrationError
 from models.policy import Policy
+from models.runtime import Feeds
 from vehicle.clock import FrameArrival
 from vehicle.lidar_source import TimedScan
+from vehicle.memory import RunBegin
 from vehicle.messages import (
     BoardPulses,
     BoardStatus,
@@ -174,6 +176,23 @@ class Publisher(Protocol):
 
     def publish_record(self, record: TickRecord) -> None:
         """Send one tick's record."""
+        ...
+
+
+class RunTeller(Protocol):
+    """Tells a recorder what it needs to repeat a run; `vehicle.run_stream.RunStream` is one."""
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody records."""
+        ...
+
+    def started(self, start: RunBegin) -> None:
+        """Tell how a run began."""
+        ...
+
+    def showed(self, sequence: int, frame_number: int, inputs: Feeds) -> None:
+        """Tell what the network was shown in one decision."""
         ...
 
 

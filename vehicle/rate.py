@@ -6,6 +6,7 @@ from collections import deque
 
 import msgspec
 
+from vehicle.memory import RateMemory
 from vehicle.messages import Frame
 
 MINIMUM_TICK_RATE_HZ = 50.0  # the board's pulses come at 50 Hz; slower ticks would age commands
@@ -70,6 +71,15 @@ class CameraRate:
             self._frames.clear()
 
     @property
+    def frames(self) -> tuple[tuple[int, int], ...]:
+        """Number and stamp of the frames it is measured by."""
+        return tuple(self._frames)
+
+    def recall(self, frames: tuple[tuple[int, int], ...]) -> None:
+        """Go on from what was measured before."""
+        self._frames = deque(frames, maxlen=RATE_WINDOW_FRAMES)
+
+    @property
     def hz(self) -> float:
         """The measured rate; the nominal one until ten frames have come."""
         if len(self._frames) < 10:
@@ -100,6 +110,33 @@ class Rate:
         self._target_frame: int | None = None
         self._used_frame = -1
         self._decisions_without_frame = 0
+
+    def memory(self) -> RateMemory:
+        """Return where the timetable stands."""
+        return RateMemory(
+            control_rate_hz=self.control_rate_hz,
+            frames_per_decision=self._frames_per_decision,
+            deadline_ns=self._deadline_ns,
+            decision_ns=self._decision_ns,
+            ticks_left=self._ticks_left,
+            target_frame=self._target_frame,
+            used_frame=self._used_frame,
+            decisions_without_frame=self._decisions_without_frame,
+            camera_frames=self._camera_rate.frames,
+        )
+
+    @classmethod
+    def recalled(cls, memory: RateMemory, camera_rate: CameraRate) -> "Rate":
+        """Return the timetable as it stood."""
+        rate = cls(memory.control_rate_hz, camera_rate, memory.decision_ns)
+        rate._frames_per_decision = memory.frames_per_decision
+        rate._deadline_ns = memory.deadline_ns
+        rate._ticks_left = memory.ticks_left
+        rate._target_frame = memory.target_frame
+        rate._used_frame = memory.used_frame
+        rate._decisions_without_frame = memory.decisions_without_frame
+        camera_rate.recall(memory.camera_frames)
+        return rate
 
     @property
     def tick_rate_hz(self) -> float:

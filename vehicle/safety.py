@@ -7,6 +7,7 @@ import msgspec
 
 from vehicle.lidar_source import TimedScan
 from vehicle.limits import MonitorLimits
+from vehicle.memory import LimiterMemory, MonitorMemory
 from vehicle.messages import (
     BoardStatus,
     DriveAction,
@@ -104,6 +105,20 @@ class Monitor:
         if senses.policy_fault is not None:
             faults.append(senses.policy_fault)
         return tuple(fault for fault in Fault if fault in faults)
+
+    def memory(self) -> MonitorMemory:
+        """Return what was noticed so far, while nothing moves."""
+        return MonitorMemory(
+            self._boots, self._suspended_ns, self._ticks_moved_ns, self._wheel_ticks, self._battery_good_ns
+        )
+
+    def recall(self, memory: MonitorMemory) -> None:
+        """Go on from what was noticed before."""
+        self._boots = memory.boots
+        self._suspended_ns = memory.suspended_ns
+        self._ticks_moved_ns = memory.ticks_moved_ns
+        self._wheel_ticks = memory.wheel_ticks
+        self._battery_good_ns = memory.battery_good_ns
 
     def has_stalled(self, before_ns: int, now_ns: int) -> bool:
         """Return whether the host stood still for too long between two moments."""
@@ -315,6 +330,14 @@ class Limiter:
         self._sent = NEUTRAL
         self._sent_ns = 0
         self._moved_ns = 0
+
+    def memory(self) -> LimiterMemory:
+        """Return what was sent last."""
+        return LimiterMemory(self._sent, self._sent_ns, self._moved_ns)
+
+    def recall(self, memory: LimiterMemory) -> None:
+        """Go on from what was sent before."""
+        self._sent, self._sent_ns, self._moved_ns = memory.sent, memory.sent_ns, memory.moved_ns
 
     def apply(self, wanted: DriveAction, *, moving: bool, now_ns: int) -> DriveAction:
         """Return what may be sent now. `wanted` must be finite and capped; it is ignored unless moving."""

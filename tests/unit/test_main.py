@@ -13,13 +13,14 @@ from vehicle.config import BoardConfig, CameraConfig, CarConfig
 from vehicle.errors import BoardConfigError
 
 PREVIEW = SimpleNamespace(publish=lambda frame: None)
+STREAM = SimpleNamespace(send_frame=lambda frame: None)
 
 
 @pytest.mark.parametrize(("scale", "shape"), [(1, (120, 160, 3)), (4, (30, 40, 3))])
 def test_the_camera_decodes_at_the_configured_fraction(tmp_path, scale, shape):
     cv2.imwrite(str(tmp_path / "a.jpg"), np.full((120, 160, 3), 90, np.uint8))
     config = CarConfig(camera=CameraConfig(source=f"images:{tmp_path}", decode_scale=scale))
-    camera = _camera(config, None, MonotonicClock(), PREVIEW)
+    camera = _camera(config, None, MonotonicClock(), PREVIEW, STREAM)
     camera.start()
     try:
         assert camera.wait_newer(-1, 5.0)
