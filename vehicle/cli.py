@@ -12,6 +12,7 @@ import typer
 from calibration.errors import CalibrationError
 from vehicle.errors import ConfigError, LapwingError
 from vehicle.models_cli import models_app
+from vehicle.runs_cli import runs_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -100,6 +101,37 @@ def web(
     from webui.__main__ import serve
 
     serve(run_dir or default_run_dir(), hil_dir, host, port)
+
+
+@app.command()
+def record(
+    run_dir: RunDirOption = None,
+    hil_dir: HilDirOption = None,
+    runs: Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")] = None,
+) -> None:
+    """Record every run of a vehicle; `lapwing run` starts this by itself."""
+    from vehicle.recorder import record as record_runs
+    from vehicle.remote import default_run_dir
+
+    record_runs(run_dir or default_run_dir(), runs, hil_dir)
+
+
+@app.command()
+def replay(
+    name: Annotated[str, typer.Argument(help="Name of a run, `last`, or a .mcap file.")] = "last",
+    policy: Annotated[str, typer.Option(help="The policy it was driven with, where it is not found.")] = "",
+    diff: Annotated[bool, typer.Option("--diff", help="Show every tick that comes out otherwise.")] = False,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="Recorded on another machine: 1 us.")
+    ] = False,
+    runs: Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Drive a recorded run through the loop again; exit status 0 only when the commands are the same."""
+    from vehicle.replay_command import replay_run
+
+    code = replay_run(name, policy=policy, runs_dir=runs, diff=diff, exact=not elsewhere, as_json=as_json)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -213,7 +245,14 @@ def demo(
     """Start the HIL car and drive laps with the shipped policy."""
     from vehicle.run_command import RunOptions, run_demo
 
-    options = RunOptions(hil=True, is_private=True, track=track, policy=policy or default_policy(), port=port)
+    options = RunOptions(
+        hil=True,
+        is_private=True,
+        runs_dir=out / "runs",
+        track=track,
+        policy=policy or default_policy(),
+        port=port,
+    )
     raise typer.Exit(run_demo(options, laps=laps, out_dir=out, keep=keep))
 
 
@@ -316,6 +355,7 @@ def evaluate(
 
 
 app.add_typer(models_app, name="models")
+app.add_typer(runs_app, name="runs")
 
 board_app = typer.Typer(no_args_is_help=True, help="Look after the actuator board.")
 app.add_typer(board_app, name="board")

@@ -32,6 +32,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     hil_dir: Path | None = None
     is_private: bool = False
     """Keep all sockets in a temporary directory, out of the way of a car that runs already."""
+    runs_dir: Path | None = None
+    """Where runs are recorded; None: this user's own place, or for a private car none that outlives it."""
     track: str = "chicane"
     wiring: str = "aws"
     board: str = "own"
@@ -78,7 +80,8 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
         home = Path(scratch) if options.is_private else None
         run_dir = options.run_dir or (home / "run" if home else default_run_dir())
         hil_dir = options.hil_dir or (home / "hil" if home else default_hil_dir()) if options.hil else None
-        supervisor = Supervisor(_children(options, run_dir, hil_dir), Path(scratch) / "log", log)
+        runs_dir = options.runs_dir or (home / "runs" if home else None)
+        supervisor = Supervisor(_children(options, run_dir, hil_dir, runs_dir), Path(scratch) / "log", log)
         try:
             supervisor.tend()
             yield RunningCar(supervisor, run_dir, hil_dir, f"http://127.0.0.1:{options.port}/")
@@ -88,7 +91,9 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
                 shutil.rmtree(hil_dir, ignore_errors=True)
 
 
-def _children(options: RunOptions, run_dir: Path, hil_dir: Path | None) -> list[ChildSpec]:
+def _children(
+    options: RunOptions, run_dir: Path, hil_dir: Path | None, runs_dir: Path | None = None
+) -> list[ChildSpec]:
     """Return the processes in the order of their start; they end in the opposite order."""
     drive = [*options.lapwing, "drive", "--run-dir", str(run_dir)]
     web = [*options.lapwing, "web", "--run-dir", str(run_dir), "--port", str(options.port)]
@@ -118,7 +123,17 @@ def _children(options: RunOptions, run_dir: Path, hil_dir: Path | None) -> list[
         if of_host:
             drive += ["--faults-since-ns", str(settings.start_ns), "--seed", str(options.seed)]
         web += ["--hil-dir", str(hil_dir)]
-    return [*children, ChildSpec("vehicle", tuple(drive), VEHICLE_SILENT_S), ChildSpec("web", tuple(web))]
+    recorder = ["record", "--run-dir", str(run_dir)]
+    if runs_dir is not None:
+        recorder += ["--runs", str(runs_dir)]
+    if hil_dir is not None:
+        recorder += ["--hil-dir", str(hil_dir)]
+    return [
+        *children,
+        ChildSpec("vehicle", tuple(drive), VEHICLE_SILENT_S),
+        ChildSpec("recorder", (*options.lapwing, *recorder)),
+        ChildSpec("web", tuple(web)),
+    ]
 
 
 def hil_calibration_file(wiring: str) -> Path:

@@ -1,0 +1,313 @@
+"""Runs on the disk: cut off, full, kept, removed."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcap.reader import make_reader
+from typer.testing import CliRunner
+
+from tests.unit.tick_records import record_of
+from vehicle.cli import app
+from vehicle.messages import DriveState, Fault, TickRecord
+from vehicle.run_file import RunFileError, RunWriter, mend, read, read_whole
+from vehicle.run_recording import (
+    RESERVE_BYTES,
+    Moment,
+    RunRecording,
+    RunSummary,
+    compact,
+    unpacked,
+)
+from vehicle.run_schemas import Topic
+from vehicle.run_stream import InputArray, Picture, PolicyInputs
+from vehicle.runs import RunNotFoundError, RunShelf
+
+WALL_NS = 1_770_000_000 * 10**9
+TICK_NS = 20_000_000
+
+
+def recording(
+    folder: Path, free: Callable[[], int] = lambda: 2 * RESERVE_BYTES, **parts: object
+) -> RunRecording:
+    return RunRecording(folder, lambda: Moment(WALL_NS, "boot"), free, **parts)  # type: ignore[arg-type]
+
+
+def ticks(*states: DriveState, first: int = 0, faults: tuple[Fault, ...] = ()) -> list[TickRecord]:
+    return [
+        record_of(first + index, now_ns=(first + index + 1) * TICK_NS, state=state, faults=faults)
+        for index, state in enumerate(states)
+    ]
+
+
+DRIVE = (
+    DriveState.DISARMED,
+    DriveState.ARMING,
+    *[DriveState.AUTONOMOUS] * 20,
+    *[DriveState.DISARMED] * 12,
+)
+
+
+def feed(one: RunRecording, records: list[TickRecord]) -> None:
+    for record in records:
+        one.picture(Topic.CAMERA, Picture(record.sequence, record.now_ns, record.now_ns, b"jpeg"))
+        one.tick(record)
+
+
+def test_a_run_ends_when_the_car_is_disarmed(tmp_path: Path) -> None:
+    one = recording(tmp_path)
+    feed(one, ticks(*DRIVE))
+    assert [summary.ticks for summary in one.finished] == [22]
+    assert one.finished[0].is_complete
+    assert one.run == ""
+
+
+def test_a_start_right_after_a_stop_is_a_run_of_its_own(tmp_path: Path) -> None:
+    one = recording(tmp_path)
+    short = (*DRIVE[:10], DriveState.DISARMED)
+    feed(one, ticks(*short, *short[1:], *[DriveState.DISARMED] * 12))
+    names = [summary.name for summary in one.finished]
+    assert len(set(names)) == 2
+    assert all((tmp_path / f"{name}.mcap").is_file() for name in names)
+
+
+def test_an_emergency_stop_where_nothing_moved_is_no_run(tmp_path: Path) -> None:
+    one = recording(tmp_path)
+    feed(one, ticks(DriveState.DISARMED, DriveState.FAILSAFE, DriveState.FAILSAFE, DriveState.DISARMED))
+    one.end()
+    assert not one.finished
+
+
+def test_a_failsafe_that_nobody_clears_does_not_fill_the_disk(tmp_path: Path) -> None:
+    one = recording(tmp_path)
+    feed(one, ticks(*DRIVE[:10], *[DriveState.FAILSAFE] * 600, faults=(Fault.BOARD_LOST,)))
+    assert [summary.latched_fault for summary in one.finished] == ["board lost"]
+    assert one.finished[0].duration_s < 6.0
+    assert one.run == ""
+
+
+def test_a_missing_tick_or_picture_is_said(tmp_path: Path) -> None:
+    for lost in ("tick", "picture"):
+        one = recording(tmp_path)
+        for record in ticks(*DRIVE):
+            if lost != "picture" or record.sequence != 9:
+                one.picture(Topic.CAMERA, Picture(record.sequence, record.now_ns, record.now_ns, b"jpeg"))
+            if lost != "tick" or record.sequence != 9:
+                one.tick(record)
+        assert not one.finished[0].is_complete
+        assert "incomplete" in one.finished[0].note
+
+
+def test_a_recorder_that_comes_late_says_so(tmp_path: Path) -> None:
+    one = recording(tmp_path)
+    feed(one, ticks(*DRIVE)[5:])
+    assert not one.finished[0].is_complete
+
+
+def test_a_full_disk_costs_the_run_and_not_the_recorder(tmp_path: Path) -> None:
+    class Full(RunWriter):
+        def add(self, topic: Topic, time_ns: int, data: bytes) -> None:
+            if topic is Topic.TICK and time_ns > 10 * TICK_NS:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().add(topic, time_ns, data)
+
+    one = recording(tmp_path, open_writer=Full)
+    feed(one, ticks(*DRIVE))
+    assert "No space left" in one.problem
+    assert not one.finished
+    again = recording(tmp_path)
+    feed(again, ticks(*DRIVE))
+    assert again.problem == ""
+    assert len(again.finished) == 1
+
+
+def test_a_real_full_disk_leaves_what_was_whole(tmp_path: Path) -> None:
+    """A limit on a file's size ends the writes as a full disk does; what stands there can be mended."""
+    code = f"""
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, {os.getcwd()!r})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+from tests.unit.test_runs import DRIVE, recording, ticks
+from vehicle.messages import DriveState
+from vehicle.run_stream import Picture
+from vehicle.run_schemas import Topic
+import os
+one = recording(Path({str(tmp_path)!r}))
+for record in ticks(DriveState.DISARMED, DriveState.ARMING, *[DriveState.AUTONOMOUS] * 60):
+    one.picture(Topic.CAMERA, Picture(record.sequence, record.now_ns, record.now_ns, os.urandom(20_000)))
+    one.tick(record)
+print(one.problem)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "not recording: File too large" in done.stdout
+    assert len(RunShelf(tmp_path).mend()) == 1
+    assert 1 < len(list(read(RunShelf(tmp_path).find("last"), [Topic.TICK]))) < 60
+
+
+def test_nothing_is_recorded_when_the_reserve_is_touched(tmp_path: Path) -> None:
+    one = recording(tmp_path, free=lambda: RESERVE_BYTES - 1)
+    feed(one, ticks(*DRIVE))
+    assert "must stay so" in one.problem
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_at_any_byte_leaves_what_was_whole(tmp_path: Path) -> None:
+    one = recording(tmp_path)
+    feed(one, ticks(*DRIVE[:2], *[DriveState.AUTONOMOUS] * 400)[:-1])
+    assert one._writer is not None
+    one._writer._writer._Writer__finalize_chunk()  # type: ignore[attr-defined]
+    whole = next(tmp_path.glob("*.part")).read_bytes()
+    one._writer.abandon()
+    counts = []
+    for share in (0.0, 0.001, 0.3, 0.5, 0.77, 0.999, 1.0):
+        cut = tmp_path / "2026-01-01_00-00-00.mcap.part"
+        cut.write_bytes(whole[: int(len(whole) * share)])
+        path = mend(cut)
+        counts.append(0 if path is None else len(list(read(path, [Topic.TICK]))))
+        assert not cut.exists()
+    assert counts == sorted(counts)
+    assert counts[0] == 0
+    assert counts[-1] == 400
+
+
+def test_a_killed_recorder_loses_a_second_at_most(tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {os.getcwd()!r})
+from tests.unit.test_runs import DRIVE, feed, recording, ticks
+from vehicle.messages import DriveState
+one = recording(Path({str(tmp_path)!r}))
+for record in ticks(DriveState.DISARMED, DriveState.ARMING, *[DriveState.AUTONOMOUS] * 500):
+    feed(one, [record])
+print("fed", flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    shelf = RunShelf(tmp_path)
+    assert len(shelf.mend()) == 1
+    summary = shelf.summary("last")
+    assert summary.duration_s > 9.0  # of ten seconds
+    assert not summary.is_complete
+    with shelf.find("last").open("rb") as file:
+        assert make_reader(file).get_summary() is not None
+
+
+def test_a_mending_that_is_itself_cut_off_is_done_again(tmp_path: Path) -> None:
+    one = recording(tmp_path)
+    feed(one, ticks(*DRIVE[:20]))
+    assert one._writer is not None
+    one._writer._writer._Writer__finalize_chunk()  # type: ignore[attr-defined]
+    (tmp_path / f"{one.run}-mended.mcap.part").write_bytes(b"half")
+    one._writer.abandon()
+    assert len(RunShelf(tmp_path).mend()) == 1
+    assert len(list(tmp_path.glob("*.mcap*"))) == 1
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_break_the_reader(data: bytes) -> None:
+    path = Path(f"/tmp/lapwing-fuzz-{os.getpid()}.mcap")
+    path.write_bytes(data)
+    try:
+        assert list(read_whole(path)) == []
+        with pytest.raises(RunFileError):
+            list(read(path, Topic))
+    finally:
+        path.unlink()
+
+
+def put(shelf: RunShelf, day: int, size: int = 1000) -> str:
+    name = f"2026-01-{day:02d}_00-00-00"
+    shelf.folder.mkdir(exist_ok=True)
+    (shelf.folder / f"{name}.mcap").write_bytes(bytes(size))
+    summary = RunSummary(name=name, started_wall_ns=WALL_NS, boot_id="", started_ns=0, laps_s=(9.0, 8.5))
+    (shelf.folder / f"{name}.json").write_bytes(msgspec.json.encode(summary))
+    return name
+
+
+def test_the_quota_removes_the_oldest_and_no_star_and_not_the_newest(tmp_path: Path) -> None:
+    shelf = RunShelf(tmp_path, quota_bytes=2500)
+    first, second, third, fourth = (put(shelf, day) for day in (1, 2, 3, 4))
+    shelf.star(first, starred=True)
+    other = tmp_path / "holiday.mcap"
+    other.write_bytes(bytes(5000))
+    assert shelf.make_room() == [second, third]
+    assert [one.name for one in shelf.runs()] == [fourth, first]
+    assert other.exists()
+    assert not list(tmp_path.glob(f"{second}*"))
+
+
+def test_a_name_is_never_a_path(tmp_path: Path) -> None:
+    shelf = RunShelf(tmp_path / "runs")
+    put(shelf, 1)
+    (tmp_path / "secret.mcap").write_bytes(b"")
+    for name in ("../secret", "secret", "", "2026-01-01_00-00-00/../../secret"):
+        with pytest.raises(RunNotFoundError):
+            shelf.remove(name)
+
+
+def test_runs_without_a_summary_are_told_from_their_ticks(tmp_path: Path) -> None:
+    one = recording(tmp_path)
+    feed(one, ticks(*DRIVE))
+    assert RunShelf(tmp_path).summary("last").ticks == 22
+
+
+@given(
+    dtype=st.sampled_from(["uint8", "float32", "float16"]),
+    unit=st.booleans(),
+    seed=st.integers(0, 1000),
+    noisy=st.booleans(),
+)
+def test_network_inputs_come_back_to_the_bit(dtype: str, unit: bool, seed: int, noisy: bool) -> None:
+    grey = np.random.default_rng(seed).integers(0, 256, (1, 6, 8, 2)).astype(dtype)
+    values = grey / np.asarray(255, dtype) if unit and dtype != "uint8" else grey
+    if noisy and dtype != "uint8":
+        values = values + np.asarray(0.3, dtype)
+    packed = compact(PolicyInputs(1, 2, (InputArray.of("x", values),))).arrays[0]
+    again = unpacked(packed)
+    assert again.dtype == values.dtype
+    assert np.array_equal(again, values)
+
+
+def test_values_that_are_no_numbers_survive(tmp_path: Path) -> None:
+    values = np.array([[np.nan, np.inf, -1.0]], np.float32)
+    packed = compact(PolicyInputs(1, 2, (InputArray.of("x", values),))).arrays[0]
+    assert np.array_equal(unpacked(packed), values, equal_nan=True)
+
+
+def test_the_commands_list_show_star_export_and_remove(tmp_path: Path) -> None:
+    one = recording(tmp_path)
+    feed(one, ticks(*DRIVE))
+    shelf = RunShelf(tmp_path)
+    shelf.put(one.finished[0])
+    name = one.finished[0].name
+    run = CliRunner()
+    where = ["--runs", str(tmp_path)]
+    listed = run.invoke(app, ["runs", "list", "--json", *where])
+    assert [row["name"] for row in msgspec.json.decode(listed.stdout)] == [name]
+    assert name in run.invoke(app, ["runs", "list", *where]).stdout
+    assert "22 ticks" in run.invoke(app, ["runs", "show", *where]).stdout
+    assert run.invoke(app, ["runs", "star", name, *where]).exit_code == 0
+    assert shelf.is_starred(name)
+    table = tmp_path / "run.csv"
+    assert run.invoke(app, ["runs", "export", "last", str(table), *where]).exit_code == 0
+    assert len(table.read_text().splitlines()) == 23
+    assert run.invoke(app, ["runs", "export", "last", str(tmp_path / "run.exe"), *where]).exit_code == 2
+    assert run.invoke(app, ["runs", "remove", name, *where]).exit_code == 0
+    assert shelf.runs() == []

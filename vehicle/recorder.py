@@ -1,0 +1,180 @@
+"""The recorder: a process of its own that writes every run down and never delays the one that drives.
+
+It listens to the vehicle's streams; the
+truth of a HIL world is the only thing it knows that the vehicle does not.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from vehicle.hil_client import HilClient
+from vehicle.messages import TickRecord
+from vehicle.realtime import die_with_parent
+from vehicle.remote import RECORD_QUEUE, prepare_run_dir
+from vehicle.run_recording import Moment, RunRecording
+from vehicle.run_schemas import Topic
+from vehicle.run_stream import (
+    FRAMES,
+    RIGHT_FRAMES,
+    RUN,
+    SCANS,
+    SENSOR_QUEUE,
+    LidarTurn,
+    Picture,
+    RunMessage,
+    RunStart,
+)
+from vehicle.runs import RunShelf
+from vehicle.supervisor import StopSignal
+
+NICE = 10  # what drives and what people look at come first
+POLL_MS = 100
+STATUS_PERIOD_S = 0.5
+SILENT_S = 2.0  # of records: the vehicle process is gone
+BATCH = 200  # messages taken from one socket before the others get their turn
+
+STATUS = "recorder"
+"""Name of the socket in the run directory on which the recorder tells how it fares."""
+
+
+class RecorderStatus(msgspec.Struct, frozen=True):
+    """How the recorder fares; published twice a second."""
+
+    run: str
+    """Name of the run that is being written, or empty."""
+    size_bytes: int
+    problem: str
+    """Why nothing is recorded, in words, or empty."""
+
+
+class Recorder:
+    """Sockets in, runs out."""
+
+    def __init__(self, run_dir: Path, shelf: RunShelf, hil_dir: Path | None) -> None:
+        prepare_run_dir(run_dir)
+        self._shelf = shelf
+        self.recording = RunRecording(shelf.folder, _moment, lambda: free_bytes(shelf.folder))
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._world = HilClient(hil_dir) if hil_dir is not None else None
+        self._poller = zmq.Poller()
+        self._takers: dict[zmq.Socket[Any], Callable[[bytes], None]] = {}
+        self._heard_s = time.monotonic()
+        self._told_s = 0.0
+        records = msgspec.msgpack.Decoder(TickRecord)
+        run = msgspec.msgpack.Decoder(RunMessage)
+        pictures = msgspec.msgpack.Decoder(Picture)
+        turns = msgspec.msgpack.Decoder(LidarTurn)
+        recording = self.recording
+        self._listen(run_dir / RUN, lambda data: self._take_run(run.decode(data)), RECORD_QUEUE)
+        self._listen(run_dir / "records", lambda data: self.take_tick(records.decode(data)), RECORD_QUEUE)
+        self._listen(run_dir / FRAMES, lambda data: recording.picture(Topic.CAMERA, pictures.decode(data)))
+        self._listen(
+            run_dir / RIGHT_FRAMES, lambda data: recording.picture(Topic.RIGHT_CAMERA, pictures.decode(data))
+        )
+        self._listen(run_dir / SCANS, lambda data: recording.scan(turns.decode(data)))
+        self._status: zmq.Socket[Any] = self._context.socket(zmq.PUB)
+        self._status.setsockopt(zmq.LINGER, 0)
+        self._status.bind(f"ipc://{run_dir / STATUS}")
+
+    def _listen(self, path: Path, take: Callable[[bytes], None], queue_length: int = SENSOR_QUEUE) -> None:
+        socket: zmq.Socket[Any] = self._context.socket(zmq.SUB)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RCVHWM, queue_length)
+        socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
+        socket.subscribe(b"")
+        socket.connect(f"ipc://{path}")
+        self._poller.register(socket, zmq.POLLIN)
+        self._takers[socket] = take
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Record until told to stop, then finish the run that is being written."""
+        try:
+            while not stopping():
+                self.turn()
+        finally:
+            self.close()
+
+    def turn(self, timeout_ms: int = POLL_MS) -> None:
+        """Take what has come, within a moment."""
+        self._poller.poll(timeout_ms)
+        for socket, take in self._takers.items():
+            for _ in range(BATCH):
+                try:
+                    data = socket.recv(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                with contextlib.suppress(msgspec.DecodeError):  # of another version: seen as a gap
+                    take(data)
+        if self._world is not None:
+            with contextlib.suppress(msgspec.DecodeError):
+                for truth in self._world.truths():
+                    self.recording.truth(truth)
+        now_s = time.monotonic()
+        if self.recording.run and now_s - self._heard_s > SILENT_S:
+            self.recording.end("the vehicle process fell silent")
+        while self.recording.finished:
+            self._shelf.put(self.recording.finished.popleft())
+        if now_s - self._told_s > STATUS_PERIOD_S:
+            self._told_s = now_s
+            self._tell()
+
+    def _take_run(self, message: RunMessage) -> None:
+        if isinstance(message, RunStart):
+            self.recording.start(message)
+        else:
+            self.recording.inputs(message)
+
+    def take_tick(self, record: TickRecord) -> None:
+        """Take one tick's record, as it comes or from a test that steps the vehicle itself."""
+        self._heard_s = time.monotonic()
+        self.recording.tick(record)
+
+    def _tell(self) -> None:
+        status = RecorderStatus(self.recording.run, self.recording.size_bytes, self.recording.problem)
+        with contextlib.suppress(zmq.Again):
+            self._status.send(msgspec.msgpack.encode(status), zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """Finish the run that is being written and let go of everything."""
+        self.recording.end("" if self.recording.is_closing else "the recorder was stopped")
+        while self.recording.finished:
+            self._shelf.put(self.recording.finished.popleft())
+        if self._world is not None:
+            self._world.close()
+        self._context.destroy(linger=0)
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how much of the disk is free where a folder is, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _moment() -> Moment:
+    try:
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot_id = ""
+    return Moment(time.time_ns(), boot_id)
+
+
+def record(run_dir: Path, runs_dir: Path | None, hil_dir: Path | None) -> None:
+    """Record every run of the vehicle in `run_dir` until SIGTERM; raises LapwingError."""
+    die_with_parent()
+    with contextlib.suppress(PermissionError):
+        os.nice(NICE)
+    shelf = RunShelf(runs_dir)
+    for name in shelf.mend():
+        sys.stdout.write(f"{name} was cut off; what is there was saved\n")
+    Recorder(run_dir, shelf, hil_dir).run(StopSignal())

@@ -1,0 +1,197 @@
+"""One run's file: written as it happens, readable to the last second after a kill, indexed when done.
+
+MCAP in small chunks: what a chunk holds is on the disk when the next one begins, and `sync` makes it
+survive a power cut. A file without its end is mended by `mend`, which reads what is whole.
+"""
+
+import contextlib
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+import msgspec
+import zstandard
+from mcap.exceptions import McapError
+from mcap.reader import make_reader
+from mcap.records import Channel as ChannelRecord
+from mcap.records import Message, Metadata, Schema
+from mcap.stream_reader import StreamReader
+from mcap.writer import CompressionType, Writer
+
+from vehicle.errors import LapwingError
+from vehicle.run_schemas import CHANNELS, Topic
+
+UNREADABLE = (McapError, EOFError, ValueError, struct.error, zstandard.ZstdError)
+"""What reading a file that is cut off or damaged may raise."""
+
+CHUNK_BYTES = 128 << 10  # a tenth of a second of a run with pictures
+LIBRARY = "lapwing"
+SUMMARY = "lapwing.summary"
+PART_SUFFIX = ".part"
+
+
+class RunFileError(LapwingError):
+    """A run's file cannot be read or written."""
+
+
+class Entry(NamedTuple):
+    """One message of a run."""
+
+    topic: Topic
+    time_ns: int
+    data: bytes
+
+
+class RunWriter:
+    """Writes one run; for one thread. Every method may raise OSError, a full disk's among them."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin `path` as a `.part` file; it gets its own name when it is whole."""
+        self.path = path
+        self._part = path.with_name(path.name + PART_SUFFIX)
+        self._file: IO[bytes] = self._part.open("wb", buffering=0)
+        self._writer = Writer(
+            cast(IO[Any], _Whole(self._file)), chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD
+        )
+        self._writer.start(profile="", library=LIBRARY)
+        self._channels: dict[Topic, int] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """What is on the disk by now."""
+        return self._file.tell()
+
+    def add(self, topic: Topic, time_ns: int, data: bytes) -> None:
+        """Append one message."""
+        channel = self._channels.get(topic) or self._register(topic)
+        self._writer.add_message(channel, log_time=time_ns, data=data, publish_time=time_ns)
+
+    def _register(self, topic: Topic) -> int:
+        kind = CHANNELS[topic]
+        schema = 0
+        if kind.schema:
+            schema = self._writer.register_schema(kind.schema_name, kind.schema_encoding, kind.schema)
+        self._channels[topic] = self._writer.register_channel(topic, kind.message_encoding, schema)
+        return self._channels[topic]
+
+    def sync(self) -> None:
+        """Make what has been written survive a power cut."""
+        os.fdatasync(self._file.fileno())
+
+    def finish(self, summary: dict[str, str]) -> None:
+        """Write the summary and the index, and give the file its name."""
+        self._writer.add_metadata(SUMMARY, summary)
+        self._writer.finish()  # type: ignore[no-untyped-call]
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._part.rename(self.path)
+
+    def abandon(self) -> None:
+        """Let the file go as it is: `mend` makes a run of what is whole."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+class _Whole:
+    """An unbuffered file whose `write` writes everything or raises."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        return len(data)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def mend(part: Path) -> Path | None:
+    """Make a run of a file that was cut off, and return it; None where it holds no message at all.
+
+    The cut-off file is removed only when the run is safely on the disk.
+    """
+    path = part.with_name(part.name.removesuffix(PART_SUFFIX))
+    writer, count = None, 0
+    for entry in read_whole(part):
+        writer = writer or RunWriter(path.with_name(f"{path.stem}-mended.mcap"))
+        writer.add(*entry)
+        count += 1
+    if writer is None:
+        part.unlink()
+        return None
+    writer.finish({"cut_off": "true", "messages": str(count)})
+    writer.path.rename(path)
+    part.unlink(missing_ok=True)
+    return path
+
+
+def read_whole(path: Path) -> Iterator[Entry]:
+    """Yield every message from the start up to the first that is not whole, in the order of writing."""
+    topics: dict[int, Topic] = {}
+    with path.open("rb") as file, contextlib.suppress(*UNREADABLE):
+        for record in StreamReader(file, validate_crcs=True).records:
+            if isinstance(record, ChannelRecord):
+                with contextlib.suppress(ValueError):  # of a later version: left out
+                    topics[record.id] = Topic(record.topic)
+            elif isinstance(record, Message) and record.channel_id in topics:
+                yield Entry(topics[record.channel_id], record.log_time, record.data)
+
+
+def read(
+    path: Path, topics: Iterable[Topic], since_ns: int = 0, until_ns: int | None = None
+) -> Iterator[Entry]:
+    """Yield messages of these topics by time, from the file's index; raises RunFileError."""
+    try:
+        with path.open("rb") as file:
+            reader = make_reader(file)
+            for _, channel, message in reader.iter_messages(
+                topics=[str(topic) for topic in topics], starting_at=since_ns, ending_before=until_ns
+            ):
+                yield Entry(Topic(channel.topic), message.log_time, message.data)
+    except (OSError, *UNREADABLE) as error:
+        raise _not_whole(path, error) from error
+
+
+def summary_of(path: Path) -> dict[str, str]:
+    """Return what the recorder wrote at the run's end; empty where it could not. Raises RunFileError."""
+    try:
+        with path.open("rb") as file:
+            for metadata in make_reader(file).iter_metadata():
+                if isinstance(metadata, Metadata) and metadata.name == SUMMARY:
+                    return metadata.metadata
+    except (OSError, *UNREADABLE) as error:
+        raise _not_whole(path, error) from error
+    return {}
+
+
+def _not_whole(path: Path, error: Exception) -> RunFileError:
+    return RunFileError(f"{path} is not a whole run ({error}); run `lapwing runs list`, which mends it")
+
+
+def schemas_of(path: Path) -> dict[str, tuple[Schema | None, str]]:
+    """Return each topic's schema and encoding."""
+    with path.open("rb") as file:
+        summary = make_reader(file).get_summary()
+        assert summary is not None
+        return {
+            channel.topic: (summary.schemas.get(channel.schema_id), channel.message_encoding)
+            for channel in summary.channels.values()
+        }
+
+
+def pack(message: msgspec.Struct) -> bytes:
+    """Return a message as `/replay` channels hold it."""
+    return msgspec.msgpack.encode(message)
+
+
+def as_json(message: Any) -> bytes:
+    """Return a message as JSON channels hold it."""
+    return msgspec.json.encode(message)

@@ -1,0 +1,454 @@
+"""Decides what belongs to a run and puts it into the run's file; no sockets and no clock of its own.
+
+A run begins with the tick that leaves DISARMED and ends with the one that is DISARMED again, a while after a
+failsafe, or when the vehicle falls silent. Pictures of the last second are kept in memory all along: the
+first tick of a run acts on one that came before it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from vehicle.messages import GUARDED_STATES, DriveState, Fault, TickRecord
+from vehicle.run_file import RunWriter, as_json, pack
+from vehicle.run_schemas import LogLevel, Topic, protobuf_bytes
+from vehicle.run_stream import InputArray, LidarTurn, Picture, PolicyInputs, RunStart
+from vehicle.truth import WorldTruth
+
+PRE_ROLL_READINGS = 40  # pictures, or scans: more than a second
+FAILSAFE_LIMIT_S = 5.0  # what happens after a stop is soon told
+CLOSING_S = 0.15
+SYNC_PERIOD_S = 1.0
+RESERVE_BYTES = 1 << 30  # of the disk stays free, whatever happens
+
+Array = npt.NDArray[np.generic]
+
+
+class RunSummary(msgspec.Struct, kw_only=True):
+    """One run at a glance; beside its file and inside it."""
+
+    name: str
+    """Stem of the file."""
+    started_wall_ns: int
+    """By the car's clock, which may be wrong; `boot_id` and `started_ns` are not."""
+    boot_id: str
+    started_ns: int
+    """CLOCK_MONOTONIC of that boot."""
+    duration_s: float = 0.0
+    driven_s: float = 0.0
+    """In a moving state."""
+    car: str = ""
+    is_hil: bool = False
+    policy: str = ""
+    policy_hash: str = ""
+    calibration_version: int = 0
+    drivers: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    """In the order in which they first appeared while armed."""
+    latched_fault: str = ""
+    laps_s: tuple[float, ...] = ()
+    ticks: int = 0
+    decisions: int = 0
+    pictures: int = 0
+    size_bytes: int = 0
+    is_complete: bool = True
+    """False: records or pictures are missing, or the file was cut off."""
+    note: str = ""
+
+    @property
+    def best_lap_s(self) -> float | None:
+        """The fastest lap."""
+        return min(self.laps_s, default=None)
+
+
+class Moment(NamedTuple):
+    """What the recording has to be told of the computer when a run begins."""
+
+    wall_ns: int
+    boot_id: str
+
+
+class RunRecording:
+    """Writes one run after another into a folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        moment: Callable[[], Moment],
+        free_bytes: Callable[[], int],
+        open_writer: Callable[[Path], RunWriter] = RunWriter,
+    ) -> None:
+        self._folder = folder
+        self._moment = moment
+        self._free_bytes = free_bytes
+        self._open_writer = open_writer
+        self._pictures: dict[Topic, deque[Picture]] = {
+            topic: deque(maxlen=PRE_ROLL_READINGS) for topic in (Topic.CAMERA, Topic.RIGHT_CAMERA)
+        }
+        self._scans: deque[LidarTurn] = deque(maxlen=PRE_ROLL_READINGS)
+        self._writer: RunWriter | None = None
+        self._summary: RunSummary | None = None
+        self._start: RunStart | None = None
+        self._last: TickRecord | None = None
+        self._faults: tuple[Fault, ...] = ()
+        self._failsafe_ns = 0
+        self._closing_ns = 0
+        self._synced_ns = 0
+        self._laps_before = 0
+        self._laps = 0
+        self.finished: deque[RunSummary] = deque()
+        """Runs that are on the disk, for whoever looks after the folder."""
+        self.problem = ""
+        """Why nothing is recorded, in words; empty while all is well."""
+
+    @property
+    def run(self) -> str:
+        """Name of the run that is being written, or empty."""
+        return self._summary.name if self._summary is not None and self._writer is not None else ""
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the run is over and only its last pictures are waited for."""
+        return self._closing_ns > 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the run that is being written."""
+        return self._writer.size_bytes if self._writer is not None else 0
+
+    # --- what comes from the vehicle and the world
+
+    def tick(self, record: TickRecord) -> None:
+        """Take one tick's record."""
+        before, self._last = self._last, record
+        gap = before is not None and record.sequence != before.sequence + 1
+        if gap and before is not None and record.sequence <= before.sequence:  # another vehicle process
+            self.end("the vehicle process ended")
+        armed = record.state is not DriveState.DISARMED
+        if self._closing_ns:  # the run is over; its last pictures may still be on their way
+            if not armed and record.now_ns - self._closing_ns < CLOSING_S * 1e9:
+                return
+            self.end()
+        if self._summary is None:
+            if record.state not in GUARDED_STATES:
+                return  # a failsafe where nothing moved is no run, nor what follows one that was closed
+            was_disarmed = before is not None and before.state is DriveState.DISARMED
+            self._begin(record, complete=was_disarmed)
+        elif gap:
+            self._mark_incomplete()
+        self._put_tick(record)
+        if not armed:
+            self._failsafe_ns = 0
+            self._closing_ns = record.now_ns
+            return
+        if record.state is DriveState.FAILSAFE:
+            self._failsafe_ns = self._failsafe_ns or record.now_ns
+            if record.now_ns - self._failsafe_ns > FAILSAFE_LIMIT_S * 1e9:
+                self.end()
+                return
+        else:
+            self._failsafe_ns = 0
+        self._sync(record.now_ns)
+
+    def start(self, start: RunStart) -> None:
+        """Take how a run began; it may come before or after that run's first tick."""
+        self._start = start
+        self._put_start()
+
+    def inputs(self, inputs: PolicyInputs) -> None:
+        """Take what the network was shown."""
+        if self._summary is None or self._last is None:
+            return
+        now_ns = self._last.now_ns
+        self._put(Topic.INPUTS, now_ns, pack(compact(inputs)))
+        for array in inputs.arrays:
+            image = newest_picture(array)
+            if image is not None:
+                self._put(Topic.POLICY_INPUT, now_ns, _raw_image(image, now_ns))
+                break
+
+    def picture(self, topic: Topic, picture: Picture) -> None:
+        """Take one camera's picture."""
+        kept = self._pictures[topic]
+        if self._summary is not None:
+            if kept and picture.number != kept[-1].number + 1:
+                self._mark_incomplete()
+            self._put_picture(topic, picture)
+        kept.append(picture)
+
+    def scan(self, scan: LidarTurn) -> None:
+        """Take one turn of the LIDAR."""
+        if self._summary is not None:
+            self._put_scan(scan)
+        self._scans.append(scan)
+
+    def truth(self, truth: WorldTruth) -> None:
+        """Take what really happens in a HIL world."""
+        if self._summary is None:
+            self._laps_before = len(truth.laps)
+            return
+        self._put(Topic.TRUTH, truth.now_ns, as_json(truth))
+        if len(truth.laps) < self._laps_before:
+            self._laps_before = 0  # the car was put back to the start
+        laps = tuple(crossing.time_s for crossing in truth.laps[self._laps_before :])
+        if len(laps) > len(self._summary.laps_s):
+            self._log(truth.now_ns, LogLevel.INFO, "lap", f"lap {len(laps)}: {laps[-1]:.2f} s")
+        if len(laps) >= len(self._summary.laps_s):
+            self._summary.laps_s = laps
+
+    def end(self, note: str = "") -> None:
+        """Finish the run that is being written, if any."""
+        summary, writer = self._summary, self._writer
+        self._summary = self._writer = self._start = None
+        self._closing_ns = 0
+        if summary is None:
+            return
+        if note:
+            summary.note, summary.is_complete = note, False
+        if writer is None:
+            return
+        try:
+            summary.size_bytes = writer.size_bytes
+            writer.finish({"summary": as_json(summary).decode()})
+            summary.size_bytes = writer.path.stat().st_size
+        except OSError as error:
+            writer.abandon()
+            self.problem = f"the run could not be finished ({error.strerror}); free some space on the disk"
+            return
+        self.finished.append(summary)
+
+    # --- how it is written
+
+    def _begin(self, record: TickRecord, *, complete: bool) -> None:
+        moment = self._moment()
+        name = run_name(self._folder, moment.wall_ns)
+        self._summary = RunSummary(
+            name=name,
+            started_wall_ns=moment.wall_ns,
+            boot_id=moment.boot_id,
+            started_ns=record.now_ns,
+            is_complete=complete,
+            note="" if complete else "the recorder came when the car was driving already",
+        )
+        self._faults = ()
+        self._failsafe_ns = 0
+        self._synced_ns = record.now_ns
+        free_bytes = self._free_bytes()
+        if free_bytes < RESERVE_BYTES:
+            self.problem = (
+                f"not recording: {free_bytes / 1e9:.1f} GB of the disk are free, "
+                f"{RESERVE_BYTES / 1e9:.1f} GB must stay so; remove some runs"
+            )
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._writer = self._open_writer(self._folder / f"{name}.mcap")
+        except OSError as error:
+            self._fail(error)
+            return
+        self.problem = ""
+        self._put_start()
+        for topic, kept in self._pictures.items():
+            for picture in kept:
+                self._put_picture(topic, picture)
+        for scan in self._scans:
+            self._put_scan(scan)
+
+    def _put_start(self) -> None:
+        start, summary = self._start, self._summary
+        if start is None or summary is None or start.begin.now_ns != summary.started_ns:
+            return
+        summary.car, summary.is_hil = start.car.name, start.car.is_hil
+        summary.policy, summary.policy_hash = start.begin.policy, start.begin.policy_hash
+        summary.calibration_version = start.begin.calibration.version
+        self._put(Topic.START, start.begin.now_ns, pack(start))
+
+    def _put_tick(self, record: TickRecord) -> None:
+        summary = self._summary
+        assert summary is not None
+        self._put(Topic.TICK, record.now_ns, as_json(record))
+        self._put(Topic.EXACT_TICK, record.now_ns, pack(record))
+        summary.ticks += 1
+        summary.decisions += record.decided
+        summary.duration_s = (record.now_ns - summary.started_ns) / 1e9
+        if record.state not in {DriveState.ARMING, DriveState.FAILSAFE, DriveState.DISARMED}:
+            summary.driven_s = summary.duration_s
+            summary.modes = _with(summary.modes, record.state.value)
+        for request in record.requests:
+            if request.kind.value not in {"renew lease", "drive"}:
+                summary.drivers = _with(summary.drivers, request.source)
+                self._log(record.now_ns, LogLevel.INFO, request.source, request.kind.value)
+        for fault in record.faults:
+            if fault not in self._faults:
+                summary.faults = _with(summary.faults, fault.value)
+                self._log(record.now_ns, LogLevel.ERROR, "fault", fault.value)
+        for fault in self._faults:
+            if fault not in record.faults:
+                self._log(record.now_ns, LogLevel.INFO, "fault", f"{fault.value} is over")
+        self._faults = record.faults
+        if record.state is DriveState.FAILSAFE and not summary.latched_fault and record.faults:
+            summary.latched_fault = record.faults[0].value
+
+    def _put_picture(self, topic: Topic, picture: Picture) -> None:
+        if self._summary is not None:
+            self._summary.pictures += 1
+        if picture.jpeg:
+            image = protobuf_bytes(
+                "CompressedImage",
+                picture.stamp_ns,
+                data=picture.jpeg,
+                format="jpeg",
+                frame_id=topic.value[1:],
+            )
+            self._put(topic, picture.stamp_ns, image)
+        side = "right" if topic is Topic.RIGHT_CAMERA else "front"
+        meta = PictureMeta(side, picture.number, picture.stamp_ns, picture.ready_ns)
+        self._put(Topic.PICTURE, picture.stamp_ns, pack(meta))
+
+    def _put_scan(self, scan: LidarTurn) -> None:
+        angles, ranges = np.frombuffer(scan.angles_rad, np.float32), np.frombuffer(scan.ranges_m, np.float32)
+        message = protobuf_bytes(
+            "LaserScan",
+            scan.stamp_ns,
+            frame_id="lidar",
+            start_angle=float(angles[0]) if angles.size else 0.0,
+            end_angle=float(angles[-1]) if angles.size else 0.0,
+            ranges=ranges.astype(float).tolist(),
+        )
+        self._put(Topic.SCAN, scan.stamp_ns, message)
+        self._put(Topic.TURN, scan.stamp_ns, pack(scan))
+
+    def _log(self, now_ns: int, level: LogLevel, name: str, message: str) -> None:
+        line = {
+            "timestamp": {"sec": now_ns // 10**9, "nsec": now_ns % 10**9},
+            "level": int(level),
+            "message": message,
+            "name": name,
+            "file": "",
+            "line": 0,
+        }
+        self._put(Topic.LOG, now_ns, as_json(line))
+
+    def _put(self, topic: Topic, now_ns: int, data: bytes) -> None:
+        if self._writer is None:
+            return
+        try:
+            self._writer.add(topic, now_ns, data)
+        except OSError as error:
+            self._fail(error)
+
+    def _sync(self, now_ns: int) -> None:
+        if self._writer is None or now_ns - self._synced_ns < SYNC_PERIOD_S * 1e9:
+            return
+        self._synced_ns = now_ns
+        try:
+            self._writer.sync()
+        except OSError as error:
+            self._fail(error)
+            return
+        if self._free_bytes() < RESERVE_BYTES:
+            self.end("the disk was nearly full")
+            self.problem = "not recording: the disk is nearly full; remove some runs"
+
+    def _fail(self, error: OSError) -> None:
+        """Stop writing this run; what is on the disk stays, and the drive goes on."""
+        self.problem = f"not recording: {error.strerror or error}; free some space on the disk"
+        if self._writer is not None:
+            self._writer.abandon()
+            self._writer = None
+
+    def _mark_incomplete(self) -> None:
+        if self._summary is not None and self._summary.is_complete:
+            self._summary.is_complete = False
+            self._summary.note = "recording incomplete: some ticks or pictures are missing"
+
+
+class PictureMeta(msgspec.Struct, frozen=True):
+    """What a picture's own message does not say."""
+
+    side: str
+    """`front` or `right`."""
+    number: int
+    stamp_ns: int
+    ready_ns: int
+
+
+def run_name(folder: Path, wall_ns: int) -> str:
+    """Return a name by date and time, UTC, that no run has yet."""
+    moment = np.datetime64(wall_ns // 10**9, "s").astype(object)
+    base = f"{moment:%Y-%m-%d_%H-%M-%S}"
+    name, count = base, 1
+    while any((folder / f"{name}{end}").exists() for end in (".mcap", ".mcap.part", ".json")):
+        count += 1
+        name = f"{base}_{count}"
+    return name
+
+
+def compact(inputs: PolicyInputs) -> PolicyInputs:
+    """Return the same inputs, grey levels in a byte each where that loses nothing."""
+    return msgspec.structs.replace(inputs, arrays=tuple(_compact(array) for array in inputs.arrays))
+
+
+def _compact(packed: InputArray) -> InputArray:
+    if packed.dtype == "uint8":
+        return packed
+    array = packed.array()
+    for scale in (1, 255):
+        with np.errstate(invalid="ignore"):
+            small = np.rint(array.astype(np.float64) * scale).astype(np.uint8)
+        if np.array_equal(expanded(small, packed.dtype, scale), array):
+            return InputArray(packed.name, f"uint8/{scale}/{packed.dtype}", packed.shape, small.tobytes())
+    return packed
+
+
+def expanded(small: Array, dtype: str, scale: int) -> Array:
+    """Return grey levels as the network's input, as `models.observation` makes them."""
+    values: npt.NDArray[np.floating] = small.astype(dtype)
+    if scale != 1:
+        values /= np.asarray(scale, dtype=dtype)
+    return values
+
+
+def unpacked(packed: InputArray) -> Array:
+    """Return an input as the network saw it, to the bit."""
+    if not packed.dtype.startswith("uint8/"):
+        return packed.array()
+    _, scale, dtype = packed.dtype.split("/")
+    small = np.frombuffer(packed.data, np.uint8).reshape(packed.shape)
+    return expanded(small, dtype, int(scale))
+
+
+def newest_picture(packed: InputArray) -> Array | None:
+    """Return the newest grey picture of an image input as bytes, for people; None where it is no picture."""
+    if len(packed.shape) != 4:
+        return None
+    values = unpacked(packed)[0]
+    last = values[-1] if values.shape[0] < min(values.shape[1:]) else values[:, :, -1]
+    scaled = last.astype(np.float32)
+    if packed.dtype.startswith("uint8/255") or scaled.max(initial=0.0) <= 1.0:
+        scaled = scaled * 255.0
+    return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
+
+
+def _raw_image(image: Array, now_ns: int) -> bytes:
+    height, width = image.shape
+    return protobuf_bytes(
+        "RawImage",
+        now_ns,
+        width=width,
+        height=height,
+        encoding="mono8",
+        step=width,
+        data=image.tobytes(),
+        frame_id="policy_input",
+    )
+
+
+def _with(known: tuple[str, ...], one: str) -> tuple[str, ...]:
+    return known if one in known else (*known, one)

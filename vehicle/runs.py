@@ -1,0 +1,162 @@
+"""The shelf of runs: what is there, what is kept, what makes room. A folder of files, nothing else.
+
+`NAME.mcap` is a run, `NAME.json` its summary, `NAME.star` says that it is not to be removed by itself.
+A run without its summary, or cut off by a power cut, is mended when somebody looks.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from calibration.store import write_atomically
+from vehicle.errors import LapwingError
+from vehicle.messages import DriveState, TickRecord
+from vehicle.run_file import PART_SUFFIX, UNREADABLE, mend, read_whole, summary_of
+from vehicle.run_recording import RunSummary
+from vehicle.run_schemas import Topic
+
+QUOTA_BYTES = 4 << 30
+NAME_PATTERN = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d{1,6})?")
+
+
+class RunNotFoundError(LapwingError):
+    """There is no such run."""
+
+
+def default_runs_dir() -> Path:
+    """Return where this user's runs are kept unless told otherwise."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "lapwing" / "runs"
+
+
+class RunShelf:
+    """One folder of runs; several processes may use it at a time."""
+
+    def __init__(self, folder: Path | None = None, quota_bytes: int = QUOTA_BYTES) -> None:
+        self.folder = folder or default_runs_dir()
+        self._quota_bytes = quota_bytes
+
+    def runs(self) -> list[RunSummary]:
+        """Return what is there, newest first."""
+        files = sorted(self._files(), reverse=True)
+        return [self._summary(file) for file in files]
+
+    def find(self, name: str) -> Path:
+        """Return a run's file by its name, or `last` for the newest; raises RunNotFoundError."""
+        if name == "last":
+            newest = max(self._files(), default=None)
+            if newest is None:
+                raise RunNotFoundError(f"there is no run in {self.folder}; drive one first")
+            return newest
+        path = self.folder / f"{name}.mcap"
+        if not NAME_PATTERN.fullmatch(name) or not path.is_file():
+            raise RunNotFoundError(f"no run {name!r} in {self.folder}; `lapwing runs list` shows them")
+        return path
+
+    def summary(self, name: str) -> RunSummary:
+        """Return one run's summary; raises RunNotFoundError."""
+        return self._summary(self.find(name))
+
+    def put(self, summary: RunSummary) -> None:
+        """Keep the summary of a run that is finished, and make room for the next."""
+        with contextlib.suppress(LapwingError):  # it stands in the run's own file too
+            write_atomically(self.folder / f"{summary.name}.json", msgspec.json.encode(summary))
+        self.make_room()
+
+    def star(self, name: str, starred: bool) -> None:
+        """Keep a run whatever the quota says, or no longer; raises RunNotFoundError."""
+        mark = self.find(name).with_suffix(".star")
+        if starred:
+            mark.touch()
+        else:
+            mark.unlink(missing_ok=True)
+
+    def is_starred(self, name: str) -> bool:
+        """Return whether a run is kept whatever the quota says."""
+        return (self.folder / f"{name}.star").exists()
+
+    def remove(self, name: str) -> None:
+        """Remove a run; raises RunNotFoundError."""
+        self._remove(self.find(name))
+
+    def make_room(self) -> list[str]:
+        """Remove the oldest runs without a star until the rest is within the quota; return their names."""
+        files = sorted(self._files())
+        sizes = {file: file.stat().st_size for file in files}
+        total_bytes = sum(sizes.values())
+        removed = []
+        for file in files[:-1]:  # the newest stays, however large
+            if total_bytes <= self._quota_bytes:
+                break
+            if not self.is_starred(file.stem):
+                self._remove(file)
+                total_bytes -= sizes[file]
+                removed.append(file.stem)
+        return removed
+
+    def mend(self) -> list[str]:
+        """Make runs of files that were cut off; return their names. Not while a recorder writes here."""
+        mended = []
+        for part in sorted(self.folder.glob(f"*.mcap{PART_SUFFIX}")):
+            if part.stem.removesuffix(".mcap").endswith("-mended"):
+                part.unlink()  # of a mending that was itself cut off; its source is still there
+                continue
+            path = mend(part)
+            if path is not None:
+                summary = summarised(path)
+                self.put(summary)
+                mended.append(path.stem)
+        return mended
+
+    def _files(self) -> Iterable[Path]:
+        return (file for file in self.folder.glob("*.mcap") if NAME_PATTERN.fullmatch(file.stem))
+
+    def _summary(self, file: Path) -> RunSummary:
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode(file.with_suffix(".json").read_bytes(), type=RunSummary)
+        with contextlib.suppress(LapwingError, KeyError, msgspec.MsgspecError):
+            return msgspec.json.decode(summary_of(file)["summary"], type=RunSummary)
+        return summarised(file)
+
+    def _remove(self, file: Path) -> None:
+        for suffix in (".mcap", ".json", ".star"):  # the run first: what is left of a kill shows nothing
+            file.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def summarised(path: Path) -> RunSummary:
+    """Return what a run's own ticks say of it, for one whose summary was never written."""
+    ticks = decisions = 0
+    first: TickRecord | None = None
+    last: TickRecord | None = None
+    faults: list[str] = []
+    latched = ""
+    with contextlib.suppress(OSError, *UNREADABLE):
+        for entry in read_whole(path):
+            if entry.topic is not Topic.EXACT_TICK:
+                continue
+            last = msgspec.msgpack.decode(entry.data, type=TickRecord)
+            first = first or last
+            ticks += 1
+            decisions += last.decided
+            faults += [fault.value for fault in last.faults if fault.value not in faults]
+            if last.state is DriveState.FAILSAFE and not latched and last.faults:
+                latched = last.faults[0].value
+    started_ns = first.now_ns if first else 0
+    return RunSummary(
+        name=path.stem,
+        started_wall_ns=int(path.stat().st_mtime_ns),
+        boot_id="",
+        started_ns=started_ns,
+        duration_s=(last.now_ns - started_ns) / 1e9 if last else 0.0,
+        faults=tuple(faults),
+        latched_fault=latched,
+        ticks=ticks,
+        decisions=decisions,
+        size_bytes=path.stat().st_size,
+        is_complete=False,
+        note="cut off: the computer or the recorder died; what is there was saved",
+    )

@@ -1,0 +1,177 @@
+"""`lapwing runs`: what was recorded, shown, kept, exported, removed."""
+
+import csv
+import datetime
+import sys
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vehicle.messages import TickRecord
+from vehicle.run_file import read
+from vehicle.run_recording import RunSummary
+from vehicle.run_schemas import Topic
+from vehicle.runs import RunShelf
+
+runs_app = typer.Typer(no_args_is_help=True, help="Look after the recorded runs.")
+
+NameArgument = Annotated[str, typer.Argument(help="Name of a run, or `last`.")]
+RunsOption = Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+CSV_COLUMNS = (
+    "t_s",
+    "state",
+    "decided",
+    "steering_frac",
+    "throttle_frac",
+    "steering_us",
+    "throttle_us",
+    "action_index",
+    "frame_number",
+    "frame_to_wire_ms",
+    "lateness_ms",
+    "battery_v",
+    "faults",
+)
+
+
+@runs_app.command("list")
+def list_runs(runs: RunsOption = None, as_json: JsonOption = False) -> None:
+    """List what was recorded, newest first."""
+    shelf = RunShelf(runs)
+    found = shelf.runs()
+    if as_json:
+        _print_json([_document(shelf, one) for one in found])
+        return
+    table = Table("run", "driven", "policy", "laps", "best", "stopped by", "size", "")
+    table.columns[0].no_wrap = True
+    for one in found:
+        table.add_row(
+            one.name,
+            _duration(one.driven_s),
+            one.policy or "-",
+            str(len(one.laps_s)) if one.laps_s else "-",
+            f"{one.best_lap_s:.2f} s" if one.best_lap_s is not None else "-",
+            one.latched_fault or "-",
+            f"{one.size_bytes / 1e6:.1f} MB",
+            ("*" if shelf.is_starred(one.name) else "") + ("" if one.is_complete else " !"),
+        )
+    Console().print(table if found else f"No run in {shelf.folder} yet.")
+
+
+@runs_app.command()
+def show(name: NameArgument = "last", runs: RunsOption = None, as_json: JsonOption = False) -> None:
+    """Show one run."""
+    shelf = RunShelf(runs)
+    path = shelf.find(name)
+    one = shelf.summary(path.stem)
+    if as_json:
+        _print_json(_document(shelf, one))
+        return
+    table = Table(show_header=False, box=None)
+    started = datetime.datetime.fromtimestamp(one.started_wall_ns / 1e9).astimezone()
+    for label, value in (
+        ("run", one.name + (" *" if shelf.is_starred(one.name) else "")),
+        ("began", f"{started:%Y-%m-%d %H:%M:%S %Z}, by the car's clock"),
+        ("car", f"{one.car or '-'}{' (HIL)' if one.is_hil else ''}, calibration {one.calibration_version}"),
+        ("policy", f"{one.policy or '-'}  {one.policy_hash[:12]}"),
+        (
+            "driven",
+            f"{_duration(one.driven_s)} of {_duration(one.duration_s)}, {', '.join(one.modes) or '-'}",
+        ),
+        ("laps", ", ".join(f"{lap_s:.2f} s" for lap_s in one.laps_s) or "-"),
+        ("faults", ", ".join(one.faults) or "none"),
+        ("stopped by", one.latched_fault or "-"),
+        ("holds", f"{one.ticks} ticks, {one.decisions} decisions, {one.pictures} pictures"),
+        ("complete", "yes" if one.is_complete else f"no: {one.note}"),
+        ("file", f"{path} ({one.size_bytes / 1e6:.1f} MB)"),
+    ):
+        table.add_row(label, value)
+    Console().print(table)
+
+
+@runs_app.command()
+def star(
+    name: NameArgument,
+    off: Annotated[bool, typer.Option("--off", help="Take the star away.")] = False,
+    runs: RunsOption = None,
+) -> None:
+    """Keep a run whatever the quota says."""
+    RunShelf(runs).star(name, not off)
+
+
+@runs_app.command()
+def remove(name: NameArgument, runs: RunsOption = None) -> None:
+    """Remove a run."""
+    shelf = RunShelf(runs)
+    path = shelf.find(name)
+    shelf.remove(path.stem)
+    Console().print(f"{path.stem} is removed.")
+
+
+@runs_app.command()
+def export(
+    name: NameArgument,
+    out: Annotated[Path, typer.Argument(help="NAME.csv (one line a tick) or NAME.mcap (the run itself).")],
+    runs: RunsOption = None,
+) -> None:
+    """Write a run to a file of your own."""
+    path = RunShelf(runs).find(name)
+    match out.suffix:
+        case ".mcap":
+            out.write_bytes(path.read_bytes())
+        case ".csv":
+            with out.open("w", newline="", encoding="utf-8") as file:
+                write_csv(path, file)
+        case _:
+            raise typer.BadParameter(f"{out} ends in {out.suffix or 'nothing'}; allowed are .csv and .mcap")
+    Console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+def write_csv(path: Path, file: TextIO) -> None:
+    """Write one line a tick; raises RunFileError."""
+    lines = csv.writer(file)
+    lines.writerow(CSV_COLUMNS)
+    first_ns = 0
+    for entry in read(path, [Topic.EXACT_TICK]):
+        tick = msgspec.msgpack.decode(entry.data, type=TickRecord)
+        first_ns = first_ns or tick.now_ns
+        lines.writerow(
+            (
+                f"{(tick.now_ns - first_ns) / 1e9:.4f}",
+                tick.state.value,
+                int(tick.decided),
+                f"{tick.wanted.steering_frac:.4f}",
+                f"{tick.wanted.throttle_frac:.4f}",
+                f"{tick.sent.steering_us:.1f}",
+                f"{tick.sent.throttle_us:.1f}",
+                tick.action_index,
+                tick.frame_number,
+                f"{tick.times.frame_to_wire_ns / 1e6:.2f}" if tick.times.frame_to_wire_ns else "",
+                f"{tick.lateness_ns / 1e6:.2f}",
+                "" if tick.board.battery_v is None else f"{tick.board.battery_v:.2f}",
+                "; ".join(fault.value for fault in tick.faults),
+            )
+        )
+
+
+def _document(shelf: RunShelf, one: RunSummary) -> dict[str, object]:
+    return {
+        **msgspec.to_builtins(one),
+        "best_lap_s": one.best_lap_s,
+        "starred": shelf.is_starred(one.name),
+        "file": str(shelf.folder / f"{one.name}.mcap"),
+    }
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)}:{seconds % 60:04.1f} min"
+
+
+def _print_json(document: object) -> None:
+    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
