@@ -73,6 +73,7 @@ class Rig:
         self.forward_us = FORWARD_US[wiring]
         self.renewing = True
         """Whether the driver keeps the lease; switch off to go silent."""
+        self.after_tick: Callable[[TickRecord], object] = lambda record: None
         self._ids = itertools.count()
         self._renew_ns = 0
 
@@ -113,6 +114,7 @@ class Rig:
             self._renew_ns = self.now_ns + round(LEASE_PERIOD_S * 1e9)
             self.send(RequestKind.TAKE_LEASE)
         self.vehicle.loop.step(self.now_ns)
+        self.after_tick(self.publisher.records[-1])
         return self.publisher.records[-1]
 
     def run(self, duration_s: float) -> None:
