@@ -25,7 +25,7 @@ from vehicle.config import CarConfig, LidarMount
 from vehicle.errors import BoardError, ConfigError
 from vehicle.hil.faults import parse_fault
 from vehicle.hil.host_faults import BrokenClock, BrokenDisk, BrokenLink, HostFaults, broken_load
-from vehicle.hil.lockstep import LockstepClock
+from vehicle.hil.lockstep import LockstepClock, PacedClock
 from vehicle.lidar import Lidar, open_lidar_source
 from vehicle.loop import ControlLoop
 from vehicle.messages import Frame
@@ -51,6 +51,8 @@ class HilCar(msgspec.Struct, frozen=True):
     wiring: str = "aws"
     """`aws`: 1446/1311 us neutral and forward; `standard`: 1500/1900 us."""
     lockstep: bool = False
+    is_paced: bool = False
+    """In lockstep: no faster than real time, for people and browsers to follow."""
     has_right_camera: bool = True
     """Both sensors cost nothing until a policy looks at them."""
     has_lidar: bool = True
@@ -199,7 +201,8 @@ def drive(config: CarConfig, run_dir: Path, hil: HilCar | None = None) -> None:
 
 def _clock(hil: HilCar | None) -> Clock:
     if hil is not None and hil.lockstep:
-        return LockstepClock(hil.folder / "barrier.sock")
+        barrier = hil.folder / "barrier.sock"
+        return PacedClock(barrier) if hil.is_paced else LockstepClock(barrier)
     return MonotonicClock()
 
 

@@ -60,6 +60,9 @@ def drive(
     faults_since_ns: Annotated[int, typer.Option(min=0, hidden=True)] = 0,
     seed: Annotated[int, typer.Option(hidden=True)] = 0,
     uncalibrated: UncalibratedOption = False,
+    lockstep: Annotated[
+        bool, typer.Option(hidden=True, help="With --hil-dir of a world in lockstep.")
+    ] = False,
 ) -> None:
     """Run the vehicle process: camera to policy to pulses."""
     from vehicle.__main__ import HilCar
@@ -80,6 +83,8 @@ def drive(
         hil = HilCar(
             hil_dir,
             wiring,
+            lockstep=lockstep,
+            is_paced=lockstep,
             calibration=hil_calibration,
             faults=faults,
             faults_since_ns=faults_since_ns,

@@ -168,6 +168,24 @@ class LockstepClock:
             time.sleep(20e-6)
 
 
+class PacedClock(LockstepClock):
+    """Lockstep at the pace of real time or slower: a starved computer slows time and causes no fault.
+
+    For people and browsers in front of a car whose world steps with it. What was late is not caught up.
+    """
+
+    def __init__(self, barrier: Path) -> None:
+        super().__init__(barrier)
+        self._due_s = time.monotonic()
+
+    def wait(self, deadline_ns: int, camera: FrameArrival, after_frame: int | None) -> None:
+        """Let the world go on as `LockstepClock` does, and take at least as long as that is."""
+        began_ns = self.now_ns()
+        super().wait(deadline_ns, camera, after_frame)
+        self._due_s = max(self._due_s + (self.now_ns() - began_ns) / 1e9, time.monotonic())
+        time.sleep(self._due_s - time.monotonic() if self._due_s > time.monotonic() else 0.0)
+
+
 def has_come(sensor: SensorReadings, number: int) -> bool:
     """Return whether there is nothing to wait for: it has come, or nobody reads that sensor any more."""
     return not sensor.is_wanted or sensor.await_number(number, 0.0)

@@ -1,0 +1,116 @@
+"""The real page, the real vehicle process and the HIL car in paced lockstep, for tests of what moves.
+
+World and vehicle step together, at most as fast as real time: a starved computer slows time and
+causes no fault. Requests, pictures and bytes of the board go the same ways as on a car.
+"""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.hil.policies import write_policy
+from vehicle.hil.launch import RunningHil, start_hil
+from vehicle.hil.settings import HilSettings
+from vehicle.messages import Status
+from vehicle.remote import VehicleClient
+
+READY_S = 30.0  # of real time: what a starved computer may need to start three processes
+
+
+class PacedCar:
+    """A car whose processes are up; `url` is its page's address."""
+
+    def __init__(
+        self,
+        hil: RunningHil,
+        vehicle: subprocess.Popen[bytes],
+        client: VehicleClient,
+        run_dir: Path,
+        port: int,
+    ) -> None:
+        self.hil = hil
+        self.vehicle = vehicle
+        self.client = client
+        self.run_dir = run_dir
+        self.url = f"http://127.0.0.1:{port}/"
+
+    def wait(self, accept: Callable[[Status], bool], timeout_s: float = READY_S) -> Status:
+        """Return the first status that is accepted; fails with the newest one."""
+        status = self.client.wait_status(accept, timeout_s)
+        assert status is not None, f"it did not come to be: {self.client.status()}"
+        return status
+
+    @property
+    def speed_mps(self) -> float:
+        """How fast the world says that the car is."""
+        return self.hil.client.truth_now().speed_mps
+
+
+@contextlib.contextmanager
+def paced_car(
+    *, track: str = "oval", wiring: str = "aws", policy: Path | None = None, uncalibrated: bool = False
+) -> Iterator[PacedCar]:
+    """Yield a car that stands ready behind its page; end its processes afterwards."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lw", dir="/tmp")))
+        run_dir = folder / "run"
+        settings = HilSettings(hil_dir=folder / "hil", track=track, wiring=wiring, lockstep=True)  # type: ignore[arg-type]
+        hil = stack.enter_context(start_hil(settings))
+        port = free_port()
+        lapwing = (sys.executable, "-m", "vehicle.cli")
+        places = ("--run-dir", str(run_dir), "--hil-dir", str(settings.hil_dir))
+        drive = [*lapwing, "drive", *places, "--lockstep", "--wiring", wiring]
+        drive += ["--policy", str(policy or write_policy(folder / "straight", speed_mps=0.6))]
+        if uncalibrated:
+            drive.append("--uncalibrated")
+        vehicle = stack.enter_context(running(drive))
+        stack.enter_context(running([*lapwing, "web", *places, "--port", str(port)]))
+        client = stack.enter_context(VehicleClient(run_dir, "test"))
+        car = PacedCar(hil, vehicle, client, run_dir, port)
+        car.wait(lambda status: uncalibrated or not status.not_ready)
+        await_page(car.url)
+        yield car
+
+
+@contextlib.contextmanager
+def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process, and end it."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def await_page(url: str) -> None:
+    """Return when the page answers, whatever it says."""
+    deadline_s = time.monotonic() + READY_S
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=2.0).close()
+        except urllib.error.HTTPError:
+            return  # it wants to know who asks
+        except OSError:
+            assert time.monotonic() < deadline_s, f"no page at {url}"
+            time.sleep(0.05)
+        else:
+            return
