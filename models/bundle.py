@@ -17,11 +17,11 @@ from models.lidar import Scan
 from models.metadata import ActionSpaceType, PolicyMetadata, ValueRange
 from models.observation import CameraInput, LidarInput, Observer, PolicyInput, Sight
 from models.runtime import PolicyRuntime, SessionSettings, TensorInfo
+from models.store_builtin import METADATA_NAME, built_in_folders, zoo_names
 
 __all__ = [
     "METADATA_NAME",
     "MODEL_NAME",
-    "ZOO",
     "CameraInput",
     "LidarInput",
     "PolicyBundle",
@@ -32,8 +32,6 @@ __all__ = [
     "zoo_names",
 ]
 
-ZOO = Path(__file__).parent / "zoo"
-METADATA_NAME = "model_metadata.json"
 MODEL_NAME = "model.onnx"
 
 DRY_RUNS = 8
@@ -71,7 +69,7 @@ class PolicyBundle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_bundle(source: str | Path, settings: SessionSettings | None = None) -> PolicyBundle:
-    """Find and check a policy: a folder, an .onnx file with metadata beside it, or a name of the zoo.
+    """Find and check a policy: a folder, an .onnx file with metadata beside it, or the name of a shipped one.
 
     Raises PolicyError with a sentence that says what to do.
     """
@@ -118,14 +116,9 @@ def _with_range(description: PolicyMetadata, input_range: ValueRange | None) -> 
     return msgspec.structs.replace(description, input=stated)
 
 
-def zoo_names() -> tuple[str, ...]:
-    """Return the names of the shipped policies."""
-    return tuple(sorted(path.parent.name for path in ZOO.glob(f"*/{METADATA_NAME}")))
-
-
 def find_bundle(source: str | Path) -> tuple[Path, Path, str]:
     """Return the paths of network and metadata, and the policy's name; raises PolicyError."""
-    path = ZOO / str(source) if str(source) in zoo_names() else Path(source)
+    path = built_in_folders().get(str(source), Path(source))
     if path.is_dir():
         return _model_in(path), _existing(path / METADATA_NAME), path.resolve().name
     if path.is_file() and path.suffix.lower() == ".onnx":
@@ -134,7 +127,8 @@ def find_bundle(source: str | Path) -> tuple[Path, Path, str]:
     seen = "is not an .onnx file" if path.exists() else "does not exist"
     raise PolicyError(
         f"policy {str(source)!r} {seen}; give a folder with {MODEL_NAME} and {METADATA_NAME}, an .onnx file "
-        f"with {METADATA_NAME} beside it, or one of the shipped policies: {', '.join(zoo_names()) or 'none'}"
+        f"with {METADATA_NAME} beside it, or one of the shipped policies: "
+        f"{', '.join(built_in_folders()) or 'none'}"
     )
 
 

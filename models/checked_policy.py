@@ -4,8 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from models.bundle import noise_feeds
-from models.calibration_policies import TIMETABLE_NAME, timed
+from models.bundle import find_bundle, noise_feeds
 from models.check_report import REPORT_NAME, CheckReport, changed_file, read_report
 from models.errors import PolicyError
 from models.observation import NO_CAMERA_OPTIONS, CameraOptions
@@ -26,12 +25,15 @@ def load_checked(
     """Load and warm up a policy: a folder of the store, any other bundle, or the name of one that ships.
 
     A folder with a report is compared with it, file by file; it runs with the settings that were measured
-    to be fastest there, as long as processor and onnxruntime are the same. Raises PolicyError.
+    to be fastest there, as long as processor and onnxruntime are the same. A bundle without one, which only
+    somebody on this computer can name, must keep the same rules for networks. Raises PolicyError.
     """
     folder = built_in_folders().get(str(source), Path(source))
+    if str(source) in built_in_folders():
+        return load_policy(source, settings, camera_options=camera_options)
     if not (folder / REPORT_NAME).is_file():
-        policy = load_policy(folder, settings, camera_options=camera_options)
-        return timed(policy, folder) if (folder / TIMETABLE_NAME).is_file() else policy
+        _check_unseen(folder)
+        return load_policy(folder, settings, camera_options=camera_options)
     report = read_report(folder)
     problem = changed_file(folder, report)
     if problem:
@@ -44,6 +46,13 @@ def load_checked(
         policy = _in_int8(policy, chosen, camera_options)
     policy.bundle = msgspec.structs.replace(policy.bundle, name=report.name, sha256=report.sha256)
     return policy
+
+
+def _check_unseen(source: Path) -> None:
+    """Refuse a network that no upload could bring: foreign operators, weights elsewhere, NaN."""
+    from models.check_network import check_network  # noqa: PLC0415 - needs onnx, which few policies do
+
+    check_network(find_bundle(source)[0])
 
 
 def _in_int8(policy: Policy, settings: SessionSettings | None, camera_options: CameraOptions) -> Policy:

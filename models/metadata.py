@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from models import timetable
 from models.errors import PolicyError
 from models.field_checks import one_of, refuse, shown
 from models.lidar_config import LidarConfig
@@ -120,6 +121,8 @@ def encode(metadata: PolicyMetadata) -> bytes:
         fields["sac_squash"] = metadata.sac_squash
     if metadata.version < 2.0 and metadata.sensors == (Sensor.OBSERVATION,):
         del fields["sensor"]  # such a file has none
+    if metadata.timetable is not None:
+        fields[timetable.KEY] = msgspec.to_builtins(metadata.timetable.entries)
     if metadata.lidar_config is not None:
         fields["lidar_config"] = metadata.lidar_config
     return (json.dumps(fields, indent=2, allow_nan=False) + "\n").encode()

@@ -9,6 +9,7 @@ import msgspec
 
 from models.lidar_config import LidarConfig
 from models.sensors import LIDAR_SENSORS, Sensor
+from models.timetable import Timetable
 
 DEFAULT_CONTROL_RATE_HZ = 15.0  # the simulator that trains DeepRacer policies acts at its camera's 15 Hz
 DEFAULT_NETWORK = "DEEP_CONVOLUTIONAL_NETWORK_SHALLOW"
@@ -110,6 +111,8 @@ class PolicyMetadata(msgspec.Struct, frozen=True, kw_only=True):
     control_rate_hz: float = DEFAULT_CONTROL_RATE_HZ
     """The rate it was trained at."""
     input: InputFormat = InputFormat()
+    timetable: Timetable | None = None
+    """Of a calibration drive: which action is taken when, whatever the network answers."""
     unknown: Mapping[str, Any] = {}
     """Every other key of the file, untouched."""
     notes: tuple[str, ...] = ()
@@ -154,6 +157,7 @@ class PolicyMetadata(msgspec.Struct, frozen=True, kw_only=True):
             "lidar": None if self.lidar is None else _lidar_understood(self.lidar),
             "input": msgspec.to_builtins(self.input),
             "control_rate_hz": self.control_rate_hz,
+            "timetable": None if self.timetable is None else msgspec.to_builtins(self.timetable.entries),
             "neural_network": self.neural_network,
             "version": self.version,
             "unknown": dict(self.unknown),

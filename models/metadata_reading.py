@@ -1,8 +1,8 @@
 """The bytes of a `model_metadata.json` to `PolicyMetadata`, by rules that are written down here.
 
 The file is DeepRacer's, of any version from none to 6, with the keys that only Lapwing reads:
-`action_units`, `control_rate_hz`, `input`, `sac_squash`. Where real files contradict themselves or hold
-something odd, one of these rules reads them, and the note it leaves tells which:
+`action_units`, `control_rate_hz`, `input`, `sac_squash`, `timetable`. Where real files contradict
+themselves or hold something odd, one of these rules reads them, and the note it leaves tells which:
 
  1. The JSON type of `action_space` wins over `action_space_type`: an object is continuous, a list discrete.
  2. `index` inside an action is ignored by everyone; the position in the list is the network's output.
@@ -23,6 +23,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from models import timetable
 from models.errors import PolicyError
 from models.field_checks import (
     kind_of,
@@ -74,6 +75,7 @@ KNOWN_KEYS = frozenset(
         "action_units",
         "control_rate_hz",
         "input",
+        timetable.KEY,
     }
 )
 
@@ -109,9 +111,19 @@ def parse(data: bytes) -> PolicyMetadata:
         action_units=one_of(fields, "action_units", ActionUnits, ActionUnits.AWS_SHARE),
         control_rate_hz=control_rate_from(fields.get("control_rate_hz", DEFAULT_CONTROL_RATE_HZ)),
         input=_input_format(fields),
+        timetable=_timetable(fields, action_space, notes),
         unknown={name: value for name, value in fields.items() if name not in KNOWN_KEYS},
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _timetable(
+    fields: Mapping[str, Any], space: tuple[Action, ...] | ActionRange, notes: list[str]
+) -> timetable.Timetable | None:
+    found = timetable.timetable_from(fields, 0 if isinstance(space, ActionRange) else len(space))
+    if found is not None:
+        notes.append("its actions follow the timetable of the file, whatever the network answers")
+    return found
 
 
 def control_rate_from(value: object, name: str = "control_rate_hz") -> float:

@@ -1,5 +1,6 @@
 """What the car senses in, a decision out: observation, network and action space of one policy together."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from calibration.car import CarCalibration
-from models.action_space import action_space, to_drive_action
+from models.action_space import PolicyAction, action_space, to_drive_action
 from models.bundle import PolicyBundle, check_bundle
 from models.metadata import ActionUnits
 from models.observation import NO_CAMERA_OPTIONS, CameraOptions, Observer, Sight
@@ -49,6 +50,8 @@ class Policy:
         self._observer = Observer(bundle.inputs, camera_options)
         self._camera_options = camera_options
         self._stopwatch_ns = stopwatch_ns
+        self._decisions = 0
+        """Since the start of the drive."""
 
     @property
     def picture_px(self) -> tuple[int, int]:
@@ -78,8 +81,9 @@ class Policy:
         return not self.sensors.isdisjoint(LIDAR_SENSORS)
 
     def reset(self) -> None:
-        """Forget earlier pictures; call when driving starts."""
+        """Forget earlier pictures, and begin a timetable anew; call when driving starts."""
         self._observer.reset()
+        self._decisions = 0
 
     def decide(self, sight: Sight, calibration: CarCalibration) -> Decision:
         """Return the decision for what the car senses.
@@ -93,7 +97,8 @@ class Policy:
         output = self._runtime.infer(observation)
         inferred_ns = self._stopwatch_ns()
 
-        chosen = self.space.decode(output)
+        chosen = self._due(self.space.decode(output))
+        self._decisions += 1
         units = self.bundle.metadata.action_units
         return Decision(
             output=tuple(output.ravel().tolist()),
@@ -104,6 +109,16 @@ class Policy:
             infer_ns=inferred_ns - observed_ns,
             inputs=observation,
         )
+
+    def _due(self, chosen: PolicyAction) -> PolicyAction:
+        """Return what the timetable says, where the policy has one; else what the network chose."""
+        description = self.bundle.metadata
+        if description.timetable is None:
+            return chosen
+        assert isinstance(description.action_space, tuple)  # as reading it made sure
+        index = description.timetable.action_at(self._decisions / description.control_rate_hz)
+        due = description.action_space[index]
+        return PolicyAction(index, math.radians(due.steering_deg), due.speed_mps)
 
     def note(self, calibration: CarCalibration) -> str:
         """Return what an owner should know about this policy on this car, or nothing."""

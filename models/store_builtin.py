@@ -22,3 +22,8 @@ def built_in_folders() -> dict[str, Path]:
         for path in sorted(room.glob(f"*/{METADATA_NAME}")):
             found.setdefault(path.parent.name, path.parent)
     return found
+
+
+def zoo_names() -> tuple[str, ...]:
+    """Return the names of the trained policies that ship."""
+    return tuple(sorted(path.parent.name for path in ZOO.glob(f"*/{METADATA_NAME}")))

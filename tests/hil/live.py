@@ -76,8 +76,7 @@ class LiveCar:
     def drive(self) -> None:
         """Start and go until the car moves."""
         self.wait(lambda status: not status.not_ready and status.policy != "")
-        self._renewing.set()
-        self.ask(RequestKind.TAKE_LEASE)
+        self.take_lease()
         self.ask(RequestKind.SET_SPEED_CAP, speed_cap_frac=1.0)
         reply = self.client.request(RequestKind.START, target=DriveState.AUTONOMOUS)
         if not reply.ok:
@@ -88,6 +87,11 @@ class LiveCar:
         if status.state is DriveState.FAILSAFE:  # nothing is broken yet: it is the computer that is busy
             raise InconclusiveError(status.sentence)
         assert self.is_driven()
+
+    def take_lease(self) -> None:
+        """Be the driver, from now on."""
+        self._renewing.set()
+        self.ask(RequestKind.TAKE_LEASE)
 
     def let_go(self) -> None:
         """Renew the lease no more."""

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto
 from policy_files import mean_network, senses_network, write_policy
 
-from models import bundle
+from models import bundle, store_builtin
 from models.bundle import load_bundle
 from models.errors import OutputProblem, PolicyError, PolicyOutputError
 from models.metadata import Color, Layout, ValueRange
@@ -46,7 +46,7 @@ def test_a_network_file_with_metadata_beside_it_is_a_policy(tmp_path: Path) -> N
 
 
 def test_a_shipped_policy_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "ZOO", tmp_path)
+    monkeypatch.setattr(store_builtin, "ZOO", tmp_path)
     write_policy(tmp_path / "racer")
 
     assert bundle.zoo_names() == ("racer",)
