@@ -6,8 +6,11 @@ from collections.abc import Callable
 from flask import Flask
 
 from models.store import PolicyStore
-from webui import calibrate, drive, guard, models, video
+from webui import access, access_pages, calibrate, drive, guard, models, video
+from webui.access import Access
+from webui.access_store import AccessStore
 from webui.car import Vehicle, World
+from webui.hosts import Hosts
 
 PAGES = (
     ("drive.page", "Drive"),
@@ -21,6 +24,9 @@ def create_app(
     world: World | None = None,
     clock_ns: Callable[[], int] = time.monotonic_ns,
     store: PolicyStore | None = None,
+    *,
+    access_store: AccessStore | None = None,
+    hosts: Hosts | None = None,
 ) -> Flask:
     """Return the page's application.
 
@@ -29,11 +35,16 @@ def create_app(
         world: the truth of a HIL car, for people to look at; None in front of a real car.
         clock_ns: CLOCK_MONOTONIC, the clock of every stamp that a page echoes.
         store: where this car's policies are kept; this user's own place where none is given.
+        access_store: who may come in; this user's own where none is given.
+        hosts: the names and addresses that the page answers to; loopback alone where none are given.
 
     """
     app = Flask(__name__)
+    app.config["PAGES"] = PAGES
     app.jinja_env.globals["pages"] = PAGES
-    guard.protect(app)
+    guard.protect(app, hosts or Hosts(loopback_only=True))
+    access.protect(app, Access(access_store or AccessStore()))
+    app.register_blueprint(access_pages.make_blueprint())
     app.register_blueprint(drive.make_blueprint(vehicle, world, clock_ns))
     app.register_blueprint(video.make_blueprint(vehicle))
     app.register_blueprint(models.make_blueprint(store or PolicyStore(), vehicle))

@@ -1,27 +1,26 @@
-"""What every request must pass and every answer must carry.
+"""What every request must pass and every answer must carry, before anybody asks who it is from.
 
-There is no login yet, so only pages of this very server, seen by a browser on this very computer,
-may speak: the Host header keeps out names that an attacker's DNS points here, the Origin header
-keeps out other pages of the same browser.
+The Host header keeps out names that an attacker's DNS points here, the Origin header keeps out other
+pages of the same browser. Who may come in is `webui.access`.
 """
 
-import re
 from typing import TypeVar
 
 import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, Conflict, Forbidden, HTTPException
 
-from vehicle.errors import VehicleSilentError
+from vehicle.errors import LapwingError, VehicleSilentError
+from webui.access_store import AccessError
+from webui.hosts import Hosts
 
 BODY_LIMIT_BYTES = 4096  # the largest body of ours is below 200
-LOOPBACK_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 CHANGING_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -34,14 +33,15 @@ SECURITY_HEADERS = {
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
-def protect(app: Flask) -> None:
+def protect(app: Flask, hosts: Hosts) -> None:
     """Put the guards before every view of this application and the headers on every answer."""
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT_BYTES
-    app.before_request(_refuse_foreign_hosts)
+    app.before_request(lambda: _refuse_foreign_hosts(hosts))
     app.before_request(_refuse_foreign_origins)
     app.after_request(_add_security_headers)
     app.register_error_handler(HTTPException, _as_sentence)
     app.register_error_handler(VehicleSilentError, _as_silence)
+    app.register_error_handler(AccessError, _as_silence)
 
 
 def read_body(kind: type[Body]) -> Body:
@@ -74,27 +74,32 @@ def sentence(reason: str) -> str:
     return f"{reason[:1].upper()}{reason[1:]}{'' if reason.endswith(('.', '?')) else '.'}"
 
 
-def _refuse_foreign_hosts() -> None:
+def _refuse_foreign_hosts(hosts: Hosts) -> None:
     host = request.headers.get("Host", "")
-    if not LOOPBACK_HOST.fullmatch(host):
+    if not hosts.is_ours(host):
         raise Forbidden(
-            f"This server answers only as localhost, not as {host!r}: it has no login yet. "
-            "Open it on the car's own computer, or through `ssh -L`."
+            f"This server answers as {hosts.in_words()}, not as {host[:100]!r}. "
+            "Open it by one of those, or add the name to `page.names` in car.toml."
         )
 
 
 def _refuse_foreign_origins() -> None:
-    if request.method not in CHANGING_METHODS:
+    is_socket = request.url_rule is not None and request.url_rule.websocket
+    if request.method not in CHANGING_METHODS and not is_socket:
         return
     origin = request.headers.get("Origin")
     fetch_site = request.headers.get("Sec-Fetch-Site")
     if origin is None and fetch_site is None:
+        if "Authorization" in request.headers:
+            return  # a script: no browser sends a key to us without being told by our own page
         raise Forbidden("A change needs an Origin header that names this server.")
     own_origin = f"{request.scheme}://{request.headers['Host']}"
     if origin is not None and origin.lower() != own_origin.lower():
-        raise Forbidden(f"A page of {origin!r} may not change anything here; only {own_origin} may.")
+        raise Forbidden(f"A page of {origin[:100]!r} may not change anything here; only {own_origin} may.")
+    if is_socket and origin is not None:
+        return  # browsers differ in what they call the site of a ws: address
     if fetch_site is not None and fetch_site != "same-origin":
-        raise Forbidden(f"A {fetch_site!r} page may not change anything here; only this server's own may.")
+        raise Forbidden(f"A {fetch_site[:20]!r} page may not change anything here; only our own may.")
 
 
 def _add_security_headers(response: Response) -> Response:
@@ -106,5 +111,5 @@ def _as_sentence(error: HTTPException) -> tuple[Response, int]:
     return answer({"error": error.description}), error.code or 500
 
 
-def _as_silence(error: VehicleSilentError) -> tuple[Response, int]:
+def _as_silence(error: LapwingError) -> tuple[Response, int]:
     return answer({"error": sentence(str(error))}), 503

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from simulated_page_car import SimulatedPageCar
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from tests.unit.webui_visitors import browser_cookies
 from webui import create_app
 
 CHROMIUM_FLAGS = [
@@ -44,6 +45,10 @@ class PageServer:
         self._app = app
         self._port = 0
         self.start()
+
+    @property
+    def app(self) -> Flask:
+        return self._app
 
     @property
     def url(self) -> str:
@@ -113,6 +118,7 @@ def page(
     options = {"viewport": LAPTOP, **getattr(request, "param", {})}
     context = chromium.new_context(**options)
     context.set_default_timeout(5000)
+    context.add_cookies(browser_cookies(server.app, server.url))
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))

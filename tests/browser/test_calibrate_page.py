@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from calibration import store
 from calibration.car import HIL_AWS, HIL_STANDARD, ThrottleCalibration
+from tests.unit.webui_visitors import browser_cookies
 from vehicle.messages import DriveState, RequestKind
 from webui import create_app
 
@@ -64,6 +65,7 @@ def page(
 ) -> Iterator[Page]:
     context = chromium.new_context(**{"viewport": LAPTOP, **getattr(request, "param", {})})
     context.set_default_timeout(8000)
+    context.add_cookies(browser_cookies(server.app, server.url))
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))

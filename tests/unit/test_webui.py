@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from tests.unit.webui_visitors import signed_in
 from vehicle.errors import VehicleSilentError
 from vehicle.messages import DriveState, Fault, Preview, Reply, RequestKind, Status
 from vehicle.truth import Crossing, WorldTruth
@@ -142,7 +143,7 @@ def world() -> StillWorld:
 
 @pytest.fixture
 def browser(vehicle: RecordingVehicle, world: StillWorld) -> FlaskClient:
-    return create_app(vehicle, world, clock_ns=lambda: NOW_NS).test_client()
+    return signed_in(create_app(vehicle, world, clock_ns=lambda: NOW_NS))
 
 
 def post(
@@ -427,7 +428,7 @@ def test_the_status_does_without_a_world(
 ) -> None:
     world.newest = None
     assert browser.get("/status").json["world"] is None
-    assert create_app(vehicle).test_client().get("/status").json["world"] is None
+    assert signed_in(create_app(vehicle)).get("/status").json["world"] is None
 
 
 def test_a_picture_comes_with_its_number_and_its_age_on_the_cars_clock(
@@ -461,15 +462,15 @@ def test_one_viewer_too_many_is_told_so(vehicle: RecordingVehicle) -> None:
     vehicle.preview = look  # type: ignore[method-assign]
     with ThreadPoolExecutor(VIEWER_LIMIT) as viewers:
         answers = [
-            viewers.submit(lambda: app.test_client().get("/preview.jpg").status_code)
+            viewers.submit(lambda: signed_in(app).get("/preview.jpg").status_code)
             for _ in range(VIEWER_LIMIT)
         ]
         all_look.wait()
-        one_more = app.test_client().get("/preview.jpg")
+        one_more = signed_in(app).get("/preview.jpg")
         over.set()
         assert {answer.result() for answer in answers} == {204}
     assert one_more.status_code == 503
     assert one_more.json["error"].startswith("40 pages watch already")
 
     vehicle.preview = lambda newer_than=-1, timeout_s=1.0: None  # type: ignore[method-assign]
-    assert app.test_client().get("/preview.jpg").status_code == 204
+    assert signed_in(app).get("/preview.jpg").status_code == 204

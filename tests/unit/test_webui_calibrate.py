@@ -14,6 +14,7 @@ from calibration.car import AWS_DEFAULTS, HIL_AWS, HIL_STANDARD
 from calibration.errors import CalibrationError
 from calibration.procedure import STEPS
 from vehicle.messages import Actuator, DriveState, RequestKind
+from tests.unit.webui_visitors import signed_in
 from webui import create_app
 from webui.drive import source_of
 
@@ -30,7 +31,7 @@ def car(tmp_path) -> CalibratingCar:
 
 @pytest.fixture
 def client(car) -> FlaskClient:
-    return create_app(car).test_client()
+    return signed_in(create_app(car))
 
 
 def post(client: FlaskClient, what: str, *, page: str | None = PAGE, seen_ns: int | None = None, **body):

@@ -22,6 +22,7 @@ from tests.unit.store_files import add_one
 from tests.unit.test_webui import ORIGIN, RecordingVehicle
 from tests.unit.test_webui_server import run_dir, serving  # noqa: F401 - a fixture
 from tests.unit.upload_files import BAD, METADATA, good
+from tests.unit.webui_visitors import signed_in, signed_in_headers
 from vehicle.messages import DriveState, RequestKind, Status
 from webui import create_app
 from webui.models import CLOCK_STEP_NS
@@ -68,7 +69,7 @@ def store(tmp_path: Path) -> PolicyStore:
 
 @pytest.fixture
 def browser(vehicle: LoadingVehicle, store: PolicyStore) -> FlaskClient:
-    return create_app(vehicle, store=store).test_client()
+    return signed_in(create_app(vehicle, store=store))
 
 
 def put(browser: FlaskClient, name: str, content: bytes, **query: Any) -> Any:
@@ -441,14 +442,14 @@ def test_the_real_server_takes_a_good_and_a_bad_upload(
 ) -> None:
     monkeypatch.setenv("LAPWING_HOME", str(tmp_path))
     with serving(run_dir) as (_, address):
-        origin = address.rstrip("/")
+        origin, visitor = address.rstrip("/"), signed_in_headers()
 
         def send(name: str, content: bytes) -> tuple[int, Any]:
             request = urllib.request.Request(
                 f"{address}api/models?name={name}&wait=20",
                 data=content,
                 method="PUT",
-                headers={"Origin": origin, "Content-Type": "application/octet-stream"},
+                headers={"Origin": origin, "Content-Type": "application/octet-stream", **visitor},
             )
             try:
                 with urllib.request.urlopen(request, timeout=60) as answer:

@@ -1,6 +1,7 @@
 """The page's server process: where it may listen, that it comes up, and that it goes with its parent."""
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.webui_visitors import signed_in_headers
 from vehicle.errors import ConfigError
 from webui.__main__ import loopback_address, serve
 
@@ -46,6 +48,11 @@ def serving(run_dir: Path, *, through_shell: bool = False) -> Iterator[tuple[sub
     finally:
         process.kill()
         process.communicate()
+
+
+def get(url: str, timeout_s: float) -> http.client.HTTPResponse:
+    """Ask as somebody who has signed in."""
+    return urllib.request.urlopen(urllib.request.Request(url, headers=signed_in_headers()), timeout=timeout_s)
 
 
 def is_served(address: str) -> bool:
@@ -83,7 +90,7 @@ def test_a_port_out_of_range_is_refused(port: int, run_dir: Path) -> None:
 
 def test_the_server_answers_without_a_vehicle_and_ends_cleanly(run_dir: Path) -> None:
     with serving(run_dir) as (process, address):
-        with urllib.request.urlopen(address + "status", timeout=5) as answer:
+        with get(address + "status", timeout_s=5) as answer:
             document = json.loads(answer.read())
         assert document["car"] is None
         assert document["silence"]
@@ -108,7 +115,7 @@ def test_a_killed_worker_is_replaced(run_dir: Path) -> None:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) == 1
         os.kill(int(children[0]), signal.SIGKILL)
-        with urllib.request.urlopen(address + "status", timeout=START_LIMIT_S) as answer:
+        with get(address + "status", timeout_s=START_LIMIT_S) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=END_LIMIT_S)

@@ -7,6 +7,11 @@
 
 const waiting = new Set();
 
+/** What every change by this session carries, so that no other site can make one in its name. */
+export function token() {
+  return document.querySelector('meta[name="csrf"]')?.content ?? "";
+}
+
 /** Send a request that may be ended at any time in favour of a stop; rejects when it is. */
 export async function fetchGently(url, { timeoutMs = 1000, ...options } = {}) {
   const controller = new AbortController();
@@ -33,13 +38,14 @@ export async function post(path, body, { timeoutMs = 1500 } = {}) {
   try {
     const response = await fetch(path, {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
+      headers: { "Content-Type": "application/json", "X-Lapwing-Token": token() },
       body: JSON.stringify(body),
       priority: "high",
       keepalive: true, // outlives the page: leaving it stops the car
       signal: AbortSignal.timeout(timeoutMs),
     });
     const answer = await response.json();
+    if (response.status === 401) location.reload(); // signed out meanwhile: the server leads to the sign-in page
     return response.ok ? answer : { ok: false, error: answer.error };
   } catch {
     return { ok: false, error: "The car's computer did not answer." };
