@@ -69,10 +69,13 @@ class BenchCar:
         self.vehicle = self._start(self._drive_command)
         self.port = _free_port()
         self.page: subprocess.Popen[bytes] | None = None
+        self.page_key = ""
+        """Lets a viewer in to this page."""
         if has_page:
-            self.page = self._start(
-                _lapwing("web", "--run-dir", self.run_dir, "--hil-dir", hil.hil_dir, "--port", self.port)
-            )
+            access_dir = folder / "access"
+            self.page_key = _private_key(access_dir)
+            web = ("web", "--run-dir", self.run_dir, "--hil-dir", hil.hil_dir, "--port", self.port)
+            self.page = self._start(_lapwing(*web, "--access-dir", access_dir))
         self.client = VehicleClient(self.run_dir, SOURCE, records=True)
 
     def close(self) -> None:
@@ -108,7 +111,7 @@ class BenchCar:
         while time.monotonic() < deadline_s:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
-                connection.request("GET", "/")
+                connection.request("GET", "/", headers={"Authorization": f"Bearer {self.page_key}"})
                 if connection.getresponse().status == http.HTTPStatus.OK:
                     return
             time.sleep(0.05)
@@ -216,6 +219,12 @@ def running_bench_car(
             yield car
         finally:
             car.close()
+
+
+def _private_key(access_dir: Path) -> str:
+    """Return an API key of a page of its own, whose password nobody knows."""
+    command = [sys.executable, "-m", "webui.access_command", str(access_dir)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """What `lapwing bench` runs in processes of their own: `python -m vehicle.bench_child WHAT ...`.
 
 busy                              uses a core until it is ended
-viewer HOST PORT                  looks at the page's camera picture as a browser does
+viewer HOST PORT KEY              looks at the page's camera picture as a browser does
 bare HIL_DIR POLICY SECONDS       decides on frames in one loop, without states, monitors or messages
 environment CARS SECONDS          steps the training environment on one core
 convert GRAPH SAMPLES             converts a frozen TensorFlow graph, and opens what comes of it
@@ -41,14 +41,15 @@ def busy() -> None:
         sum(range(10_000))
 
 
-def view(host: str, port: int) -> None:
+def view(host: str, port: int, key: str) -> None:
     """Ask for one picture after the other."""
     number = "-1"
+    headers = {"Authorization": f"Bearer {key}"}
     while True:
         connection = http.client.HTTPConnection(host, port, timeout=5)
         try:
             while True:
-                connection.request("GET", f"/preview.jpg?after={number}")
+                connection.request("GET", f"/preview.jpg?after={number}", headers=headers)
                 answer = connection.getresponse()
                 answer.read()
                 number = answer.getheader("X-Frame-Number", number)
@@ -143,8 +144,8 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["busy"]:
             busy()
-        case ["viewer", host, port]:
-            view(host, int(port))
+        case ["viewer", host, port, key]:
+            view(host, int(port), key)
         case ["bare", hil_dir, policy, duration_s]:
             sys.stdout.write(json.dumps(bare_loop(Path(hil_dir), policy, float(duration_s))))
         case ["environment", cars, duration_s]:

@@ -40,7 +40,7 @@ def timing_rows(folder: Path, label: str, source: str, plan: Plan) -> list[Row]:
     name = f"{label}, {RATE_HZ:g} Hz"
     refusal = try_realtime()
     with running_bench_car(folder, source) as car:
-        viewer = ("viewer", "127.0.0.1", car.port)
+        viewer = ("viewer", "127.0.0.1", car.port, car.page_key)
         car.start_driving()
         car.drive(SETTLE_S)
         idle = car.drive(plan.timing_s)
@@ -113,7 +113,7 @@ def plain_jitter_rows(folder: Path, label: str, source: str, plan: Plan) -> list
         idle = car.drive(plan.timing_s)
         loaded: list[TickRecord] = []
         why = ""
-        with beside(("viewer", "127.0.0.1", car.port), ("busy",), ("busy",)):
+        with beside(("viewer", "127.0.0.1", car.port, car.page_key), ("busy",), ("busy",)):
             try:
                 loaded = _drive_again(car, plan.timing_s)
             except BenchError as error:
@@ -129,7 +129,7 @@ def missed_rows(folder: Path, label: str, source: str, plan: Plan) -> list[Row]:
     """Count decisions that start over a period late at 60 Hz, with a viewer and load."""
     with (
         running_bench_car(folder, source, rate_hz=FAST_RATE_HZ) as car,
-        beside(("viewer", "127.0.0.1", car.port), ("busy",), ("busy",)),
+        beside(("viewer", "127.0.0.1", car.port, car.page_key), ("busy",), ("busy",)),
     ):
         car.start_driving()
         car.drive(SETTLE_S)

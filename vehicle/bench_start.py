@@ -86,7 +86,7 @@ def _time_to_ready_s(folder: Path, source: str) -> float:
 
 def memory_rows(folder: Path, label: str, source: str, plan: Plan) -> list[Row]:
     """Measure memory while the car drives and somebody looks at the page."""
-    with running_bench_car(folder, source) as car, beside(("viewer", "127.0.0.1", car.port)):
+    with running_bench_car(folder, source) as car, beside(("viewer", "127.0.0.1", car.port, car.page_key)):
         car.start_driving()
         car.drive(max(SETTLE_S, plan.timing_s / 2))
         assert car.page is not None

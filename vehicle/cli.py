@@ -98,14 +98,33 @@ def drive(
 def web(
     run_dir: RunDirOption = None,
     hil_dir: HilDirOption = None,
-    host: Annotated[str, typer.Option(help="Loopback only, until there is a login.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="A loopback address.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    access_dir: Annotated[Path | None, typer.Option(help="Where passwords and keys are kept.")] = None,
 ) -> None:
     """Serve the car's page."""
     from vehicle.remote import default_run_dir
     from webui.__main__ import serve
 
-    serve(run_dir or default_run_dir(), hil_dir, host, port)
+    serve(run_dir or default_run_dir(), hil_dir, host, port, access_dir)
+
+
+@app.command("setup-code")
+def setup_code() -> None:
+    """Show the code with which the first visitor sets the page's password."""
+    from webui.access_command import show_setup_code
+
+    print(show_setup_code())
+
+
+@app.command()
+def password(
+    revoke_all: Annotated[bool, typer.Option("--revoke-all", help="End API keys and links too.")] = False,
+) -> None:
+    """Set another password of the page; signs every browser out."""
+    from webui.access_command import set_password
+
+    print(set_password(revoke_all=revoke_all))
 
 
 @app.command()
@@ -157,6 +176,7 @@ def run(
 ) -> None:
     """Run and supervise everything: vehicle and page, and with --hil the simulated car."""
     from vehicle.run_command import RunOptions, run_car
+    from webui.access_command import welcome
 
     options = RunOptions(
         config=config,
@@ -172,7 +192,7 @@ def run(
         seed=seed,
         faults=_faults(fault, scenario),
     )
-    run_car(options)
+    run_car(options, welcome)
 
 
 @app.command()
@@ -249,6 +269,7 @@ def demo(
 ) -> None:
     """Start the HIL car and drive laps with the shipped policy."""
     from vehicle.run_command import RunOptions, run_demo
+    from webui.access_command import private_sign_in_link
 
     options = RunOptions(
         hil=True,
@@ -258,7 +279,7 @@ def demo(
         policy=policy or default_policy(),
         port=port,
     )
-    raise typer.Exit(run_demo(options, laps=laps, out_dir=out, keep=keep))
+    raise typer.Exit(run_demo(options, private_sign_in_link, laps=laps, out_dir=out, keep=keep))
 
 
 @app.command()

@@ -55,6 +55,8 @@ class RunningCar(msgspec.Struct, frozen=True):
     run_dir: Path
     hil_dir: Path | None
     address: str
+    access_dir: Path | None
+    """Where a private car's page keeps who may come in; None: where this user's page does."""
 
 
 def default_hil_dir() -> Path:
@@ -81,10 +83,12 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
         run_dir = options.run_dir or (home / "run" if home else default_run_dir())
         hil_dir = options.hil_dir or (home / "hil" if home else default_hil_dir()) if options.hil else None
         runs_dir = options.runs_dir or (home / "runs" if home else None)
-        supervisor = Supervisor(_children(options, run_dir, hil_dir, runs_dir), Path(scratch) / "log", log)
+        access_dir = home / "access" if home else None
+        children = _children(options, run_dir, hil_dir, runs_dir, access_dir)
+        supervisor = Supervisor(children, Path(scratch) / "log", log)
         try:
             supervisor.tend()
-            yield RunningCar(supervisor, run_dir, hil_dir, f"http://127.0.0.1:{options.port}/")
+            yield RunningCar(supervisor, run_dir, hil_dir, f"http://127.0.0.1:{options.port}/", access_dir)
         finally:
             supervisor.stop()
             if hil_dir is not None and options.hil_dir is None:
@@ -92,11 +96,17 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
 
 
 def _children(
-    options: RunOptions, run_dir: Path, hil_dir: Path | None, runs_dir: Path | None = None
+    options: RunOptions,
+    run_dir: Path,
+    hil_dir: Path | None,
+    runs_dir: Path | None = None,
+    access_dir: Path | None = None,
 ) -> list[ChildSpec]:
     """Return the processes in the order of their start; they end in the opposite order."""
     drive = [*options.lapwing, "drive", "--run-dir", str(run_dir)]
     web = [*options.lapwing, "web", "--run-dir", str(run_dir), "--port", str(options.port)]
+    if access_dir is not None:
+        web += ["--access-dir", str(access_dir)]
     if options.config is not None:
         drive += ["--config", str(options.config)]
     if options.policy:
@@ -173,27 +183,41 @@ def is_ready(status: Status | None) -> bool:
     return status is not None and not status.not_ready
 
 
-def run_car(options: RunOptions) -> None:
-    """Run the car until SIGTERM or SIGINT."""
+def run_car(options: RunOptions, welcome: Callable[[str], str]) -> None:
+    """Run the car until SIGTERM or SIGINT; `welcome` is what to say of the page at an address."""
     stopping = StopSignal()
     console = Console(stderr=True)
     with running_car(options, console.print) as car:
         console.print(f"The car's page: [bold]{car.address}[/bold]   (Ctrl-C ends everything)")
+        words = welcome(car.address)
+        if words:
+            console.print(words)
         tend_until(car, stopping, float("inf"))
 
 
-def run_demo(options: RunOptions, *, laps: int, out_dir: Path, keep: bool) -> int:
+def run_demo(
+    options: RunOptions,
+    sign_in_link: Callable[[Path, str], str],
+    *,
+    laps: int,
+    out_dir: Path,
+    keep: bool,
+) -> int:
     """Drive laps with the HIL car, show them, and return the exit status of `lapwing laps`."""
     stopping = StopSignal()
     console = Console()
     console.print(f"Starting a simulated car on the track [bold]{options.track}[/bold].")
     with running_car(options, console.print) as car:
         _wait_until_ready(car)
-        console.print(f"The car's page: [bold]{car.address}[/bold]")
         assert car.hil_dir is not None
+        assert car.access_dir is not None
+        link = sign_in_link(car.access_dir, car.address)
+        console.print(f"The car's page, for ten minutes and one browser: [bold]{link}[/bold]", soft_wrap=True)
         code = _drive_laps(options, car, laps, out_dir, stopping)
         if keep and not stopping():
+            link = sign_in_link(car.access_dir, car.address)
             console.print(f"The car stays up: [bold]{car.address}[/bold]   (Ctrl-C ends everything)")
+            console.print(f"Another browser signs in with [bold]{link}[/bold]", soft_wrap=True)
             tend_until(car, stopping, float("inf"))
     return code
 

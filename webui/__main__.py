@@ -1,4 +1,4 @@
-"""Serves the page: `python -m webui RUN_DIR [--hil-dir DIR] [--host 127.0.0.1] [--port 8080]`."""
+"""Serves the page: `python -m webui RUN_DIR`, options as `python -m webui --help` says."""
 
 import argparse
 import ipaddress
@@ -15,19 +15,21 @@ from vehicle.errors import ConfigError, LapwingError
 from vehicle.realtime import die_with_parent
 from vehicle.remote import VehicleClient
 from webui import create_app
+from webui.access_store import AccessStore
 from webui.world import WorldFollower
 
 THREADS = 64
 
 
-def serve(run_dir: Path, hil_dir: Path | None, host: str, port: int) -> None:
+def serve(run_dir: Path, hil_dir: Path | None, host: str, port: int, access_dir: Path | None = None) -> None:
     """Serve the page of the vehicle in `run_dir` until SIGTERM; prints the address once it answers.
 
     Args:
         run_dir: where the vehicle process has its sockets.
         hil_dir: where a HIL world has its own; None in front of a real car.
-        host: a loopback address or `localhost`; anything else is refused, because there is no login yet.
+        host: a loopback address or `localhost`.
         port: 1 to 65535.
+        access_dir: where it is kept who may come in; this user's own place where none is given.
 
     Raises:
         ConfigError: the address is not allowed.
@@ -37,7 +39,9 @@ def serve(run_dir: Path, hil_dir: Path | None, host: str, port: int) -> None:
     if not 1 <= port <= 65535:
         raise ConfigError(f"the page's port is {port}, allowed 1 to 65535; choose another, 8080 for one")
     die_with_parent()
-    _Server(run_dir, hil_dir, f"[{address}]:{port}" if ":" in address else f"{address}:{port}").run()
+    _Server(
+        run_dir, hil_dir, f"[{address}]:{port}" if ":" in address else f"{address}:{port}", access_dir
+    ).run()
 
 
 def loopback_address(host: str) -> str:
@@ -59,10 +63,11 @@ def loopback_address(host: str) -> str:
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """Gunicorn with one worker: the clients of the car live in it, and there must be one of each."""
 
-    def __init__(self, run_dir: Path, hil_dir: Path | None, bind: str) -> None:
+    def __init__(self, run_dir: Path, hil_dir: Path | None, bind: str, access_dir: Path | None) -> None:
         self._run_dir = run_dir
         self._hil_dir = hil_dir
         self._bind = bind
+        self._access_dir = access_dir
         super().__init__()
 
     def load_config(self) -> None:
@@ -85,7 +90,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         """Return the application; gunicorn calls this in the worker."""
         vehicle = VehicleClient(self._run_dir, source="page")
         world = None if self._hil_dir is None else WorldFollower(self._hil_dir)
-        return create_app(vehicle, world)
+        return create_app(vehicle, world, access_store=AccessStore(self._access_dir))
 
     def _announce(self, worker: Worker) -> None:
         if worker.age == 1:  # not again when a worker is replaced
@@ -107,9 +112,10 @@ def main() -> None:
     parser.add_argument("--hil-dir", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--access-dir", type=Path)
     arguments = parser.parse_args()
     try:
-        serve(arguments.run_dir, arguments.hil_dir, arguments.host, arguments.port)
+        serve(arguments.run_dir, arguments.hil_dir, arguments.host, arguments.port, arguments.access_dir)
     except LapwingError as error:
         sys.exit(str(error))
 

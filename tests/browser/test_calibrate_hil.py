@@ -10,6 +10,7 @@ from test_calibrate_page import CUT, LATE, Complaints, answer, at_step, hold, wa
 
 from calibration import store
 from calibration.car import HIL_STANDARD
+from tests.unit.webui_visitors import browser_cookies
 from vehicle.messages import DriveState
 from webui import create_app
 
@@ -32,6 +33,7 @@ def page(chromium: Browser, car: SteppedCar, complaints: Complaints) -> Iterator
     server = PageServer(create_app(car, clock_ns=car.now_ns))
     context = chromium.new_context(viewport=LAPTOP)
     context.set_default_timeout(15_000)
+    context.add_cookies(browser_cookies(server.app, server.url))
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -13,8 +13,8 @@ from calibration import store
 from calibration.car import AWS_DEFAULTS, HIL_AWS, HIL_STANDARD
 from calibration.errors import CalibrationError
 from calibration.procedure import STEPS
-from vehicle.messages import Actuator, DriveState, RequestKind
 from tests.unit.webui_visitors import signed_in
+from vehicle.messages import Actuator, DriveState, RequestKind
 from webui import create_app
 from webui.drive import source_of
 
