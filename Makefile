@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-train check bench faults no-avx clean
+.PHONY: demo test test-train check bench coverage mutation faults no-avx clean
 
 demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (KEEP=1 leaves the page up)
 	$(BIN)/lapwing demo $(if $(KEEP),--keep)
@@ -22,6 +22,12 @@ check: .venv/.ready-dev     ## lint, format, types (of Python and of the page's 
 
 bench: .venv/.ready-dev     ## the budgets, measured
 	$(BIN)/lapwing bench
+
+coverage: .venv/.ready-dev  ## every branch of the safety core is covered
+	$(BIN)/python -m tests.mutation.coverage
+
+mutation: .venv/.ready-dev  ## every small change of the safety core is noticed by a test (half an hour)
+	$(BIN)/python -m tests.mutation
 
 faults: .venv/.ready        ## every part broken in every way in every moving state, as a table
 	$(BIN)/lapwing faults

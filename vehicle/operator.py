@@ -23,12 +23,13 @@ from vehicle.messages import (
 from vehicle.state import DriveMode, EventKind, OperatorEvent
 
 REQUEST_AGE_LIMIT_S = 0.2
+REQUEST_AHEAD_LIMIT_S = 0.05  # made after the tick began that reads it; a longer tick has failed anyway
 CALIBRATION_SILENCE_LIMIT_S = 0.2  # then a pulse rests, so that neutral comes before the lease is out
 REST_MIN_US, REST_MAX_US = PULSE_MIN_US + MIN_SPAN_US, PULSE_MAX_US - MIN_SPAN_US
 WISH_LASTS_S = 30.0
 WISHES_KEPT = 8
 NAME_LENGTH = 40
-REMEMBERED_IDS = 1024  # for longer than a request stays fresh: 0.4 s at 16 a tick and 120 ticks a second
+REMEMBERED_IDS = 1024  # for longer than a request stays fresh: 0.25 s at 16 a tick and 120 ticks a second
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -162,7 +163,9 @@ class Operator:
             return ""
 
         age_s = (now_ns - request.sent_ns) / 1e9
-        if age_s > REQUEST_AGE_LIMIT_S or age_s < -REQUEST_AGE_LIMIT_S:
+        if age_s < -REQUEST_AHEAD_LIMIT_S:  # it would outlive the changes of state that are to end it
+            return f"the request is dated {-age_s * 1000:.0f} ms ahead; send it by this computer's clock"
+        if age_s > REQUEST_AGE_LIMIT_S:
             allowed_ms = REQUEST_AGE_LIMIT_S * 1000
             return f"the request is {age_s * 1000:.0f} ms old, allowed {allowed_ms:.0f} ms; send it again"
         if reason := self._why_blind(request, mode, now_ns):

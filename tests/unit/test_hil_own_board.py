@@ -653,3 +653,27 @@ class AnyHost(RuleBasedStateMachine):
 
 TestAnyHost = AnyHost.TestCase
 TestAnyHost.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, derandomize=True)
+
+
+def test_a_store_while_the_steering_is_held_holds_it_within_the_new_bounds():
+    bench = Bench()
+    bench.drive(steering_us=1250)
+    bench.command(False)
+    bench.store(struct.pack("<BB6H", 3, 9, 1300, 1450, 1600, 1311, 1440, 1604).hex())
+    pulses = bench.wait_ms(60)
+    assert {(pulse.steering_us, pulse.throttle_us) for pulse in pulses[1:]} == {(1300.0, 1440.0)}
+
+    pulses = bench.wait_ms(1000)
+    assert (pulses[-1].steering_us, pulses[-1].throttle_us) == (1450.0, 1440.0)
+
+
+def test_other_values_put_in_the_board_begin_as_a_boot_does_and_count_none():
+    bench = Bench()
+    assert bench.board.wiring == WIRINGS["aws"]
+    bench.drive(steering_us=1250)
+    boots = bench.board.boots
+    bench.board.set_wiring(WIRINGS["standard"], bench.now_ns)
+    assert bench.board.wiring == WIRINGS["standard"]
+    status = bench.command(True, 1500, 1500)
+    assert (status.armed, status.refused, status.boots) == (False, True, boots)
+    assert (bench.pulses[-1].steering_us, bench.pulses[-1].throttle_us) == (1500.0, 1500.0)

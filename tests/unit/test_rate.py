@@ -169,3 +169,16 @@ def test_a_stall_longer_than_a_period_is_counted_once_and_does_not_cause_a_burst
     after = [when for when in drive.ticks_ns if when > 4_200_000_000]
     assert drive.missed == 1
     assert min(np.diff(after)) > 5e6
+
+
+def test_frames_that_count_from_the_start_again_are_measured_anew():
+    rate = CameraRate(30.0)
+    for number in range(20):
+        rate.add(frame_at(number, number * 50_000_000))
+    rate.add(frame_at(19, 19 * 50_000_000))  # seen before
+    assert rate.hz == pytest.approx(20.0)
+    rate.add(frame_at(5, 2_000_000_000))
+    assert rate.hz == 30.0
+    for number in range(6, 17):
+        rate.add(frame_at(number, 2_000_000_000 + (number - 5) * 100_000_000))
+    assert rate.hz == pytest.approx(10.0)
