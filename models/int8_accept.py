@@ -59,13 +59,19 @@ class Speed(msgspec.Struct, frozen=True):
         )
 
 
-class Laps(msgspec.Struct, frozen=True):
+class Laps(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy drove in the simulated car, over all tracks."""
 
-    completed: int
     wanted: int
+    completed_on: dict[str, int]
+    """On each track."""
     median_s: dict[str, float | None]
     """Median lap of each track; None where no lap counts."""
+
+    @property
+    def completed(self) -> int:
+        """On all tracks."""
+        return sum(self.completed_on.values())
 
 
 def discrete_agreement(float_scores: Floats, int8_scores: Floats, drive_lengths: Sequence[int]) -> Agreement:
@@ -105,11 +111,13 @@ def lap_objections(float_laps: Laps, int8_laps: Laps) -> tuple[str, ...]:
     if not float_laps.completed:
         return ()
     objections = []
-    if int8_laps.completed != float_laps.completed:
-        objections.append(
-            f"int8 drove {int8_laps.completed} of {int8_laps.wanted} laps and float {float_laps.completed}; "
-            "they must drive the same; keep float"
-        )
+    for track, float_count in float_laps.completed_on.items():
+        int8_count = int8_laps.completed_on.get(track, 0)
+        if int8_count != float_count:
+            objections.append(
+                f"on {track} int8 drove {int8_count} laps and float {float_count}; "
+                "they must drive the same; keep float"
+            )
     for track, float_s in float_laps.median_s.items():
         int8_s = int8_laps.median_s.get(track)
         if float_s is not None and (int8_s is None or abs(int8_s - float_s) > LAP_TIME_FRAC * float_s):

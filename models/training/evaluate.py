@@ -19,16 +19,15 @@ import numpy.typing as npt
 from rich.table import Table
 
 from calibration.car import HIL_AWS
-from models.binding import SINGLE_CAMERAS
 from models.bundle import PolicyBundle, check_bundle
-from models.errors import PolicyError
+from models.check_frames import blank_sight, mirrored
 from models.observation import Sight
 from models.policy import Policy
 from models.runtime import PolicyRuntime
+from models.sensors import LIDAR_SENSORS, Sensor
 from models.training.expert import Expert
 from models.training.fleet import STEPS_PER_DECISION, Fleet, FleetSettings, Start
 from vehicle.hil.dynamics import STEPS_PER_S
-from vehicle.hil.scenery import Image
 from vehicle.hil.track import Track, load_track
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -43,9 +42,9 @@ class Control(enum.StrEnum):
     """Ways to blind a policy, which must make it fail; else it does not drive by what it sees."""
 
     NONE = "none"
-    BLANK = "blank"  # one grey picture
+    BLANK = "blank"  # one grey picture, and a scan that nothing answers
     MIRRORED = "mirrored"  # left and right exchanged
-    OTHER = "other"  # what another car sees
+    OTHER = "other"  # what another car senses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +148,6 @@ def evaluate(
     began_s = time.monotonic()
     roads = [load_track(track) for track in tracks]
     bundle, runtime = check_bundle(policy)
-    _refuse_other_sensors(bundle)
     cv2.setNumThreads(1)
     results = []
     for road in roads:
@@ -172,13 +170,14 @@ def evaluate(
     )
 
 
-def _refuse_other_sensors(bundle: PolicyBundle) -> None:
-    more = sorted(part.sensor.value for part in bundle.inputs if part.sensor not in SINGLE_CAMERAS)
-    if more:
-        raise PolicyError(
-            f"{bundle.name} looks at {', '.join(more)}, but an evaluation's cars have one camera alone; "
-            "drive it with the HIL car instead"
-        )
+def with_senses_of(bundle: PolicyBundle, settings: FleetSettings) -> FleetSettings:
+    """Return the settings of a fleet that has the sensors which a policy looks at."""
+    sensors = {part.sensor for part in bundle.inputs}
+    return dataclasses.replace(
+        settings,
+        right_eye=Sensor.STEREO_CAMERAS in sensors,
+        lidar=not sensors.isdisjoint(LIDAR_SENSORS),
+    )
 
 
 def evaluate_track(
@@ -203,7 +202,7 @@ def evaluate_track(
         settings = FleetSettings(
             count=count, randomise=randomise, colour=True, rooms_per_track=count, seed=part
         )
-        fleet = Fleet([track], settings)
+        fleet = Fleet([track], with_senses_of(bundle, settings))
         _line_up(fleet, part)
         policies = [Policy(bundle, runtime) for _ in range(count)]
         mine.add(fleet, laps, lambda cars, running, p=policies: _decide(p, cars, running, control))  # type: ignore[misc]
@@ -292,20 +291,18 @@ def _decide(
 ) -> tuple[Floats, Floats]:
     turn, push = np.zeros(len(policies)), np.zeros(len(policies))
     for car in np.flatnonzero(running):
-        picture = _seen(fleet.pictures, int(car), control)
-        action = policies[car].decide(Sight(picture), HIL_AWS).action
+        action = policies[car].decide(_seen(fleet, int(car), control), HIL_AWS).action
         turn[car], push[car] = action.steering_frac, action.throttle_frac
     return turn, push
 
 
-def _seen(pictures: Image, car: int, control: Control) -> Image:
+def _seen(fleet: Fleet, car: int, control: Control) -> Sight:
     match control:
         case Control.BLANK:
-            return np.full(pictures.shape[1:], 128, dtype=np.uint8)
+            return blank_sight()
         case Control.MIRRORED:
-            return np.ascontiguousarray(pictures[car, :, ::-1], dtype=np.uint8)
+            return mirrored(fleet.sight(car))
         case Control.OTHER:
-            other = (car + len(pictures) // 3 + 1) % len(pictures)
-            return np.asarray(pictures[other], dtype=np.uint8)
+            return fleet.sight((car + len(fleet.pictures) // 3 + 1) % len(fleet.pictures))
         case Control.NONE:
-            return np.asarray(pictures[car], dtype=np.uint8)
+            return fleet.sight(car)

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from calibration.car import HIL_AWS, CarCalibration
+from models.observation import Sight
+from models.training.fleet_lidar import FleetLidar
 from vehicle.hil.dynamics import (
     AWS_CAR,
     MANY,
@@ -28,7 +30,9 @@ from vehicle.hil.dynamics import (
 )
 from vehicle.hil.render import NOMINAL_CAMERA, POLICY_SIZE, Backdrop, CameraParameters, Finish, Lens, Renderer
 from vehicle.hil.scenery import Ground, Image, Scenery, draw_ground, panorama, to_gray
+from vehicle.hil.settings import RightCameraSettings
 from vehicle.hil.track import REVERSED, Track, TrackSet
+from vehicle.hil.world import RIGHT_EYE_SEED
 
 STEPS_PER_DECISION = 20  # 15 Hz
 STEPS_PER_TICK = 5  # 60 Hz
@@ -56,6 +60,8 @@ class FleetSettings:
     randomise: bool = True
     colour: bool = False
     """Pictures as a driving car gets them: colour, through JPEG. Training sees gray, which is faster."""
+    right_eye: bool = False
+    lidar: bool = False
     rooms_per_track: int = 6
     """Differently looking rooms drawn for each track."""
     seed: int = 0
@@ -103,7 +109,12 @@ class Fleet:
             for _ in range(lens_count)
         ]
         self._lenses = [Lens(camera, POLICY_SIZE) for camera in self._cameras]
+        self._right_lenses = (
+            [Lens(_right_of(camera), POLICY_SIZE) for camera in self._cameras] if settings.right_eye else []
+        )
         self._renderers: list[Renderer | None] = [None] * count
+        self._right_renderers: list[Renderer | None] = [None] * count
+        self._lidar = FleetLidar(tracks, count, settings.seed) if settings.lidar else None
         self._cars = [settings.car] * count
         self.car: CarParameters = settings.car if count == 1 else stacked(self._cars)
         self.state: CarState = CarState() if count == 1 else many_states(count)
@@ -129,6 +140,8 @@ class Fleet:
         shape = (POLICY_SIZE[1], POLICY_SIZE[0]) + ((3,) if settings.colour else ())
         self.pictures = np.zeros((count, *shape), dtype=np.uint8)
         """The newest picture of each car."""
+        self.right_pictures = np.zeros_like(self.pictures) if settings.right_eye else None
+        """Of each car's right eye, taken at the same moment."""
 
     def _draw_rooms(self, tracks: list[Track]) -> list[list[_Room]]:
         rooms: dict[str, list[_Room]] = {}
@@ -181,7 +194,7 @@ class Fleet:
             self.delay_steps[car] = int(rng.integers(0, DELAY_STEPS_MAX - DELAY_JITTER_STEPS + 1))
             self.drop_share[car] = rng.uniform(0, DROP_SHARE_MAX) if rng.random() < 0.5 else 0.0
         self._history[:, :, car] = np.array([x, y, fresh.yaw_rad, 0.0, start.speed_mps])[:, None]
-        self._renderers[car] = self._make_renderer(start.track, rng)
+        self._make_renderers(car, start.track, rng)
         self._expose(car, 0)
 
     def number_frames_from(self, number: int) -> None:
@@ -199,7 +212,7 @@ class Fleet:
         """Return what one car really is."""
         return self._cars[car]
 
-    def _make_renderer(self, track: int, rng: np.random.Generator) -> Renderer:
+    def _make_renderers(self, car: int, track: int, rng: np.random.Generator) -> None:
         which = int(rng.integers(len(self._lenses)))
         camera, lens = self._cameras[which], self._lenses[which]
         if self.settings.randomise:  # another sensor and light behind one of the lenses drawn beforehand
@@ -210,7 +223,12 @@ class Fleet:
         room = rooms[int(rng.integers(len(rooms)))]
         phase = int(rng.integers(1 << 20)) if self.settings.randomise else 0
         finish = Finish(camera, POLICY_SIZE, gray=not self.settings.colour, seed=phase)
-        return Renderer(room.ground, lens, Backdrop(room.strip, lens), finish)
+        self._renderers[car] = Renderer(room.ground, lens, Backdrop(room.strip, lens), finish)
+        if self._right_lenses:
+            lens = self._right_lenses[which]
+            gray = not self.settings.colour
+            finish = Finish(_right_of(camera), POLICY_SIZE, gray=gray, seed=phase + RIGHT_EYE_SEED)
+            self._right_renderers[car] = Renderer(room.ground, lens, Backdrop(room.strip, lens), finish)
 
     def drive(self, steering_frac: Floats, throttle_frac: Floats) -> None:
         """Act on one decision of every car, then take their next pictures."""
@@ -284,10 +302,27 @@ class Fleet:
             return
         exposed = (self._step - int(self.delay_steps[car]) - jitter_steps) % HISTORY_STEPS
         x, y, yaw, yaw_rate, _ = self._history[:, exposed, car].tolist()
-        picture = renderer.render(x, y, yaw, yaw_rate, int(self.frame_number[car]))
-        if self.settings.colour:
-            picture = through_jpeg(picture)
-        self.pictures[car] = picture
+        number = int(self.frame_number[car])
+        self.pictures[car] = self._picture(renderer, (x, y, yaw, yaw_rate), number)
+        right = self._right_renderers[car]
+        if right is not None and self.right_pictures is not None:
+            self.right_pictures[car] = self._picture(right, (x, y, yaw, yaw_rate), number)
+        if self._lidar is not None:
+            self._lidar.measure(car, int(self.track[car]), (x, y, yaw), number)
+
+    def _picture(self, renderer: Renderer, pose: tuple[float, float, float, float], number: int) -> Image:
+        picture = renderer.render(*pose, number)
+        return through_jpeg(picture) if self.settings.colour else picture
+
+    def sight(self, car: int) -> Sight:
+        """Return what one car senses, in memory of its own; for a fleet with colour."""
+        image = np.array(self.pictures[car], dtype=np.uint8)
+        right = self.right_pictures
+        return Sight(
+            image,
+            None if right is None else np.array(right[car], dtype=np.uint8),
+            None if self._lidar is None else self._lidar.scan(car),
+        )
 
     @property
     def speed_mps(self) -> Floats:
@@ -309,6 +344,11 @@ class Fleet:
     def is_off_track(self) -> npt.NDArray[np.bool_]:
         """True where a car's centre has left the track."""
         return np.abs(self.offset_m) > self.half_width_m
+
+
+def _right_of(camera: CameraParameters) -> CameraParameters:
+    """Return the right eye of a pair whose left one is this camera."""
+    return dataclasses.replace(camera, left_m=camera.left_m - RightCameraSettings().baseline_m)
 
 
 def whole_us(pulses_us: Floats) -> Floats:

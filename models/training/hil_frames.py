@@ -12,7 +12,7 @@ from models.int8_accept import Laps
 from models.int8_frames import Role
 from models.observation import Sight
 from models.policy import Policy
-from models.training.evaluate import evaluate
+from models.training.evaluate import evaluate, with_senses_of
 from models.training.fleet import Fleet, FleetSettings, Start
 from vehicle.hil.track import TRACKS, load_track
 
@@ -42,7 +42,7 @@ class HilFrames:
         for round_number, track in itertools.product(ROUNDS[role], self._tracks):
             seed = SEED + 100 * round_number + self._tracks.index(track)
             settings = FleetSettings(count=CARS, randomise=True, colour=True, rooms_per_track=CARS, seed=seed)
-            fleet = Fleet([load_track(track)], settings)
+            fleet = Fleet([load_track(track)], with_senses_of(bundle, settings))
             _set_down(fleet, seed)
             policies = [Policy(bundle, runtime) for _ in range(CARS)]
             seen: list[list[Sight]] = [[] for _ in range(CARS)]
@@ -50,7 +50,7 @@ class HilFrames:
             for _ in range(DECISIONS[role]):
                 turn, push = np.zeros(CARS), np.zeros(CARS)
                 for car in np.flatnonzero(running):
-                    sight = Sight(np.array(fleet.pictures[car], dtype=np.uint8))
+                    sight = fleet.sight(int(car))
                     action = policies[car].decide(sight, HIL_AWS).action
                     turn[car], push[car] = action.steering_frac, action.throttle_frac
                     is_new = not seen[car] or not np.array_equal(seen[car][-1].image, sight.image)
@@ -66,9 +66,9 @@ def drive_laps_in_hil(folder: Path, tracks: Sequence[str] = TRACKS, starts: int 
     """Let a policy lap on every track, from the same starts each time."""
     result = evaluate(folder, tracks, starts=starts, laps=LAPS, seed=SEED)
     return Laps(
-        sum(row.laps_completed for row in result.tracks),
-        sum(row.laps_wanted for row in result.tracks),
-        {row.track: row.lap_median_s for row in result.tracks},
+        wanted=sum(row.laps_wanted for row in result.tracks),
+        completed_on={row.track: row.laps_completed for row in result.tracks},
+        median_s={row.track: row.lap_median_s for row in result.tracks},
     )
 
 

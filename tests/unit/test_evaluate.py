@@ -1,17 +1,22 @@
 """Evaluation: what is counted, that it repeats, and that it needs no training packages."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.errors import PolicyError
 from models.training import report
 from models.training.evaluate import Control, evaluate
+from models.training.fleet import Fleet, FleetSettings, Start
 from tests.hil.policies import write_policy
+from tests.hil.sensing_policies import write_sensing_policy
 from vehicle.errors import HilError
+from vehicle.hil.track import load_track
 
 
 @pytest.fixture
@@ -65,6 +70,44 @@ def test_the_document_and_the_table_say_the_same(straight_on: Path) -> None:
     assert document["seed"] == 9
     assert document["finished_share"] == 0.0
     assert result.as_table().row_count == 1
+
+
+@pytest.mark.parametrize("lidar", [None, "LIDAR"])
+def test_policies_with_two_eyes_and_a_lidar_are_evaluated_and_drive_by_what_they_sense(
+    tmp_path: Path, lidar: str | None
+) -> None:
+    """These policies steer away from a near wall, or towards the road: blinded, they leave the track."""
+    policy = write_sensing_policy(tmp_path / "sensing", "STEREO_CAMERAS", lidar)
+    seeing, blind = (
+        evaluate(policy, ["oval"], starts=1, laps=1, seed=3, control=control).tracks[0]
+        for control in (Control.NONE, Control.BLANK)
+    )
+
+    assert seeing.completion > blind.completion + 0.2
+    assert blind.laps_completed == 0
+
+
+def test_the_right_eye_sees_from_further_right_and_takes_nothing_from_the_left(straight_on: Path) -> None:
+    settings = FleetSettings(count=2, colour=True, rooms_per_track=1, seed=5)
+    one_eyed, two_eyed = (
+        Fleet([load_track("oval")], dataclasses.replace(settings, right_eye=more, lidar=more))
+        for more in (False, True)
+    )
+    for fleet in (one_eyed, two_eyed):
+        for car in range(2):
+            fleet.place(car, Start(track=0, s_m=3.0 * car))
+        for _ in range(5):
+            fleet.drive(np.zeros(2), np.full(2, 0.3))
+
+    assert np.array_equal(one_eyed.pictures, two_eyed.pictures)  # more sensors change no drive
+    assert one_eyed.sight(0).right_image is None
+    left, right, scan = two_eyed.sight(0)
+    assert right is not None
+    assert scan is not None
+    assert 0.5 < np.abs(left.astype(float) - right).mean() < 60.0
+    assert np.isfinite(scan.ranges_m).mean() > 0.5
+    half_m = float(two_eyed.half_width_m[0])
+    assert float(scan.ranges_m.min()) == pytest.approx(half_m + 0.6 - abs(two_eyed.offset_m[0]), abs=0.15)
 
 
 def test_wrong_tracks_and_policies_are_refused_in_words(straight_on: Path) -> None:

@@ -164,7 +164,8 @@ def test_what_is_refused_leaves_its_numbers_and_no_network(accepted, policy, tmp
 
 def test_laps_that_differ_refuse_it(small, policy, tmp_path):
     def laps(folder: Path) -> Laps:
-        return Laps(8, 8, {"oval": 10.0 if folder == policy else 11.0})
+        median_s = {"oval": 10.0 if folder == policy else 11.0}
+        return Laps(wanted=8, completed_on={"oval": 8}, median_s=median_s)
 
     report = make_int8(policy, Blobs(), into=tmp_path, drive_laps=laps)
 
