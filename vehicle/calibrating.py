@@ -55,13 +55,15 @@ class Bench:
     def __init__(self) -> None:
         self.preparation: Preparation | None = None
         """None: nothing may be calibrated now."""
+        self.rest_us: tuple[float, float] | None = None
+        """Where the board was last told to rest, which outlives the preparation."""
         self._sent_us = (0.0, 0.0)
         self._sent_ns = 0
 
     def prepare(self, preparation: Preparation) -> None:
         """Begin at rest."""
         self.preparation = preparation
-        self._sent_us = (preparation.center_us, preparation.neutral_us)
+        self.rest_us = self._sent_us = (preparation.center_us, preparation.neutral_us)
         self._sent_ns = 0
 
     def end(self) -> None:

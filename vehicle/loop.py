@@ -359,6 +359,8 @@ class ControlLoop:
         if self._monitor.has_stalled(now_ns, self._checked_ns):
             return DriveCommand(False, steering_us, calibration.throttle.neutral_us)
         throttle_us = throttle.pulse_us(calibration.throttle, allowed.throttle_frac)
+        if not self._car.is_calibrated and self._bench.rest_us is not None:
+            steering_us, throttle_us = self._bench.rest_us  # the one rest that its board knows of
         if DriveState.CALIBRATING in {self._mode.state, self._mode.target}:
             asked_us = self._operator.calibration_pulse_us(now_ns) if self._moves else None
             steering_us, throttle_us = self._bench.pulses_us(asked_us, now_ns)

@@ -6,7 +6,7 @@ import pytest
 from conftest import LAPTOP, PageServer
 from playwright.sync_api import Browser, Page, expect
 from stepped_car import SteppedCar, stepped_car
-from test_calibrate_page import CUT, LATE, Complaints, answer, at_step, hold, walk_throttle
+from test_calibrate_page import CUT, LATE, PATIENCE_MS, Complaints, answer, at_step, hold, walk_throttle
 
 from calibration import store
 from calibration.car import HIL_STANDARD
@@ -32,7 +32,7 @@ def car() -> Iterator[SteppedCar]:
 def page(chromium: Browser, car: SteppedCar, complaints: Complaints) -> Iterator[Page]:
     server = PageServer(create_app(car, clock_ns=car.now_ns))
     context = chromium.new_context(viewport=LAPTOP)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     context.add_cookies(browser_cookies(server.app, server.url))
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -48,7 +48,7 @@ def page(chromium: Browser, car: SteppedCar, complaints: Complaints) -> Iterator
 def cut_the_network(page: Page, car: SteppedCar) -> None:
     """Cut it while the motor turns: neutral in time by the board's own diary; then go on on purpose."""
     at_step(page, "Where forward begins")
-    expect(page.locator("#slider")).to_be_enabled()
+    expect(page.locator("#slider")).to_be_enabled(timeout=PATIENCE_MS)
     page.click("[data-nudge='25']")
     assert car.wait_status(lambda status: status.throttle_us == 1525.0, 5.0)
     with car.paused():
@@ -59,7 +59,7 @@ def cut_the_network(page: Page, car: SteppedCar) -> None:
         assert 0.0 < car.rig.neutral_after_s(gone_ns) <= 0.3
     page.context.set_offline(False)
     page.click("#go-on")
-    expect(page.locator("#slider")).to_be_enabled()
+    expect(page.locator("#slider")).to_be_enabled(timeout=PATIENCE_MS)
 
 
 def test_a_fresh_car_is_calibrated_on_the_page_and_drives_without_a_restart(
@@ -99,7 +99,7 @@ def test_a_fresh_car_is_calibrated_on_the_page_and_drives_without_a_restart(
 
     page.click("#open-floor")
     page.click("#ready")
-    expect(page.locator("#ways")).to_be_visible()
+    expect(page.locator("#ways")).to_be_visible(timeout=PATIENCE_MS)
     with car.paused():
         rig.world.control("reset")  # put back on the track, with room ahead
     hold(page, "[data-steer='0']", 700)

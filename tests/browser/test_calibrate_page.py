@@ -22,6 +22,7 @@ from calibrating_car import CalibratingCar
 
 pytestmark = pytest.mark.browser
 HOLD_MS = 1300
+PATIENCE_MS = 20_000  # a starved computer slows the world down
 CUT, LATE, BAD = "ERR_INTERNET_DISCONNECTED", "409 (CONFLICT)", "400 (BAD REQUEST)"
 HIDE = """
 Object.defineProperty(document, "hidden", {value: true, configurable: true});
@@ -77,7 +78,7 @@ def page(
 
 
 def at_step(page: Page, title: str) -> None:
-    expect(page.locator("#step-title")).to_have_text(title)
+    expect(page.locator("#step-title")).to_have_text(title, timeout=PATIENCE_MS)
 
 
 def hold(page: Page, selector: str, ms: int = HOLD_MS) -> None:
@@ -93,11 +94,12 @@ def hold(page: Page, selector: str, ms: int = HOLD_MS) -> None:
 def answer(page: Page, title: str, pulse_us: float) -> None:
     """Go to a pulse with the slider and use it."""
     at_step(page, title)
-    expect(page.locator("#slider")).to_be_enabled()
+    expect(page.locator("#slider")).to_be_enabled(timeout=PATIENCE_MS)
     page.locator("#slider").fill(str(round(pulse_us)))
     expect(page.locator("#pulse")).to_have_text(str(round(pulse_us)))
     axis = page.locator("#steering-axis:not([data-off]), #throttle-axis:not([data-off])")
-    expect(axis).to_have_attribute("aria-label", re.compile(f"now {pulse_us:.0f}$"))  # and the car is there
+    there = re.compile(f"now {pulse_us:.0f}$")
+    expect(axis).to_have_attribute("aria-label", there, timeout=PATIENCE_MS)  # and the car is there
     page.click("#next")
 
 

@@ -981,6 +981,10 @@ def test_the_board_of_a_car_that_nobody_calibrated_keeps_what_it_was_told():
     bench.told(RequestKind.DISARM)
     bench.tick(10)
     assert bench.board.stored == [BoardPulses(1449.0, 1450.0, 1451.0, 800.0, 1446.0, 2200.0)]
+    bench.calibrate(Actuator.THROTTLE, center_us=1510.0, neutral_us=1505.0)
+    bench.told(RequestKind.DISARM)
+    bench.tick(10)
+    assert bench.record.sent == DriveCommand(False, 1510.0, 1505.0)  # and rests there
 
 
 def test_a_preparation_that_nobody_uses_is_taken_back_and_blocks_driving_meanwhile():

@@ -32,7 +32,7 @@ export function throttleShare(throttle, us) {
   const band = forward ? throttle.forward_dead_band_us : throttle.reverse_dead_band_us;
   const span = Math.abs(end - throttle.neutral_us);
   const share = Math.min(1.2, Math.max(0, (Math.abs(offset) - band) / Math.max(1, span - band)));
-  return forward ? share : -share;
+  return forward || share === 0 ? share : -share; // no negative zero
 }
 
 /** A car seen from above, nose up; `show` turns its front wheels and its motor. */
@@ -44,22 +44,7 @@ export class CarDrawing {
     this.share = 0;
     this.spin = 0;
     this.lastMs = 0;
-    this.build();
-    const still = matchMedia("(prefers-reduced-motion: reduce)");
-    const turn = (ms) => {
-      const seconds = Math.min(0.1, (ms - this.lastMs) / 1000);
-      this.lastMs = ms;
-      if (this.share !== 0 && !still.matches) {
-        this.spin = (this.spin + seconds * 70 * this.share + 1000) % 10;
-        for (const tread of this.treads) tread.setAttribute("stroke-dashoffset", this.spin.toFixed(1));
-      }
-      requestAnimationFrame(turn);
-    };
-    requestAnimationFrame(turn);
-  }
-
-  build() {
-    const { svg } = this;
+    /** @type {Element[]} */
     this.treads = [];
     svg.append(node("path", { class: "floor-line", d: "M160 6V294" }));
     this.sector = node("path", { class: "sector", d: "" });
@@ -86,6 +71,17 @@ export class CarDrawing {
     this.push = node("path", { class: "push", d: "" });
     this.pushLabel = node("text", { class: "sector-label", x: 276, "text-anchor": "middle" });
     svg.append(this.pushRail, this.push, this.pushLabel);
+    const still = matchMedia("(prefers-reduced-motion: reduce)");
+    const turn = (ms) => {
+      const seconds = Math.min(0.1, (ms - this.lastMs) / 1000);
+      this.lastMs = ms;
+      if (this.share !== 0 && !still.matches) {
+        this.spin = (this.spin + seconds * 70 * this.share + 1000) % 10;
+        for (const tread of this.treads) tread.setAttribute("stroke-dashoffset", this.spin.toFixed(1));
+      }
+      requestAnimationFrame(turn);
+    };
+    requestAnimationFrame(turn);
   }
 
   wheel(x, y, halfWidth, kind) {

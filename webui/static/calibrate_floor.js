@@ -5,6 +5,8 @@ import { byId, live, makeButton, problem, setText, show, trouble, view, whileHel
 
 const SHORTEST_S = 0.1;
 
+/** @typedef {[number, number]} Point share of throttle, and m/s */
+
 export class Floor {
   /**
    * @param {import("./calibrate_session.js").Session} session
@@ -20,7 +22,7 @@ export class Floor {
     this.throttle = 0; // of the hand, which gives the chosen share under the speed cap
     this.fromMs = 0; // of the stopwatch
     this.toMs = 0;
-    /** @type {number[][]} */
+    /** @type {Point[]} */
     this.points = [];
     byId("open-floor").addEventListener("click", () => this.open());
     byId("ready").addEventListener("click", () => this.start());
@@ -160,12 +162,15 @@ export class Floor {
     }
     const speed = Math.round((distance / this.seconds) * 100) / 100;
     const others = this.points.filter(([share]) => share !== this.share && share !== 0);
-    this.change([...others, [this.share, speed]].sort(([one], [other]) => one - other));
+    /** @type {Point} */
+    const point = [this.share, speed];
+    this.change([...others, point].sort(([one], [other]) => one - other));
     [this.fromMs, this.toMs] = [0, 0];
     byId("add-speed").disabled = true;
     this.showWatch();
   }
 
+  /** @param {Point[]} measured */
   change(measured) {
     this.points = measured.length > 0 ? [[0, 0], ...measured] : [];
     const falls = this.points.findIndex(([, speed], i) => i > 0 && speed <= this.points[i - 1][1]);
@@ -192,6 +197,7 @@ export class Floor {
   }
 }
 
+/** @param {Point} point */
 function percent([share]) {
   return `${Math.round(share * 100)} %`;
 }

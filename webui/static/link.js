@@ -9,7 +9,9 @@ const waiting = new Set();
 
 /** What every change by this session carries, so that no other site can make one in its name. */
 export function token() {
-  return document.querySelector('meta[name="csrf"]')?.content ?? "";
+  /** @type {HTMLMetaElement | null} */
+  const meta = document.querySelector('meta[name="csrf"]');
+  return meta?.content ?? "";
 }
 
 /** Send a request that may be ended at any time in favour of a stop; rejects when it is. */
