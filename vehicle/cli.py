@@ -215,6 +215,16 @@ def hil(
     serve(msgspec.structs.replace(settings, faults=_faults(fault, scenario), randomise=randomise))
 
 
+@app.command("bench-check")
+def bench_check(run_dir: RunDirOption = None) -> None:
+    """Walk through the first minutes of a real car, wheels up: what each step must show."""
+    from vehicle.proof.bench_check import BenchCheck
+    from vehicle.remote import VehicleClient, default_run_dir
+
+    with VehicleClient(run_dir or default_run_dir(), "lapwing bench-check") as vehicle:
+        BenchCheck(vehicle, input, print).run()
+
+
 @app.command()
 def faults(
     part: Annotated[list[str] | None, typer.Option(help="Only this one; often as wanted.")] = None,
