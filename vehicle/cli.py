@@ -98,15 +98,20 @@ def drive(
 def web(
     run_dir: RunDirOption = None,
     hil_dir: HilDirOption = None,
-    host: Annotated[str, typer.Option(help="A loopback address.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="An address of this computer, or all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    https: Annotated[
+        bool | None, typer.Option("--https/--http", help="HTTPS unless it listens on loopback alone.")
+    ] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Another name of this car; often as wanted.")] = None,
     access_dir: Annotated[Path | None, typer.Option(help="Where passwords and keys are kept.")] = None,
 ) -> None:
     """Serve the car's page."""
     from vehicle.remote import default_run_dir
-    from webui.__main__ import serve
+    from webui.__main__ import PageSettings, serve
 
-    serve(run_dir or default_run_dir(), hil_dir, host, port, access_dir)
+    names = tuple(name or ())
+    serve(PageSettings(run_dir or default_run_dir(), hil_dir, host, port, https, names, access_dir))
 
 
 @app.command("setup-code")
@@ -170,6 +175,7 @@ def run(
     policy: Annotated[str, typer.Option(help="Policy to load at start.")] = "",
     uncalibrated: UncalibratedOption = False,
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    http: Annotated[bool, typer.Option("--http", help="A real car's page without encryption.")] = False,
     seed: int = 0,
     fault: FaultOption = None,
     scenario: ScenarioOption = None,
@@ -189,6 +195,7 @@ def run(
         policy=policy,
         is_calibrated=not uncalibrated,
         port=port,
+        http=http,
         seed=seed,
         faults=_faults(fault, scenario),
     )

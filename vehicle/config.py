@@ -96,6 +96,16 @@ class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     throttle_channel: Channel = 1
 
 
+class PageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the car's page is served; without a HIL car it listens on every network that the car is in."""
+
+    http: bool = False
+    """Plain HTTP: everybody on the network can read the password, and browsers withhold the wake lock and
+    some game controllers."""
+    names: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...] = ()
+    """Names by which people call this car, beside the computer's own and its `.local` one."""
+
+
 class FailsafeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When the car stops by itself. Beyond the upper bounds a failsafe would not deserve its name."""
 
@@ -135,6 +145,7 @@ class CarConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lidar: LidarMount = LidarMount()
     board: BoardConfig = BoardConfig()
     failsafe: FailsafeConfig = FailsafeConfig()
+    page: PageConfig = PageConfig()
 
     def calibration_file(self) -> Path:
         """Return where this car's numbers are, or will be once somebody has measured them."""

@@ -1,6 +1,7 @@
 """`lapwing run` and `lapwing demo`: every process of one car, started, supervised and ended together."""
 
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from vehicle.config import CarConfig, read_config
+from vehicle.config import CarConfig, PageConfig, read_config
 from vehicle.errors import ConfigError, VehicleSilentError
 from vehicle.hil.scenario import split_by_side
 from vehicle.hil.settings import HilSettings, to_json
@@ -41,6 +42,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     is_calibrated: bool = True
     """False: a HIL car and a board that nobody has calibrated; what is saved is forgotten at the end."""
     port: int = 8080
+    http: bool = False
+    """Serve a real car's page without encryption; a HIL car's stays on loopback and needs none."""
     seed: int = 0
     faults: tuple[str, ...] = ()
     """Of the HIL car's world and of the process that drives it, as `part=fault[:amount][@start[..end]]`."""
@@ -72,8 +75,8 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
         ConfigError: neither a configuration nor a HIL car was asked for.
 
     """
-    if options.config is not None:
-        read_config(options.config)  # a wrong one is refused here, in words, not in a child's log
+    # A wrong configuration is refused here, in words, not in a child's log.
+    page = PageConfig() if options.config is None else read_config(options.config).page
     if options.faults and not options.hil:
         raise ConfigError("faults were given without --hil; a real car is never broken on purpose")
     if options.config is None and not options.hil:
@@ -84,11 +87,11 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
         hil_dir = options.hil_dir or (home / "hil" if home else default_hil_dir()) if options.hil else None
         runs_dir = options.runs_dir or (home / "runs" if home else None)
         access_dir = home / "access" if home else None
-        children = _children(options, run_dir, hil_dir, runs_dir, access_dir)
+        children = _children(options, run_dir, hil_dir, runs_dir, access_dir=access_dir, page=page)
         supervisor = Supervisor(children, Path(scratch) / "log", log)
         try:
             supervisor.tend()
-            yield RunningCar(supervisor, run_dir, hil_dir, f"http://127.0.0.1:{options.port}/", access_dir)
+            yield RunningCar(supervisor, run_dir, hil_dir, page_address(options, page), access_dir)
         finally:
             supervisor.stop()
             if hil_dir is not None and options.hil_dir is None:
@@ -100,11 +103,17 @@ def _children(
     run_dir: Path,
     hil_dir: Path | None,
     runs_dir: Path | None = None,
+    *,
     access_dir: Path | None = None,
+    page: PageConfig = PageConfig(),  # noqa: B008 - frozen
 ) -> list[ChildSpec]:
     """Return the processes in the order of their start; they end in the opposite order."""
     drive = [*options.lapwing, "drive", "--run-dir", str(run_dir)]
     web = [*options.lapwing, "web", "--run-dir", str(run_dir), "--port", str(options.port)]
+    if hil_dir is None:
+        web += ["--host", "all", "--http" if options.http or page.http else "--https"]
+        for name in page.names:
+            web += ["--name", name]
     if access_dir is not None:
         web += ["--access-dir", str(access_dir)]
     if options.config is not None:
@@ -144,6 +153,15 @@ def _children(
         ChildSpec("recorder", (*options.lapwing, *recorder)),
         ChildSpec("web", tuple(web)),
     ]
+
+
+def page_address(options: RunOptions, page: PageConfig) -> str:
+    """Return where people find the page: on this computer only where the car is simulated."""
+    if options.hil:
+        return f"http://127.0.0.1:{options.port}/"
+    scheme = "http" if options.http or page.http else "https"
+    host = socket.gethostname().partition(".")[0].lower()
+    return f"{scheme}://{host}.local:{options.port}/"
 
 
 def hil_calibration_file(wiring: str) -> Path:

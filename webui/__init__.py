@@ -10,6 +10,7 @@ from webui import access, access_pages, calibrate, drive, guard, models, video
 from webui.access import Access
 from webui.access_store import AccessStore
 from webui.car import Vehicle, World
+from webui.certificates import Certificates
 from webui.hosts import Hosts
 
 PAGES = (
@@ -27,6 +28,7 @@ def create_app(
     *,
     access_store: AccessStore | None = None,
     hosts: Hosts | None = None,
+    certificates: Certificates | None = None,
 ) -> Flask:
     """Return the page's application.
 
@@ -37,6 +39,7 @@ def create_app(
         store: where this car's policies are kept; this user's own place where none is given.
         access_store: who may come in; this user's own where none is given.
         hosts: the names and addresses that the page answers to; loopback alone where none are given.
+        certificates: of a car whose page is served over HTTPS.
 
     """
     app = Flask(__name__)
@@ -44,7 +47,7 @@ def create_app(
     app.jinja_env.globals["pages"] = PAGES
     guard.protect(app, hosts or Hosts(loopback_only=True))
     access.protect(app, Access(access_store or AccessStore()))
-    app.register_blueprint(access_pages.make_blueprint())
+    app.register_blueprint(access_pages.make_blueprint(certificates))
     app.register_blueprint(drive.make_blueprint(vehicle, world, clock_ns))
     app.register_blueprint(video.make_blueprint(vehicle))
     app.register_blueprint(models.make_blueprint(store or PolicyStore(), vehicle))

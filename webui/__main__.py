@@ -4,6 +4,7 @@ import argparse
 import ipaddress
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from flask import Flask
@@ -16,65 +17,93 @@ from vehicle.realtime import die_with_parent
 from vehicle.remote import VehicleClient
 from webui import create_app
 from webui.access_store import AccessStore
+from webui.certificates import Certificates
+from webui.hosts import Hosts
+from webui.tls_context import TlsContexts
+from webui.worker import CarWorker
 from webui.world import WorldFollower
 
 THREADS = 64
 
 
-def serve(run_dir: Path, hil_dir: Path | None, host: str, port: int, access_dir: Path | None = None) -> None:
-    """Serve the page of the vehicle in `run_dir` until SIGTERM; prints the address once it answers.
+@dataclass(frozen=True)
+class PageSettings:
+    """What is served, where, and how."""
 
-    Args:
-        run_dir: where the vehicle process has its sockets.
-        hil_dir: where a HIL world has its own; None in front of a real car.
-        host: a loopback address or `localhost`.
-        port: 1 to 65535.
-        access_dir: where it is kept who may come in; this user's own place where none is given.
+    run_dir: Path
+    """Where the vehicle process has its sockets."""
+    hil_dir: Path | None = None
+    """Where a HIL world has its own; None in front of a real car."""
+    host: str = "127.0.0.1"
+    """An address of this computer, `localhost`, or `all` for every one it has."""
+    port: int = 8080
+    is_secure: bool | None = None
+    """HTTPS or plain HTTP; None: HTTPS wherever another computer can reach it."""
+    names: tuple[str, ...] = ()
+    """Names beside the computer's own by which people call this car."""
+    access_dir: Path | None = None
+    """Where it is kept who may come in; None: this user's own place."""
+
+
+def serve(settings: PageSettings) -> None:
+    """Serve the page until SIGTERM; prints the address once it answers.
 
     Raises:
-        ConfigError: the address is not allowed.
+        ConfigError: the address is not one of this computer's.
 
     """
-    address = loopback_address(host)
-    if not 1 <= port <= 65535:
-        raise ConfigError(f"the page's port is {port}, allowed 1 to 65535; choose another, 8080 for one")
+    listening_address(settings.host)
+    if not 1 <= settings.port <= 65535:
+        raise ConfigError(
+            f"the page's port is {settings.port}, allowed 1 to 65535; choose another, 8080 for one"
+        )
     die_with_parent()
-    _Server(
-        run_dir, hil_dir, f"[{address}]:{port}" if ":" in address else f"{address}:{port}", access_dir
-    ).run()
+    _Server(settings).run()
 
 
-def loopback_address(host: str) -> str:
-    """Return the loopback address that `host` means; raises ConfigError for any other."""
+def listening_address(host: str) -> str:
+    """Return the address to listen at; raises ConfigError for what is none."""
     if host == "localhost":
         return "127.0.0.1"  # whatever the hosts file says
+    if host == "all":
+        return "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"  # noqa: S104 - as its owner says
     try:
-        address = ipaddress.ip_address(host)
+        return str(ipaddress.ip_address(host))
     except ValueError:
-        address = None
-    if address is None or not address.is_loopback:
         raise ConfigError(
-            f"the page's address is {host}, allowed 127.0.0.1, ::1 or localhost: it has no login yet; "
-            "to see it from another computer use `ssh -L 8080:127.0.0.1:8080 CAR`"
-        )
-    return str(address)
+            f"the page's address is {host}, allowed `all`, localhost or an address of this computer"
+        ) from None
+
+
+def is_secure(settings: PageSettings) -> bool:
+    """Whether the page is served over HTTPS."""
+    if settings.is_secure is not None:
+        return settings.is_secure
+    return not ipaddress.ip_address(listening_address(settings.host)).is_loopback
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """Gunicorn with one worker: the clients of the car live in it, and there must be one of each."""
 
-    def __init__(self, run_dir: Path, hil_dir: Path | None, bind: str, access_dir: Path | None) -> None:
-        self._run_dir = run_dir
-        self._hil_dir = hil_dir
-        self._bind = bind
-        self._access_dir = access_dir
+    def __init__(self, settings: PageSettings) -> None:
+        self._settings = settings
+        address = listening_address(settings.host)
+        bare = f"[{address}]" if ":" in address else address
+        self._bind = f"{bare}:{settings.port}"
+        is_loopback = ipaddress.ip_address(address).is_loopback
+        self._hosts = Hosts(settings.names, loopback_only=is_loopback)
+        self._access = AccessStore(settings.access_dir)
+        self._tls: TlsContexts | None = None
+        if is_secure(settings):
+            self._tls = TlsContexts(Certificates(self._access.root), self._hosts)
+            self._tls.current()  # refuses here, in words, what would fail in the worker
         super().__init__()
 
     def load_config(self) -> None:
         """Set gunicorn up."""
-        settings = {
+        settings: dict[str, object] = {
             "bind": self._bind,
-            "worker_class": "gthread",
+            "worker_class": CarWorker,
             "workers": 1,
             "threads": THREADS,
             "graceful_timeout": 1,
@@ -83,18 +112,27 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "post_fork": _after_fork,
             "post_worker_init": self._announce,
         }
+        if self._tls is not None:
+            pem = str(self._tls.certificates.server_file)
+            settings |= {"certfile": pem, "keyfile": pem, "ssl_context": self._tls.hook}
         for name, value in settings.items():
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
         """Return the application; gunicorn calls this in the worker."""
-        vehicle = VehicleClient(self._run_dir, source="page")
-        world = None if self._hil_dir is None else WorldFollower(self._hil_dir)
-        return create_app(vehicle, world, access_store=AccessStore(self._access_dir))
+        hil_dir = self._settings.hil_dir
+        return create_app(
+            VehicleClient(self._settings.run_dir, source="page"),
+            None if hil_dir is None else WorldFollower(hil_dir),
+            access_store=self._access,
+            hosts=self._hosts,
+            certificates=None if self._tls is None else self._tls.certificates,
+        )
 
     def _announce(self, worker: Worker) -> None:
         if worker.age == 1:  # not again when a worker is replaced
-            sys.stdout.write(f"http://{self._bind}/\n")
+            scheme = "http" if self._tls is None else "https"
+            sys.stdout.write(f"{scheme}://{self._bind}/\n")
             sys.stdout.flush()
 
 
@@ -110,12 +148,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m webui", description="Serve the car's page.")
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--hil-dir", type=Path)
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--host", default="127.0.0.1", help="`all`, localhost or an address")
     parser.add_argument("--port", type=int, default=8080)
+    scheme = parser.add_mutually_exclusive_group()
+    scheme.add_argument("--https", dest="is_secure", action="store_true", default=None)
+    scheme.add_argument("--http", dest="is_secure", action="store_false")
+    parser.add_argument("--name", dest="names", action="append", default=[], help="another name of this car")
     parser.add_argument("--access-dir", type=Path)
-    arguments = parser.parse_args()
+    given = vars(parser.parse_args())
     try:
-        serve(arguments.run_dir, arguments.hil_dir, arguments.host, arguments.port, arguments.access_dir)
+        serve(PageSettings(**{**given, "names": tuple(given["names"])}))
     except LapwingError as error:
         sys.exit(str(error))
 

@@ -5,6 +5,7 @@ python -m webui.access_command ROOT    makes ROOT a place where nobody knows the
 """
 
 import argparse
+import contextlib
 import getpass
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import urlencode
 
 from webui.access_state import new_token
 from webui.access_store import AccessError, AccessStore, AlreadySetUpError
+from webui.certificates import Certificates
 from webui.passwords import PasswordError, Passwords
 
 
@@ -42,14 +44,17 @@ def set_password(root: Path | None = None, *, revoke_all: bool = False) -> str:
 
 def welcome(address: str, root: Path | None = None) -> str:
     """Return what somebody who has started the car must know to open its page."""
-    try:
-        code = AccessStore(root).setup_code()
-    except AlreadySetUpError:
-        return ""
-    return (
-        f"First visit: open {address} and set the car's password with the set-up code [bold]{code}[/bold]. "
-        "Nothing moves from the page before."
-    )
+    store = AccessStore(root)
+    words = []
+    if address.startswith("https:"):
+        fingerprint = Certificates(store.root).fingerprint
+        words.append(f"Its certificate authority has the SHA-256 fingerprint {fingerprint}.")
+    with contextlib.suppress(AlreadySetUpError):
+        words.append(
+            f"First visit: open {address} and set the car's password with the set-up code "
+            f"[bold]{store.setup_code()}[/bold]. Nothing moves from the page before."
+        )
+    return "\n".join(words)
 
 
 def private_sign_in_link(root: Path, address: str) -> str:

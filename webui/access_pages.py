@@ -5,13 +5,15 @@ import math
 import re
 from collections.abc import Callable, Iterator
 
-from flask import Blueprint, current_app, g, redirect, render_template, request, url_for
-from werkzeug.exceptions import Forbidden
+from flask import Blueprint, Response, current_app, g, redirect, render_template, request, url_for
+from werkzeug.exceptions import Forbidden, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from webui.access import current_access, give_cookie, take_cookie, visitor
 from webui.access_store import AccessError, AlreadySetUpError, NotFoundError, WrongSetupCodeError
+from webui.certificates import Certificates
 from webui.guard import sentence
+from webui.hosts import is_loopback
 from webui.passwords import LENGTH_MAX, LENGTH_MIN, BusyError, PasswordError
 
 STATUS_OF = {
@@ -51,8 +53,8 @@ class _RefusedError(Exception):
         self.status = status
 
 
-def make_blueprint() -> Blueprint:
-    """Return the pages of access."""
+def make_blueprint(certificates: Certificates | None = None) -> Blueprint:
+    """Return the pages of access; with HTTPS, the certificates that it is served by."""
     blueprint = Blueprint("access", __name__)
 
     # ---- coming in ----
@@ -125,6 +127,22 @@ def make_blueprint() -> Blueprint:
         response = redirect("/", 303)
         give_cookie(response, store.open_session("viewer", link.name, link.id))
         return response
+
+    @blueprint.get("/ca.crt")
+    def authority() -> AnyResponse:
+        """Give the certificate that a phone may trust; there is nothing secret in it."""
+        if certificates is None:
+            raise NotFound("This page is served over plain HTTP, so there is no certificate to trust.")
+        response = Response(certificates.authority_der(), mimetype="application/x-x509-ca-cert")
+        response.headers["Content-Disposition"] = 'attachment; filename="lapwing-car.crt"'
+        return response
+
+    @blueprint.app_context_processor
+    def connection() -> dict[str, object]:
+        return {
+            "fingerprint": "" if certificates is None else certificates.fingerprint,
+            "is_plain": not request.is_secure and not is_loopback(request.host),
+        }
 
     # ---- who is in ----
 

@@ -30,6 +30,17 @@ def own_names() -> frozenset[str]:
     return frozenset(name for name in (full, bare, f"{bare}.local") if LABELS.fullmatch(name))
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a Host header names the computer that the browser runs on."""
+    match = HOST.fullmatch(host)
+    if match is None:
+        return False
+    try:
+        return ipaddress.ip_address(match["name"].strip("[]")).is_loopback
+    except ValueError:
+        return match["name"].lower() == "localhost"
+
+
 class Hosts:
     """What may stand in a Host header. Safe in any thread."""
 

@@ -19,7 +19,7 @@ import pytest
 
 from tests.unit.webui_visitors import signed_in_headers
 from vehicle.errors import ConfigError
-from webui.__main__ import loopback_address, serve
+from webui.__main__ import PageSettings, is_secure, listening_address, serve
 
 START_LIMIT_S = 20.0
 END_LIMIT_S = 5.0
@@ -33,12 +33,14 @@ def run_dir() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def serving(run_dir: Path, *, through_shell: bool = False) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(
+    run_dir: Path, *options: str, through_shell: bool = False
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start the server on a free port; yield it and the address that it printed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "webui", str(run_dir), "--port", str(port)]
+    command = [sys.executable, "-m", "webui", str(run_dir), "--port", str(port), *options]
     if through_shell:
         command = [sys.executable, "-c", f"import subprocess; subprocess.run({command!r})"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -68,24 +70,47 @@ def await_end(address: str) -> bool:
     return not is_served(address)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.20", "::", "car.local", ""])
-def test_an_address_that_others_can_reach_is_refused(host: str, run_dir: Path) -> None:
-    with pytest.raises(ConfigError, match="no login yet"):
-        serve(run_dir, None, host, 8080)
+@pytest.mark.parametrize("host", ["car.local", "", "192.168.1", "all the world"])
+def test_what_is_no_address_is_refused(host: str, run_dir: Path) -> None:
+    with pytest.raises(ConfigError, match="allowed `all`, localhost or an address"):
+        serve(PageSettings(run_dir, host=host))
 
 
 @pytest.mark.parametrize(
     ("host", "address"),
-    [("localhost", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.9", "127.0.0.9")],
+    [
+        ("localhost", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("::1", "::1"),
+        ("192.168.1.20", "192.168.1.20"),
+    ],
 )
-def test_loopback_addresses_are_allowed(host: str, address: str) -> None:
-    assert loopback_address(host) == address
+def test_addresses_are_taken_as_they_are(host: str, address: str) -> None:
+    assert listening_address(host) == address
+
+
+@pytest.mark.parametrize(
+    ("host", "chosen", "secure"),
+    [
+        ("127.0.0.1", None, False),
+        ("localhost", None, False),
+        ("::1", None, False),
+        ("192.168.1.20", None, True),
+        ("all", None, True),
+        ("all", False, False),
+        ("localhost", True, True),
+    ],
+)
+def test_https_is_the_default_wherever_another_computer_can_reach_the_page(
+    host: str, chosen: bool | None, secure: bool, run_dir: Path
+) -> None:
+    assert is_secure(PageSettings(run_dir, host=host, is_secure=chosen)) is secure
 
 
 @pytest.mark.parametrize("port", [0, 70000])
 def test_a_port_out_of_range_is_refused(port: int, run_dir: Path) -> None:
     with pytest.raises(ConfigError, match="allowed 1 to 65535"):
-        serve(run_dir, None, "127.0.0.1", port)
+        serve(PageSettings(run_dir, port=port))
 
 
 def test_the_server_answers_without_a_vehicle_and_ends_cleanly(run_dir: Path) -> None:
