@@ -343,6 +343,9 @@ def train(
     height_px: Annotated[int, typer.Option(min=8, max=480)] = 60,
     reward: Annotated[str | None, typer.Option(help="Python file with reward_function(params).")] = None,
     off_track_penalty: float | None = None,
+    replay_share: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Of the episodes, at most: repeat a draw that failed.")
+    ] = 0.0,
     cars: Annotated[int, typer.Option(min=1, max=1024)] = 64,
     horizon: Annotated[int, typer.Option(min=1, help="Decisions of each car between two updates.")] = 48,
     epochs: Annotated[int, typer.Option(min=1)] = 4,
@@ -378,6 +381,9 @@ def evaluate(
     randomise: Annotated[bool, typer.Option("--randomise", help="Other cars, cameras, delays.")] = False,
     seed: int = 0,
     control: Annotated[str, typer.Option(help="Blind it: none, blank, mirrored or other.")] = "none",
+    list_failures: Annotated[
+        bool, typer.Option("--list-failures", help="Also where each failed start ended, and in which car.")
+    ] = False,
     report: Annotated[bool, typer.Option("--report", help="Add the table to the policy's report.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -393,6 +399,7 @@ def evaluate(
         seed=seed,
         control=control,
         add_to_report=report,
+        list_failures=list_failures,
         as_json=as_json,
     )
 

@@ -18,6 +18,7 @@ from models.training.settings import FRESH_SEED, Point, TrainSettings
 from vehicle.errors import LapwingError
 
 TABLE_COLUMNS = 130
+FAILURE_TABLE_COLUMNS = 200
 STAGE_FIELDS = ("seed", "speeds_mps", "off_track_penalty", "gamma", "learning_rate", "batch", "epochs")
 
 
@@ -97,10 +98,10 @@ def _training_report(settings: TrainSettings, history: list[Point], folder: Path
     }
 
 
-def _wide_console(*, stderr: bool = False) -> Console:
+def _wide_console(*, stderr: bool = False, columns: int = TABLE_COLUMNS) -> Console:
     """Return a console that does not squeeze a table into the 80 columns of a pipe."""
     console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=TABLE_COLUMNS)
+    return console if console.is_terminal else Console(stderr=stderr, width=columns)
 
 
 def earlier_stages(settings: TrainSettings) -> list[str]:
@@ -149,6 +150,7 @@ def evaluate_command(
     seed: int = 0,
     control: str = "none",
     add_to_report: bool = False,
+    list_failures: bool = False,
     as_json: bool = False,
 ) -> Evaluation:
     """Evaluate with one line per track as it comes, then the table (or one JSON document)."""
@@ -175,4 +177,6 @@ def evaluate_command(
         sys.stdout.write(result.as_json() + "\n")
     else:
         _wide_console().print(result.as_table())
+        if list_failures and any(row.failures for row in result.tracks):
+            _wide_console(columns=FAILURE_TABLE_COLUMNS).print(result.failures_as_table())
     return result

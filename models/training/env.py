@@ -10,6 +10,7 @@ action table.
 
 import dataclasses
 import math
+from collections import deque
 from typing import Any, TypeAlias
 
 import gymnasium
@@ -38,6 +39,9 @@ STUCK_BELOW_M = 0.5
 TURNED_ROUND_RAD = 2.0
 WAYPOINT_EVERY = 5  # centre-line points: 0.15 m, as in DeepRacer's routes
 CAR_HALF_WIDTH_M = 0.1
+REPLAYS = 3  # of each draw that failed
+REPLAYED_AT_MOST = 512  # draws waiting: those of a policy that no longer exists teach nothing
+REPLAY_FROM_M = (0.5, 5.0)  # before the place where it failed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +54,16 @@ class EnvSettings:
     frame_stack: int = 1
     longest: int = 600
     """Decisions in an episode."""
+    replay_share: float = 0.0
+    """Of the episodes that begin anew, at most: they repeat a draw that failed, from a little before."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """One car in one room with one camera and one delay: what chance decided for an episode."""
+
+    seed: int
+    track: int
 
 
 def drive_shares(actions: tuple[Action, ...], calibration: CarCalibration) -> tuple[Floats, Floats]:
@@ -88,15 +102,39 @@ class Course:
         self.steps = np.zeros(count, dtype=np.int64)
         self.returns = np.zeros(count)
         self.best_m = np.zeros(count)
+        self.draws: list[Draw | None] = [None] * count
+        self.failed: deque[tuple[Draw, float]] = deque(maxlen=REPLAYED_AT_MOST)
+        """Draws to repeat, and where on their track they failed."""
         self._checked_m = np.zeros(count)
 
     def start(self, car: int, begin: Start | None = None, rng: np.random.Generator | None = None) -> None:
         """Begin an episode: where told, or anywhere on any track, moving or standing, not quite straight."""
-        rng = rng or self.rng
-        self.fleet.place(car, begin or self._anywhere(rng), rng)
+        if begin is None and rng is None:
+            self._begin_anywhere(car)
+        else:
+            rng = rng or self.rng
+            self.fleet.place(car, begin or self._anywhere(rng), rng)
+            self.draws[car] = None
         self.steps[car] = 0
         self.returns[car] = self.best_m[car] = self._checked_m[car] = 0.0
         self.images[car] = self._shrunk(car)
+
+    def _begin_anywhere(self, car: int) -> None:
+        begin = self._anywhere(self.rng)
+        draw = Draw(int(self.rng.integers(1 << 62)), begin.track)
+        if self.failed and self.rng.random() < self.settings.replay_share:
+            draw, s_m = self.failed.popleft()
+            s_m -= float(self.rng.uniform(*REPLAY_FROM_M))
+            s_m %= float(self.fleet.tracks.lengths_m[draw.track])
+            begin = dataclasses.replace(begin, track=draw.track, s_m=s_m)
+        self.draws[car] = draw
+        self.fleet.place(car, begin, np.random.default_rng(draw.seed))
+
+    def _remember_failures(self, ended: npt.NDArray[np.bool_]) -> None:
+        for car in np.flatnonzero(ended):
+            draw = self.draws[car]
+            if draw is not None:
+                self.failed.extend([(draw, float(self.fleet.s_m[car]))] * REPLAYS)
 
     def _anywhere(self, rng: np.random.Generator) -> Start:
         track = int(rng.integers(len(self.fleet.tracks.tracks)))
@@ -134,6 +172,7 @@ class Course:
         ended = off | turned | stuck
         rewards = np.array([self._reward(p) for p in self._params(chosen, ended)])
         self.returns += rewards
+        self._remember_failures(ended)
         return rewards, ended, ~ended & (self.steps >= self.settings.longest)
 
     def _params(self, chosen: npt.NDArray[np.int64], ended: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:

@@ -48,6 +48,37 @@ class Control(enum.StrEnum):
 
 
 @dataclasses.dataclass(frozen=True)
+class Failure:
+    """One start that did not do its laps: where and how it ended, and what chance had drawn for it."""
+
+    start: int
+    """Counted from 0, all round the track."""
+    laps: float
+    """Driven by then."""
+    at_m: float
+    """Along the centre line."""
+    offset_m: float
+    """Left of the centre line."""
+    curvature_per_m: float
+    """Of the track there, positive left."""
+    speed_mps: float
+    delay_ms: float
+    """From exposure to decision."""
+    drop_share: float
+    grip: float
+    battery_gain: float
+    motor_tau_s: float
+    servo_tau_s: float
+    steering_gain: float
+    trim_rad: float
+    left_track: bool
+    """False: given up because it was too slow."""
+
+
+FAILURE_COLUMNS = tuple(field.name for field in dataclasses.fields(Failure))
+
+
+@dataclasses.dataclass(frozen=True)
 class TrackResult:
     """What happened on one track."""
 
@@ -68,6 +99,8 @@ class TrackResult:
     expert_lap_median_s: float | None
     ratio: float | None
     """Policy's median lap by the expert's; below 1 the policy is faster."""
+    failures: tuple[Failure, ...] = ()
+    """Of the policy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +159,16 @@ class Evaluation:
                 f"{_shown(row.expert_lap_median_s, 's')} ({row.expert_finished}/{row.starts})",
                 _shown(row.ratio, ""),
             )
+        return table
+
+    def failures_as_table(self) -> Table:
+        """Return one line for each start that failed."""
+        table = Table(title=f"{self.policy}: starts that failed")
+        for name in ("track", *FAILURE_COLUMNS):
+            table.add_column(name.replace("_", " "), justify="left" if name == "track" else "right")
+        for row in self.tracks:
+            for failure in row.failures:
+                table.add_row(row.track, *(str(getattr(failure, name)) for name in FAILURE_COLUMNS))
         return table
 
 
@@ -226,6 +269,7 @@ def evaluate_track(
         expert_finished=experts.finished,
         expert_lap_median_s=expert_s,
         ratio=None if median_s is None or expert_s is None else round(median_s / expert_s, 3),
+        failures=tuple(mine.failures),
     )
 
 
@@ -252,6 +296,7 @@ class _Laps:
         self.completed = 0
         self.completions: list[float] = []
         self.flying_s: list[float] = []
+        self.failures: list[Failure] = []
 
     @property
     def median_s(self) -> float | None:
@@ -265,6 +310,7 @@ class _Laps:
         running = np.ones(count, dtype=bool)
         crossed_s: list[list[float]] = [[0.0] for _ in range(count)]
         reached_m = np.zeros(count)
+        first = len(self.completions)
         for decision in range(int(goal_m / SLOWEST_MPS / DECISION_S)):
             before_m = fleet.progress_m.copy()
             fleet.drive(*drive(fleet, running))
@@ -274,16 +320,46 @@ class _Laps:
                     share = (line_m - before_m[car]) / (fleet.progress_m[car] - before_m[car])
                     crossed_s[car].append((decision + float(share)) * DECISION_S)
             reached_m = np.where(running, np.maximum(reached_m, fleet.progress_m), reached_m)
-            running &= (reached_m < goal_m) & ~(fleet.is_off_track & (reached_m < goal_m))
+            left = running & fleet.is_off_track & (reached_m < goal_m)
+            self.failures += [
+                _failure(fleet, int(car), first, left_track=True) for car in np.flatnonzero(left)
+            ]
+            running &= (reached_m < goal_m) & ~left
             fleet.watched &= running
             if not running.any():
                 break
+        self.failures += [
+            _failure(fleet, int(car), first, left_track=False) for car in np.flatnonzero(running)
+        ]
         self.finished += int((reached_m >= goal_m).sum())
         self.completions += np.clip(reached_m / goal_m, 0.0, 1.0).tolist()
         for moments in crossed_s:
             self.completed += len(moments) - 1
             laps_s = np.diff(moments).tolist()
             self.flying_s += laps_s[1:] if laps > 1 else laps_s
+
+
+def _failure(fleet: Fleet, car: int, first: int, *, left_track: bool) -> Failure:
+    """Return how the start of this car has just ended; `first` is the number of the fleet's first start."""
+    parameters = fleet.parameters(car)
+    length_m = float(fleet.tracks.lengths_m[fleet.track[car]])
+    return Failure(
+        start=first + car,
+        laps=round(float(fleet.progress_m[car]) / length_m, 2),
+        at_m=round(float(fleet.s_m[car]), 2),
+        offset_m=round(float(fleet.offset_m[car]), 2),
+        curvature_per_m=round(float(fleet.tracks.curvature_per_m[fleet.track[car], fleet.index[car]]), 2),
+        speed_mps=round(float(fleet.speed_mps[car]), 2),
+        delay_ms=round(1000 * float(fleet.delay_steps[car]) / STEPS_PER_S),
+        drop_share=round(float(fleet.drop_share[car]), 2),
+        grip=round(float(parameters.grip), 2),
+        battery_gain=round(float(parameters.battery_gain), 2),
+        motor_tau_s=round(float(parameters.motor_tau_s), 2),
+        servo_tau_s=round(float(parameters.servo_tau_s), 2),
+        steering_gain=round(float(parameters.steering_gain), 2),
+        trim_rad=round(float(parameters.trim_rad), 3),
+        left_track=left_track,
+    )
 
 
 def _decide(

@@ -82,11 +82,20 @@ class DrivingPolicy(ActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         shape = self.observation_space["image"].shape
         self.actor = Actor(shape, int(self.action_space.n), self.network)
+        self.averaged = copy.deepcopy(self.actor).requires_grad_(False)
         size = self.observation_space["state"].shape[0]
         self.critic = nn.Sequential(
             nn.Linear(size, 128), nn.Tanh(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, 1)
         )
-        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        self.optimizer = self.optimizer_class(learning, lr=lr_schedule(1), **self.optimizer_kwargs)
+
+    def average(self, share: float) -> None:
+        """Move the averaged actor by this share of its way to the actor."""
+        with torch.no_grad():
+            pairs = zip(self.averaged.parameters(), self.actor.parameters(), strict=True)
+            for slow, fast in pairs:
+                slow.lerp_(fast, share)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         parameters: dict[str, Any] = super()._get_constructor_parameters()

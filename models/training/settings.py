@@ -38,6 +38,8 @@ class TrainSettings:
     speeds_mps: tuple[float, ...] = SPEED_MPS
     reward: str | None = None
     """A Python file with a reward function; None is the default one."""
+    replay_share: float = 0.0
+    """Of the episodes, at most: repeat a draw (car, room, camera, delay) that failed."""
     off_track_penalty: float = OFF_TRACK_PENALTY
     """Of the default reward."""
     start_from: str | None = None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,25 @@ pytest.importorskip("stable_baselines3")
 
 import torch
 from gymnasium.utils.env_checker import check_env
+from stable_baselines3 import PPO
 
 from models.metadata import Action
 from models.training.commands import command_line, train_command
-from models.training.env import STATE_SIZE, Course, DrivingEnv, EnvSettings, FleetVecEnv, drive_shares
+from models.training.env import (
+    REPLAYS,
+    STATE_SIZE,
+    Course,
+    DrivingEnv,
+    EnvSettings,
+    FleetVecEnv,
+    drive_shares,
+)
 from models.training.evaluate import Control, evaluate
 from models.training.fleet import FleetSettings, Start
-from models.training.network import Actor, export_onnx
+from models.training.network import Actor, DrivingPolicy, export_onnx
 from models.training.reward import OFF_TRACK_PENALTY
 from models.training.settings import TrainSettings
-from models.training.train import CHECKPOINT, HISTORY, train
+from models.training.train import CHECKPOINT, HISTORY, keep_freed_memory, train
 from vehicle.hil.track import load_track
 
 pytestmark = [
@@ -141,6 +151,64 @@ def test_an_episode_ends_when_the_car_leaves_the_track() -> None:
             assert infos[car]["terminal_observation"]["image"].shape == (1, 60, 80)
             assert not infos[car]["TimeLimit.truncated"]
     assert over.all()
+
+
+def replaying(share: float) -> Course:
+    settings = EnvSettings(fleet=FleetSettings(count=4, rooms_per_track=2, seed=5), replay_share=share)
+    return Course([load_track("oval")], ACTIONS, settings)
+
+
+def test_a_draw_that_failed_is_driven_again_from_a_little_before() -> None:
+    course = replaying(1.0)
+    for car in range(4):
+        course.start(car)
+    first = {draw.seed: course.fleet.parameters(car) for car, draw in enumerate(course.draws) if draw}
+    ended = np.zeros(4, dtype=bool)
+    while not ended.any():
+        _, ended, _ = course.step(np.full(4, 5))  # always left
+    assert len(first) == 4
+    waiting = len(course.failed)
+    assert waiting == REPLAYS * ended.sum()
+    draw, failed_at_m = course.failed[0]
+    course.start(0)
+
+    assert course.draws[0] == draw
+    assert len(course.failed) == waiting - 1
+    assert course.fleet.parameters(0) == first[draw.seed]
+    behind_m = (failed_at_m - course.fleet.s_m[0]) % course.fleet.tracks.lengths_m[0]
+    assert 0.4 < behind_m < 5.1
+
+
+def test_no_draw_is_repeated_unless_asked_and_told_starts_are_never_kept() -> None:
+    course = replaying(0.0)
+    for car in range(4):
+        course.start(car, Start(track=0, s_m=1.0))
+    for _ in range(90):
+        course.step(np.full(4, 5))
+    assert not course.failed  # a selection's starts are not a training's
+    course.start(0)
+    seed = course.draws[0].seed if course.draws[0] else None
+    course.start(0)
+    assert course.draws[0] is not None
+    assert course.draws[0].seed != seed
+
+
+def test_the_weights_that_ship_are_averaged_and_learn_nothing_themselves() -> None:
+    course = replaying(0.0)
+    model = PPO(DrivingPolicy, FleetVecEnv(course), n_steps=4, batch_size=16, device="cpu")
+    policy = model.policy
+    with torch.no_grad():
+        policy.actor.head.bias += 1.0
+    policy.average(0.25)
+
+    assert torch.allclose(policy.averaged.head.bias, torch.full_like(policy.averaged.head.bias, 0.25))
+    learning = {id(p) for group in policy.optimizer.param_groups for p in group["params"]}
+    assert not learning & {id(p) for p in policy.averaged.parameters()}
+    assert learning >= {id(p) for p in policy.actor.parameters()}
+
+
+def test_freed_memory_is_kept_where_glibc_allows_it() -> None:
+    assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
 
 
 def test_the_critic_s_state_never_reaches_the_actor() -> None:

@@ -38,6 +38,30 @@ def test_a_policy_that_never_steers_leaves_every_track(straight_on: Path) -> Non
     assert result.finished_share == 0.0
 
 
+def test_each_start_that_fails_is_told_with_its_car_and_its_place(straight_on: Path) -> None:
+    result = evaluate(straight_on, ["oval"], starts=3, laps=1, randomise=True, seed=4)
+    row = result.tracks[0]
+
+    assert sorted(failure.start for failure in row.failures) == [0, 1, 2]
+    for failure in row.failures:
+        assert failure.left_track
+        assert abs(failure.offset_m) > 0.4  # the oval's half width
+        assert failure.laps < 0.5
+        assert 0.0 <= failure.delay_ms <= 140.0
+        assert 0.5 <= failure.grip <= 1.1
+    assert len({failure.grip for failure in row.failures}) > 1  # each its own car
+    assert result.failures_as_table().row_count == 3
+    assert json.loads(result.as_json())["tracks"][0]["failures"][0]["left_track"] is True
+
+
+def test_a_car_that_stands_is_given_up_and_told(tmp_path: Path) -> None:
+    standing = write_policy(tmp_path / "standing", speed_mps=0.0, control_rate_hz=15.0)
+    row = evaluate(standing, ["oval"], starts=2, laps=1).tracks[0]
+
+    assert [failure.left_track for failure in row.failures] == [False, False]
+    assert {failure.laps for failure in row.failures} == {0.0}
+
+
 def test_an_evaluation_repeats_to_the_digit_and_the_seed_matters(straight_on: Path) -> None:
     one, same, other = (
         evaluate(straight_on, ["oval"], starts=3, laps=1, randomise=True, seed=seed).tracks
