@@ -61,7 +61,8 @@ def make_blueprint(vehicle: Vehicle, world: World | None, clock_ns: Callable[[],
     @blueprint.get("/")
     def page() -> str:
         token = secrets.token_hex(16)
-        return render_template("drive.html", page=token, source=source_of(token))
+        has_sockets = any(rule.rule == "/ws/control" for rule in current_app.url_map.iter_rules())
+        return render_template("drive.html", page=token, source=source_of(token), has_sockets=has_sockets)
 
     @blueprint.get("/status")
     def status() -> Response:

@@ -1,40 +1,125 @@
 /** The driving page: puts the parts together. */
 
+import { Control } from "./control.js";
+import { DrivingInputs } from "./driving_inputs.js";
+import { NEUTRAL } from "./hands.js";
 import { Laps } from "./laps.js";
-import { Lease } from "./lease.js";
+import { DrivingLease } from "./lease.js";
 import { fetchGently, post } from "./link.js";
-import { Picture } from "./picture.js";
+import { Pictures } from "./picture.js";
 import { emergencyStop, watchForStop } from "./stop.js";
-import { GUARDED, describe, describeDriver, describeHealth } from "./words.js";
+import { GUARDED, describe, describeDriver, describeHealth, describeLease } from "./words.js";
 
-const POLL_MS = 200;
+const SHOW_MS = 200;
 const LOST_MS = 1000;
 const QUESTION_MS = 8000;
 const NOTE_MS = 8000;
 const MISS_MS = 10000; // a missed decision is loud for this long
+const CAP_SETTLES_MS = 1000;
+const LEND_MS = 2500; // how long a page keeps the wheel of a standing car after its last wish
+const MODELS_MS = 5000;
+const HANDS_ON = new Set(["manual", "assisted"]);
 
+const MODE_WORDS = {
+  autonomous: ["The policy steers and drives.", "the car moves by itself"],
+  assisted: ["The policy steers; you drive the throttle.", "you drive the throttle"],
+  manual: ["You steer and drive.", "you steer and drive"],
+};
+
+/** @param {string} id @returns {any} */
 const byId = (id) => document.getElementById(id);
-const { page, source } = document.body.dataset;
+const page = /** @type {string} */ (document.body.dataset.page);
+const source = /** @type {string} */ (document.body.dataset.source);
+const view = /** @type {HTMLElement} */ (document.querySelector(".view"));
 
-let newest = null; // newest answer of /status
+/** @type {StatusDocument | null} */
+let newest = null;
 let newestAt = -Infinity;
+/** @type {number | null} */
 let wanted = null; // speed cap that this page asks for, in percent, while the car has not confirmed it
 let capUnderway = false;
 let stopping = false;
 let questionTimer = 0;
-const misses = { count: Infinity, at: -Infinity }; // missed decisions, and when the last ones came
 let noteTimer = 0;
+let lendTimer = 0;
+const misses = { count: Infinity, at: -Infinity }; // missed decisions, and when the last ones came
+/** @type {WakeLockSentinel | null} */
+let wakeLock = null;
+let refusedSource = ""; // who was told "not now"
 
-const seenNs = () => newest?.server_ns ?? 0;
 const car = () => newest?.car ?? null;
-const lease = new Lease(page, source, seenNs);
+const isConnected = () => performance.now() - newestAt < LOST_MS;
 const laps = new Laps(document.querySelector(".laps"));
-const picture = new Picture(document.querySelector(".view"));
+const control = new Control(page, hear, () => `trail=${laps.trailEnd}`);
+new Pictures(view, page, (serverNs) => control.see(serverNs), car);
+const inputs = new DrivingInputs(byId("pad"), {
+  mayDrive: handsOn,
+  steers: () => car()?.state === "manual",
+  letGo: () => handsOn() && control.tell("drive", NEUTRAL),
+  stop: stopNow,
+});
+const lease = new DrivingLease(
+  () => control.renew(),
+  (nowMs) => {
+    if (handsOn()) control.tell("drive", inputs.step(nowMs));
+  },
+);
+
+function isMine() {
+  return newest?.lease ? newest.lease.mine : car()?.driver === source;
+}
+
+function handsOn() {
+  return HANDS_ON.has(car()?.state ?? "") && isMine() && !stopping;
+}
+
+/* ---- what the page hears ---- */
+
+/** @param {StatusDocument} document */
+function hear(document) {
+  const before = car()?.state;
+  newest = document;
+  newestAt = performance.now();
+  laps.show(document.world, document.laps);
+  if (document.car) {
+    lease.follow(document.car, isMine());
+    followMisses(document.car);
+    if (before !== document.car.state) changeState(document.car.state);
+  }
+  show();
+}
+
+/** @param {string} state */
+function changeState(state) {
+  if (!HANDS_ON.has(state)) inputs.neutral();
+  followWakeLock();
+}
+
+/** @param {Car} car */
+function followMisses({ missed_decisions: missed }) {
+  if (missed > misses.count) misses.at = performance.now();
+  misses.count = missed;
+}
+
+/** The screen stays on while the car drives for this page. */
+async function followWakeLock() {
+  const wanted = GUARDED.has(car()?.state ?? "") && isMine() && !document.hidden;
+  if (!wanted) {
+    wakeLock?.release();
+    wakeLock = null;
+  } else if (wakeLock === null || wakeLock.released) {
+    try {
+      wakeLock = (await navigator.wakeLock?.request("screen")) ?? null;
+    } catch {
+      wakeLock = null; // the battery is low, or the page is not served over HTTPS
+    }
+  }
+}
 
 /* ---- what the page shows ---- */
 
 function show() {
-  const connected = performance.now() - newestAt < LOST_MS;
+  const connected = isConnected();
   const words = describe(connected ? newest : newestAt === -Infinity ? { car: null, silence: "" } : null);
   if (newestAt === -Infinity) Object.assign(words, { title: "Looking for the car", mood: "unknown" });
   document.body.dataset.mood = words.mood;
@@ -42,25 +127,20 @@ function show() {
   setText(byId("sentence"), words.sentence);
   showReasons(words.reasons);
   showControls(connected);
-  setText(byId("driver"), connected ? describeDriver(car(), source) : "");
-  if (!connected || !car()) return;
+  showWheel(connected);
+  const now = car();
+  setText(byId("driver"), connected ? describeDriver(now, source, newest?.lease) : "");
+  if (!connected || !now) return;
 
-  byId("simulated").hidden = !car().hil;
+  byId("simulated").hidden = !now.hil;
   document.title = `${words.title} · Lapwing`;
-  showCap();
-  picture.showGauges(car());
-  for (const [id, tile] of Object.entries(describeHealth(car(), missesLately()))) showTile(byId(id), tile);
+  showCap(now);
+  showTrim(now);
+  const missesLately = performance.now() - misses.at < MISS_MS;
+  for (const [id, tile] of Object.entries(describeHealth(now, missesLately, newest?.host))) showTile(byId(id), tile);
 }
 
-function followMisses({ missed_decisions: missed }) {
-  if (missed > misses.count) misses.at = performance.now();
-  misses.count = missed;
-}
-
-function missesLately() {
-  return performance.now() - misses.at < MISS_MS;
-}
-
+/** @param {string[]} reasons */
 function showReasons(reasons) {
   const list = byId("reasons");
   if (list.dataset.shown === reasons.join("\n")) return;
@@ -74,73 +154,100 @@ function showReasons(reasons) {
   );
 }
 
+/** @param {boolean} connected */
 function showControls(connected) {
   const state = connected ? car()?.state : undefined;
-  const ready = state === "disarmed" && car().not_ready.length === 0;
-  byId("start").disabled = !ready;
+  const ready = state === "disarmed" && car()?.not_ready.length === 0;
+  const taken = Boolean(newest?.lease?.driver) && !isMine();
+  byId("start").disabled = !ready || taken;
   byId("start").hidden = state === "failsafe";
   byId("clear").hidden = state !== "failsafe";
   byId("stop").disabled = state === "disarmed" || state === "failsafe";
   if (!ready) closeQuestion();
   if (stopping && (state === "failsafe" || state === "disarmed")) setStopping(false);
+
+  const standing = state === "disarmed" || state === "failsafe";
+  for (const id of ["target-laps", "time-limit", "name"]) byId(id).disabled = !standing;
+  for (const one of modes()) one.disabled = !standing;
+  byId("model").disabled = !standing || byId("model").options.length < 2;
+  byId("pad").hidden = !connected || !handsOn();
+  document.body.classList.toggle("has-pad", !byId("pad").hidden);
+  setText(byId("pad-words"), state === "assisted" ? "Drag up for throttle" : "Drag here to drive");
+  byId("mark-lap").hidden = !newest?.laps || !GUARDED.has(state ?? "");
+  const { target_laps: target, left_s: left } = newest?.laps ?? {};
+  const goals = [target ? `stops after lap ${target}` : "", left ? `stops in ${Math.ceil(left)} s` : ""].filter(Boolean);
+  setText(byId("goal"), goals.join(", "));
 }
 
-function showCap() {
-  const confirmed = Math.round(car().speed_cap_frac * 100);
+/** @param {boolean} connected */
+function showWheel(connected) {
+  const { words, mayAsk, asking } = describeLease(connected ? newest?.lease : undefined);
+  byId("wheel").hidden = words === "";
+  setText(byId("wheel-words"), words);
+  byId("wheel-ask").hidden = !mayAsk;
+  const isAsked = asking !== null && asking.source !== refusedSource;
+  byId("request").hidden = !isAsked;
+  if (isAsked) setText(byId("request-words"), `${asking.name || "Another page"} asks for the wheel. The car stops first.`);
+}
+
+/** @param {Car} now */
+function showCap(now) {
+  const confirmed = Math.round(now.speed_cap_frac * 100);
   if (wanted === confirmed) wanted = null;
-  const drivenByOther = GUARDED.has(car().state) && car().driver !== source;
+  const drivenByOther = GUARDED.has(now.state) && !isMine();
   for (const id of ["cap", "cap-less", "cap-more"]) byId(id).disabled = drivenByOther;
   if (wanted === null) byId("cap").value = String(confirmed);
   showCapValue(wanted ?? confirmed);
 }
 
+/** @param {number} percent */
 function showCapValue(percent) {
   setText(byId("cap-value"), `${percent} %`);
   byId("cap").style.setProperty("--share", String(percent / 100));
 }
 
+/** @param {Car} now */
+function showTrim(now) {
+  byId("trim-card").hidden = now.trim_us === undefined || !control.isLive;
+  if (document.activeElement !== byId("trim")) byId("trim").value = String(now.trim_us ?? 0);
+  setText(byId("trim-value"), `${byId("trim").value} µs`);
+  byId("trim-save").disabled = !now.trim_us || GUARDED.has(now.state);
+}
+
+/** @param {HTMLElement} tile @param {Tile} words */
 function showTile(tile, { value, more, bad }) {
   const [first, second] = tile.querySelectorAll("dd");
+  tile.hidden = false;
   setText(first, value);
   setText(second, more);
   second.title = more;
   tile.classList.toggle("is-bad", bad);
 }
 
+/** @param {HTMLElement} element @param {string} text */
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text; // a live region speaks when it is set
 }
 
-function note(sentence) {
+function note(sentence = "") {
   clearTimeout(noteTimer);
-  setText(byId("note"), sentence ?? "");
+  setText(byId("note"), sentence);
   if (sentence) noteTimer = setTimeout(() => note(""), NOTE_MS);
-}
-
-/* ---- what the page hears ---- */
-
-async function poll() {
-  try {
-    const { response, body } = await fetchGently(`/status?trail=${laps.trailEnd}`);
-    if (response.ok) {
-      newest = JSON.parse(await body.text());
-      newestAt = performance.now();
-      laps.show(newest.world);
-      if (newest.car) {
-        lease.follow(newest.car);
-        followMisses(newest.car);
-      }
-    }
-  } catch {
-    // Seen by its age: the page says that it has lost the car.
-  }
-  show();
-  setTimeout(poll, POLL_MS);
 }
 
 /* ---- what a person asks for ---- */
 
+/** @returns {NodeListOf<HTMLInputElement>} */
+function modes() {
+  return document.querySelectorAll('input[name="mode"]');
+}
+
+function mode() {
+  return [...modes()].find((one) => one.checked)?.value ?? "autonomous";
+}
+
 function openQuestion() {
+  setText(byId("start-words"), MODE_WORDS[mode()][1]);
   byId("choices").hidden = true;
   byId("question").hidden = false;
   byId("start-now").focus();
@@ -157,43 +264,83 @@ function closeQuestion() {
 }
 
 async function start() {
+  const target = mode();
+  const target_laps = byId("target-laps").valueAsNumber;
+  const time_limit_min = byId("time-limit").valueAsNumber;
   closeQuestion();
   note("");
+  clearTimeout(lendTimer);
+  if (!control.isLive && target !== "autonomous") {
+    note("Driving by hand needs the live connection, which is not there at the moment.");
+    return;
+  }
+  const fields = {
+    target,
+    ...(target_laps > 0 ? { target_laps } : {}),
+    ...(time_limit_min > 0 ? { time_limit_s: time_limit_min * 60 } : {}),
+  };
   lease.take();
-  const answer = await post("/drive/start", { page, seen_ns: seenNs() });
+  const answer = (await takeWheel()) ?? (await control.ask("start", fields));
+  followWakeLock();
   if (answer.ok) return;
   lease.letGo();
+  control.tell("release_lease");
   note(answer.error);
+}
+
+/** Become the driver; returns what the car says against it, null when nothing. @returns {Promise<Answer | null>} */
+async function takeWheel() {
+  if (!control.isLive || isMine()) return null;
+  const answer = await control.ask("take_lease", { name: byId("name").value.trim() });
+  return answer.ok ? null : answer;
+}
+
+/** Ask for something that only the driver may, of a car that perhaps nobody drives. @param {string} kind @param {object} fields */
+async function askAsDriver(kind, fields) {
+  const refused = await takeWheel();
+  if (refused) return refused;
+  clearTimeout(lendTimer);
+  if (control.isLive && !GUARDED.has(car()?.state ?? "")) {
+    lendTimer = setTimeout(() => {
+      if (!lease.held) control.tell("release_lease");
+    }, LEND_MS);
+  }
+  return control.ask(kind, fields);
 }
 
 async function stop() {
   lease.letGo();
-  const answer = await post("/drive/stop", { page, seen_ns: seenNs() });
+  inputs.neutral();
+  const answer = await control.ask("stop");
   note(answer.error);
 }
 
 async function clear() {
-  const answer = await post("/drive/clear", { page, seen_ns: seenNs() });
+  const answer = await control.ask("clear");
   note(answer.error);
 }
 
 async function stopNow() {
+  const tell = () => control.tell("emergency_stop");
+  inputs.neutral();
   lease.letGo();
   closeQuestion();
   if (stopping) return; // already being repeated
   setStopping(true);
-  const error = await emergencyStop();
+  const error = await emergencyStop(tell);
   note(error);
   if (error) setStopping(false);
   else setTimeout(() => setStopping(false), LOST_MS);
 }
 
+/** @param {boolean} value */
 function setStopping(value) {
   stopping = value;
   byId("emergency").classList.toggle("is-pressed", value);
   setText(byId("emergency-word"), value ? "Stopping" : "Emergency stop");
 }
 
+/** @param {number} percent */
 function askForCap(percent) {
   wanted = Math.min(100, Math.max(0, percent));
   byId("cap").value = String(wanted);
@@ -205,7 +352,7 @@ async function sendCap() {
   if (capUnderway || wanted === null) return;
   capUnderway = true;
   const sent = wanted;
-  const answer = await post("/drive/speed-cap", { page, speed_cap_frac: sent / 100 });
+  const answer = await askAsDriver("speed_cap", { speed_cap_frac: sent / 100 });
   capUnderway = false;
   if (!answer.ok) {
     wanted = null;
@@ -213,9 +360,61 @@ async function sendCap() {
   } else if (wanted !== null && wanted !== sent) {
     sendCap();
   } else {
-    setTimeout(() => { if (wanted === sent) wanted = null; }, 5 * POLL_MS); // the car may have rounded it
+    setTimeout(() => {
+      if (wanted === sent) wanted = null; // the car may have rounded it
+    }, CAP_SETTLES_MS);
   }
 }
+
+/** @param {number} by */
+function changeCap(by) {
+  if (!byId("cap").disabled) askForCap((wanted ?? byId("cap").valueAsNumber) + by);
+}
+
+/** @param {number} us */
+async function askForTrim(us) {
+  byId("trim").value = String(us);
+  setText(byId("trim-value"), `${byId("trim").value} µs`);
+  const answer = await askAsDriver("trim", { trim_us: byId("trim").valueAsNumber });
+  note(answer.error);
+}
+
+/* ---- models ---- */
+
+async function followModels() {
+  try {
+    const { response, body } = await fetchGently("/api/models", { timeoutMs: 2000 });
+    if (response.ok && body) showModels(JSON.parse(await body.text()));
+  } catch {
+    // The list stays as it was.
+  }
+  setTimeout(followModels, MODELS_MS);
+}
+
+/** @param {{models: {key: string, name: string, active: boolean}[]}} list */
+function showModels({ models }) {
+  const select = byId("model");
+  if (document.activeElement === select && select.matches(":open")) return;
+  const active = models.find((one) => one.active);
+  const signature = JSON.stringify(models.map(({ key, name, active }) => [key, name, active]));
+  if (select.dataset.shown === signature) return;
+  select.dataset.shown = signature;
+  select.replaceChildren(
+    ...(active ? [] : [new Option("Choose a model", "", true, true)]),
+    ...models.map(({ key, name }) => new Option(name, key, false, key === active?.key)),
+  );
+}
+
+async function chooseModel() {
+  const select = byId("model");
+  if (!select.value) return;
+  const answer = await post(`/api/models/${select.value}/activate`, {}, { timeoutMs: 20000 });
+  if (answer.error) note(answer.error);
+  select.dataset.shown = "";
+  select.blur();
+}
+
+/* ---- hands on the page ---- */
 
 byId("start").addEventListener("click", openQuestion);
 byId("start-now").addEventListener("click", start);
@@ -223,11 +422,56 @@ byId("start-not").addEventListener("click", closeQuestion);
 byId("stop").addEventListener("click", stop);
 byId("clear").addEventListener("click", clear);
 byId("cap").addEventListener("input", () => askForCap(byId("cap").valueAsNumber));
-byId("cap-less").addEventListener("click", () => askForCap((wanted ?? byId("cap").valueAsNumber) - 5));
-byId("cap-more").addEventListener("click", () => askForCap((wanted ?? byId("cap").valueAsNumber) + 5));
-watchForStop(byId("emergency"), () => !car() || lease.held || GUARDED.has(car().state), stopNow);
-addEventListener("pagehide", () => {
-  if (lease.held) stop(); // at once, rather than when the lease runs out
+byId("cap-less").addEventListener("click", () => changeCap(-5));
+byId("cap-more").addEventListener("click", () => changeCap(5));
+byId("trim").addEventListener("input", () => askForTrim(byId("trim").valueAsNumber));
+byId("trim-less").addEventListener("click", () => askForTrim(byId("trim").valueAsNumber - 2));
+byId("trim-more").addEventListener("click", () => askForTrim(byId("trim").valueAsNumber + 2));
+byId("trim-save").addEventListener("click", async () => note((await askAsDriver("save_trim", {})).error ?? "The trim is saved with the calibration."));
+byId("mark-lap").addEventListener("click", async () => note((await control.ask("mark_lap")).error));
+byId("wheel-ask").addEventListener("click", async () => {
+  const answer = await control.ask("ask_lease", { name: byId("name").value.trim() });
+  note(answer.error ?? "Asked. The driver decides.");
 });
-setInterval(show, POLL_MS); // also while no answer comes
-poll();
+byId("request-yes").addEventListener("click", async () => {
+  const asking = newest?.lease?.asked_by[0];
+  if (!asking) return;
+  await stop();
+  note((await control.ask("yield_lease", { to: asking.source })).error);
+});
+byId("request-no").addEventListener("click", () => {
+  refusedSource = newest?.lease?.asked_by[0]?.source ?? "";
+  show();
+});
+byId("model").addEventListener("change", chooseModel);
+byId("name").value = localStorage.getItem("driver-name") ?? "";
+byId("name").addEventListener("change", () => localStorage.setItem("driver-name", byId("name").value.trim()));
+
+for (const one of modes()) one.addEventListener("change", () => setText(byId("mode-words"), MODE_WORDS[mode()][0]));
+for (const one of document.querySelectorAll('input[name="show"]')) {
+  one.addEventListener("change", () => {
+    view.dataset.show = /** @type {HTMLInputElement} */ (one).value;
+    localStorage.setItem("shown-picture", view.dataset.show);
+  });
+  const isShown = /** @type {HTMLInputElement} */ (one).value === localStorage.getItem("shown-picture");
+  if (isShown) /** @type {HTMLInputElement} */ (one).click();
+}
+
+addEventListener("keydown", (event) => {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (event.ctrlKey || event.metaKey || event.altKey || target.closest?.("input:not([type=range], [type=radio]), select")) return;
+  if (event.key === "+" || event.key === "=") changeCap(5);
+  if (event.key === "-") changeCap(-5);
+});
+watchForStop(byId("emergency"), () => !car() || lease.held || GUARDED.has(car()?.state ?? ""), stopNow);
+document.addEventListener("visibilitychange", followWakeLock);
+addEventListener("pagehide", () => {
+  if (!lease.held) return; // at once, rather than when the lease runs out
+  lease.letGo();
+  control.tell("drive", NEUTRAL);
+  control.tell("stop");
+  post("/drive/stop", { page, seen_ns: control.echoNs });
+});
+setInterval(show, SHOW_MS); // also while no answer comes
+show();
+followModels();

@@ -4,6 +4,7 @@ import { lapTime } from "./words.js";
 
 const TRAIL_POINTS = 1200;
 const TAIL_M = 4; // drawn with their speed
+const STEP_M = 0.05; // between two points that this page remembers by itself
 const JUMP_M = 1; // farther than between two points means that somebody put the car elsewhere
 
 export class Laps {
@@ -15,7 +16,8 @@ export class Laps {
     this.mishap = card.querySelector("#mishap");
     this.news = card.querySelector("#lap-news");
     this.shown = null;
-    this.trail = new Trail(card.querySelector("#map"));
+    this.map = card.querySelector("#map");
+    this.trail = new Trail(this.map);
   }
 
   /** Number of the first point of the driven line that is still missing here. */
@@ -23,17 +25,23 @@ export class Laps {
     return this.trail.end;
   }
 
-  show(world) {
-    if (!world) {
+  /**
+   * @param {World | null} world the truth of a simulated car
+   * @param {LapsDocument | null | undefined} laps what the car itself counts
+   */
+  show(world, laps) {
+    this.map.hidden = !world;
+    const source = laps ?? world;
+    if (!source) {
       this.showList(null, [], null);
       return;
     }
-    this.clock.textContent = lapTime(world.lap_time_s, 1);
-    this.name.textContent = world.lap_time_s === null ? "To the line" : `Lap ${world.lap_count + 1}`;
-    this.best.textContent = lapTime(world.best?.time_s);
-    this.mishap.textContent = world.crashed ? "crashed" : world.off_track ? "off the track" : "";
-    this.showList(world.lap_count, world.laps, world.best);
-    this.trail.add(world);
+    this.clock.textContent = lapTime(source.lap_time_s, 1);
+    this.name.textContent = source.lap_time_s === null ? "To the line" : `Lap ${source.lap_count + 1}`;
+    this.best.textContent = lapTime(source.best?.time_s);
+    this.mishap.textContent = world?.crashed ? "crashed" : world?.off_track ? "off the track" : "";
+    this.showList(source.lap_count, source.laps, source.best);
+    if (world) this.trail.add(world);
   }
 
   showList(count, laps, best) {
@@ -85,7 +93,11 @@ class Trail {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  add({ x_m: x, y_m: y, heading_rad: heading, trail }) {
+  /** @param {World} world */
+  add({ x_m: x, y_m: y, heading_rad: heading, speed_mps: speed, trail: sent }) {
+    const last = this.points.at(-1);
+    const isFar = !last || distance(last, [x, y]) > STEP_M;
+    const trail = sent ?? { points: isFar ? [[x, y, speed]] : [], end: this.end + (isFar ? 1 : 0) };
     const gap = trail.end - this.end !== trail.points.length; // the server forgot some, or is another one
     if (gap) this.points = [];
     this.end = trail.end;
@@ -100,6 +112,7 @@ class Trail {
     if (car === null) return;
     const style = getComputedStyle(canvas);
     const place = this.fit();
+    /** @param {any} from @param {any} to */
     const path = (from, to) => {
       context.moveTo(...place(from));
       context.lineTo(...place(to));
@@ -125,25 +138,26 @@ class Trail {
       path(from, to);
       context.stroke();
     }
-    this.drawCar(place([car.x, car.y]), style.getPropertyValue("--chestnut"));
+    this.drawCar(/** @type {[number, number]} */ (place([car.x, car.y])), style.getPropertyValue("--chestnut"));
   }
 
   /** Return the function from metres to pixels that shows all of the line. */
   fit() {
+    const car = this.car ?? { x: 0, y: 0 };
     const { width, height } = this.canvas;
-    const all = [...this.points, [this.car.x, this.car.y]];
+    const all = [...this.points, [car.x, car.y]];
     const xs = all.map((point) => point[0]);
     const ys = all.map((point) => point[1]);
     const [left, right, bottom, top] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
     const scale = (width - 52) / Math.max(right - left, top - bottom, 2);
-    return ([x, y]) => [width / 2 + (x - (left + right) / 2) * scale, height / 2 - (y - (bottom + top) / 2) * scale];
+    return (/** @type {number[]} */ [x, y]) => [width / 2 + (x - (left + right) / 2) * scale, height / 2 - (y - (bottom + top) / 2) * scale];
   }
 
   drawCar([across, down], colour) {
     const { context } = this;
     context.save();
     context.translate(across, down);
-    context.rotate(-this.car.heading);
+    context.rotate(-(this.car?.heading ?? 0));
     context.fillStyle = colour;
     context.beginPath();
     context.moveTo(18, 0);
@@ -155,6 +169,7 @@ class Trail {
   }
 }
 
+/** @param {number[]} from @param {number[]} to */
 function distance([x0, y0], [x1, y1]) {
   return Math.hypot(x1 - x0, y1 - y0);
 }

@@ -1,49 +1,46 @@
-/** Keeps this page the driver: renews the lease while the car drives for it, and dies with the page. */
+/**
+ * Keeps this page the driver, and dies with it.
+ *
+ * A worker ticks, because a page's own timers are slowed in the background; the page answers each tick
+ * by itself, so that one which hangs, is frozen or is gone renews nothing.
+ */
 
-import { post } from "./link.js";
 import { GUARDED } from "./words.js";
 
 const START_GRACE_MS = 1000; // a status from before the start may still arrive
+const RENEW_MS = 95; // three renewals within the 0.3 s of a lease of hands
 
-export class Lease {
-  /**
-   * @param {string} page secret of this page
-   * @param {string} source name under which the car knows it
-   * @param {() => number} seenNs newest stamp received from the server
-   */
-  constructor(page, source, seenNs) {
-    this.page = page;
-    this.source = source;
-    this.seenNs = seenNs;
-    this.takenAt = null;
-    this.underway = 0;
+export class DrivingLease {
+  /** @param {() => void} renew @param {(nowMs: number) => void} onTick */
+  constructor(renew, onTick) {
+    this.renew = renew;
+    this.onTick = onTick;
+    this.takenMs = -Infinity;
+    this.held = false;
+    this.renewedMs = -Infinity;
     this.ticker = new Worker(new URL("./ticker.js", import.meta.url));
-    this.ticker.addEventListener("message", () => this.renew());
-  }
-
-  /** Whether this page drives, or has just asked to. */
-  get held() {
-    return this.takenAt !== null;
+    this.ticker.addEventListener("message", () => this.tick(performance.now()));
   }
 
   take() {
-    this.takenAt = performance.now();
+    this.held = true;
+    this.takenMs = performance.now();
   }
 
   letGo() {
-    this.takenAt = null;
+    this.held = false;
   }
 
-  /** Let go when the car says that it no longer drives for this page. */
-  follow(car) {
-    if (!this.held || performance.now() - this.takenAt < START_GRACE_MS) return;
-    if (!GUARDED.has(car.state) || car.driver !== this.source) this.letGo();
+  /** Let go when the car says that it no longer drives for this page. @param {Car} car @param {boolean} mine */
+  follow(car, mine) {
+    if (this.held && performance.now() - this.takenMs > START_GRACE_MS && (!mine || !GUARDED.has(car.state))) this.letGo();
   }
 
-  async renew() {
-    if (!this.held || this.underway >= 2) return;
-    this.underway += 1;
-    await post("/drive/lease", { page: this.page, seen_ns: this.seenNs() }, { timeoutMs: 700 });
-    this.underway -= 1;
+  /** @param {number} nowMs */
+  tick(nowMs) {
+    this.onTick(nowMs);
+    if (!this.held || nowMs - this.renewedMs < RENEW_MS) return;
+    this.renewedMs = nowMs;
+    this.renew();
   }
 }

@@ -1,82 +1,156 @@
-/** The live picture: newest only, with its age, grey as soon as it is old. */
+/** The live pictures: newest only, with their age, grey as soon as they are old. */
 
 import { fetchGently } from "./link.js";
+import { drawDecision } from "./overlay.js";
+import { readPicture } from "./wire.js";
 import { pictureAge } from "./words.js";
 
 const STALE_MS = 500;
-const PAUSE_MS = 25; // at most about 30 pictures a second
+const PAUSE_MS = 40;
 const BACK_OFF_MS = 1000;
+const RECONNECT_MS = 700;
 const TIMEOUT_MS = 600; // the server holds a request for 200 ms
 
-export class Picture {
-  constructor(view) {
+export class Pictures {
+  /**
+   * @param {HTMLElement} view
+   * @param {string} page secret of this page
+   * @param {(serverNs: number) => void} see
+   * @param {() => Car | null} car
+   */
+  constructor(view, page, see, car) {
     this.view = view;
-    this.canvas = view.querySelector("canvas");
-    this.context = this.canvas.getContext("2d");
-    this.ageLabel = view.querySelector("#age");
-    this.staleLabel = view.querySelector("#stale");
-    this.steeringKnob = view.querySelector("#steering-knob");
-    this.throttleFill = view.querySelector("#throttle-fill");
+    this.page = page;
+    this.see = see;
+    this.car = car;
+    this.camera = /** @type {HTMLCanvasElement} */ (view.querySelector("#picture"));
+    this.policy = /** @type {HTMLCanvasElement} */ (view.querySelector("#policy-picture"));
+    this.ageLabel = /** @type {HTMLElement} */ (view.querySelector("#age"));
+    this.staleLabel = /** @type {HTMLElement} */ (view.querySelector("#stale"));
     this.newest = -1;
-    this.takenAt = null;
+    /** @type {number | null} */
+    this.takenMs = null;
+    this.isDecoding = false;
+    /** @type {{header: PictureHeader, jpeg: BlobPart} | null} */
+    this.next = null;
+    /** @type {WebSocket | null} */
+    this.socket = null;
+    this.isRefused = document.body.dataset.sockets === "no";
     this.showAge();
     setInterval(() => this.showAge(), 100);
-    this.follow();
+    document.addEventListener("visibilitychange", () => this.followVisibility());
+    this.followVisibility();
+    this.fetchStills();
   }
 
-  async follow() {
+  /** Nobody looks at a hidden page: it has no socket, and costs the car nothing. */
+  followVisibility() {
+    if (document.hidden) this.socket?.close();
+    else this.connect();
+  }
+
+  connect() {
+    if (document.hidden || document.body.dataset.sockets === "no" || (this.socket && this.socket.readyState <= WebSocket.OPEN)) return;
+    const socket = new WebSocket(`${location.origin.replace("http", "ws")}/ws/video?page=${this.page}`);
+    let wasOpen = false;
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    socket.addEventListener("open", () => {
+      wasOpen = true;
+      this.isRefused = false;
+    });
+    socket.addEventListener("message", (event) => {
+      const picture = readPicture(event.data);
+      if (!picture) return;
+      this.see(picture.header.server_ns);
+      this.take(picture, () => {
+        if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ ack: picture.header.frame }));
+      });
+    });
+    socket.addEventListener("close", () => {
+      if (!wasOpen) this.isRefused = true;
+      setTimeout(() => this.connect(), wasOpen ? RECONNECT_MS : 5 * RECONNECT_MS);
+    });
+  }
+
+  /** Single pictures by request, where a socket is refused. */
+  async fetchStills() {
     for (;;) {
-      if (document.hidden) {
-        await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
-      }
-      await pause((await this.fetchNext()) ? PAUSE_MS : BACK_OFF_MS);
+      const wanted = this.isRefused && !document.hidden;
+      await pause(wanted && (await this.fetchStill()) ? PAUSE_MS : wanted ? BACK_OFF_MS : RECONNECT_MS);
     }
   }
 
   /** Get and draw one picture; false when the server cannot be reached or has no place. */
-  async fetchNext() {
+  async fetchStill() {
     try {
       const { response, body } = await fetchGently(`/preview.jpg?after=${this.newest}`, { timeoutMs: TIMEOUT_MS });
       if (response.status === 204) return true; // none newer
-      if (!response.ok) return false;
-      const age = Number(response.headers.get("X-Frame-Age-Ms"));
-      this.newest = Number(response.headers.get("X-Frame-Number"));
-      this.takenAt = performance.now() - age;
-      this.draw(await createImageBitmap(body));
+      if (!response.ok || !body) return false;
+      const header = {
+        frame: Number(response.headers.get("X-Frame-Number")),
+        age_ms: Number(response.headers.get("X-Frame-Age-Ms")),
+        server_ns: 0,
+        record: null,
+        input: null,
+      };
+      await this.draw(header, body);
       return true;
     } catch (error) {
-      return error.name === "AbortError"; // made room for a stop
+      return /** @type {Error} */ (error).name === "AbortError"; // made room for a stop
     }
   }
 
-  draw(bitmap) {
-    if (this.canvas.width !== bitmap.width || this.canvas.height !== bitmap.height) {
-      this.canvas.width = bitmap.width;
-      this.canvas.height = bitmap.height;
+  /** Draw the newest of what has come; what a newer one overtakes is acknowledged and never drawn. */
+  async take(picture, acknowledge) {
+    const receivedMs = performance.now();
+    acknowledge();
+    this.next = picture;
+    if (this.isDecoding) return;
+    this.isDecoding = true;
+    while (this.next) {
+      const { header, jpeg } = this.next;
+      this.next = null;
+      try {
+        await this.draw(header, new Blob([jpeg], { type: "image/jpeg" }), receivedMs);
+      } catch {
+        // Damaged: the next one replaces it, and its age tells.
+      }
     }
-    this.context.drawImage(bitmap, 0, 0);
+    this.isDecoding = false;
+  }
+
+  /** @param {PictureHeader} header @param {Blob} jpeg */
+  async draw(header, jpeg, receivedMs = performance.now()) {
+    const bitmap = await createImageBitmap(jpeg);
+    this.newest = header.frame;
+    this.takenMs = receivedMs - header.age_ms;
+    for (const canvas of [this.camera, this.policy]) {
+      if (canvas.offsetParent === null) continue; // not shown
+      if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
+        canvas.width = bitmap.width;
+        canvas.height = bitmap.height;
+      }
+      canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
+    }
+    drawDecision(this.view, bitmap, header, this.car());
     bitmap.close();
     this.showAge();
   }
 
-  /** Show what was last sent to the car. */
-  showGauges({ steering_frac: steering, throttle_frac: throttle }) {
-    this.steeringKnob.setAttribute("cx", String(154 - 80 * steering)); // positive is left
-    this.throttleFill.setAttribute("x2", String(154 + 80 * throttle));
-  }
-
   showAge() {
-    const ageMs = this.takenAt === null ? Infinity : performance.now() - this.takenAt;
+    const ageMs = this.takenMs === null ? Infinity : performance.now() - this.takenMs;
     const stale = ageMs > STALE_MS;
     this.view.classList.toggle("is-stale", stale);
     this.staleLabel.hidden = !stale;
     this.ageLabel.hidden = stale;
-    if (this.takenAt === null) this.staleLabel.textContent = "No picture yet";
+    if (this.takenMs === null) this.staleLabel.textContent = "No picture yet";
     else if (stale) this.staleLabel.textContent = `No new picture for ${(ageMs / 1000).toFixed(1)} s`;
     else this.ageLabel.textContent = `Live, ${pictureAge(ageMs)}`;
   }
 }
 
+/** @param {number} ms */
 function pause(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -5,11 +5,15 @@ import { makeRoom } from "./link.js";
 const RETRY_MS = 150;
 const GIVE_UP_MS = 3000; // long after that it might stop somebody else's start
 
-/** Send the stop until it is confirmed. Returns an error sentence, empty when the car confirmed. */
-export async function emergencyStop() {
+/**
+ * Send the stop until it is confirmed. Returns an error sentence, empty when the car confirmed.
+ * `tell` sends it over a page's open socket as well, first and each time again: the stop may come twice.
+ */
+export async function emergencyStop(tell = () => {}) {
   const started = performance.now();
   let error = "";
   do {
+    tell();
     makeRoom();
     try {
       const response = await fetch("/emergency-stop", {

@@ -4,9 +4,9 @@ import { emergencyStop, watchForStop } from "./stop.js";
 
 const SHOWN_MS = 3000;
 
-const button = document.getElementById("emergency");
-const word = document.getElementById("emergency-word");
-const problem = document.getElementById("emergency-error");
+const button = /** @type {HTMLElement} */ (document.getElementById("emergency"));
+const word = /** @type {HTMLElement} */ (document.getElementById("emergency-word"));
+const problem = /** @type {HTMLElement} */ (document.getElementById("emergency-error"));
 let underway = false;
 
 async function stopNow() {

@@ -3,6 +3,12 @@
 /** States in which the car moves or is about to. */
 export const GUARDED = new Set(["arming", "manual", "assisted", "autonomous", "calibrating"]);
 
+const HOT_C = 85; // ten degrees below where an Atom slows itself down
+const BUSY_FRAC = 0.95;
+const MEMORY_FULL_FRAC = 0.92;
+const DISK_LOW_BYTES = 1e9; // less than one upload and a few runs
+
+/** @type {Record<string, string>} */
 const TITLES = {
   arming: "Getting ready",
   manual: "Driven by hand",
@@ -44,9 +50,10 @@ export function describe(document) {
 }
 
 /** Who drives, as seen by the page whose source is `own`. */
-export function describeDriver(car, own) {
+export function describeDriver(car, own, /** @type {Lease | undefined} */ lease = undefined) {
   if (!car || !car.driver || !GUARDED.has(car.state)) return "";
   if (car.driver === own) return "Started from this page: keep it open.";
+  if (lease?.name) return `Started by ${lease.name}.`;
   return car.driver.startsWith("page ") ? "Started from another page." : `Started by ${car.driver}.`;
 }
 
@@ -72,9 +79,12 @@ export function number(value, digits = 0) {
 
 /**
  * The tiles under the picture: for each its value, a second line, and whether it needs attention.
- * `missesLately` says whether decisions were missed in the last seconds.
+ * @param {Car} car
+ * @param {boolean} missesLately whether decisions were missed in the last seconds
+ * @param {Host | null | undefined} host the computer; nothing is said of it where nothing is known
+ * @returns {Record<string, Tile>}
  */
-export function describeHealth(car, missesLately) {
+export function describeHealth(car, missesLately, host = null) {
   const periodMs = car.control_rate_hz > 0 ? 1000 / car.control_rate_hz : Infinity;
   const faults = car.faults ?? [];
   const has = (part) => faults.some((fault) => fault.startsWith(part));
@@ -100,7 +110,7 @@ export function describeHealth(car, missesLately) {
       bad: missesLately,
     },
     board: {
-      value: has("board") ? faults.find((fault) => fault.startsWith("board")).replace("board ", "") : "answers",
+      value: faults.find((fault) => fault.startsWith("board"))?.replace("board ", "") ?? "answers",
       more: car.board_note || "",
       bad: has("board") || has("stop input") || car.board_note !== "",
     },
@@ -109,10 +119,43 @@ export function describeHealth(car, missesLately) {
       more: car.battery_v === null ? "not measured" : "",
       bad: has("battery"),
     },
+    ...(host ? describeHost(host) : {}),
   };
 }
 
 /** The sentence with a capital first letter. */
 export function capitalised(sentence) {
   return sentence.charAt(0).toUpperCase() + sentence.slice(1);
+}
+
+/** @param {Host} host @returns {Record<string, Tile>} */
+function describeHost({ cpu_frac: cpu, temperature_c: temperature, memory_frac: memory, disk_free_bytes: disk }) {
+  const share = (frac) => (frac === null ? "–" : `${number(frac * 100)} %`);
+  const isHot = temperature !== null && temperature >= HOT_C;
+  const isFull = disk !== null && disk < DISK_LOW_BYTES;
+  return {
+    computer: { value: share(cpu), more: cpu !== null && cpu > BUSY_FRAC ? "very busy" : "of its processors", bad: cpu !== null && cpu > BUSY_FRAC },
+    temperature: {
+      value: temperature === null ? "–" : `${number(temperature)} °C`,
+      more: temperature === null ? "not measured" : isHot ? "hot: let it cool, or it slows down" : "processor",
+      bad: isHot,
+    },
+    memory: { value: share(memory), more: memory !== null && memory > MEMORY_FULL_FRAC ? "nearly full" : "in use", bad: memory !== null && memory > MEMORY_FULL_FRAC },
+    disk: {
+      value: disk === null ? "–" : `${number(disk / 1e9, 1)} GB`,
+      more: isFull ? "remove old models or runs" : "free",
+      bad: isFull,
+    },
+  };
+}
+
+/**
+ * Who has the wheel, for the page whose source is `own`, and what may be done about it.
+ * @param {Lease | undefined} lease
+ * @returns {{words: string, mayAsk: boolean, asking: {source: string, name: string} | null}}
+ */
+export function describeLease(lease) {
+  if (!lease || !lease.driver) return { words: "", mayAsk: false, asking: null };
+  if (lease.mine) return { words: "", mayAsk: false, asking: lease.asked_by[0] ?? null };
+  return { words: `${lease.name || "Another page"} has the wheel.`, mayAsk: true, asking: null };
 }
