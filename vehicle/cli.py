@@ -233,6 +233,21 @@ def bench_check(run_dir: RunDirOption = None) -> None:
 
 
 @app.command()
+def soak(
+    hours: Annotated[float, typer.Option("--hours", min=0.01, help="Of the simulated car's time.")] = 4.0,
+    policy: Annotated[str, typer.Option(help="That drives; a shipped one by default.")] = "",
+    seed: int = 1,
+    kept: Annotated[Path, typer.Option(help="What is done already; a soak goes on from there.")] = Path(
+        "soak.jsonl"
+    ),
+) -> None:
+    """Drive for hours in lockstep with random faults, starts and stops; judge every cycle, and report."""
+    from vehicle.proof.soak import run_soak
+
+    raise typer.Exit(run_soak(policy or default_policy(), hours, seed=seed, kept=kept))
+
+
+@app.command()
 def faults(
     part: Annotated[list[str] | None, typer.Option(help="Only this one; often as wanted.")] = None,
     policy: Annotated[str, typer.Option(help="That drives; a shipped one by default.")] = "",

@@ -89,6 +89,8 @@ class SteppedCar:
         self.vehicle = make_vehicle(self.border)
         self.crash: BaseException | None = None
         """What ended the vehicle's process, if anything did."""
+        self.on_tick: Callable[[TickRecord], None] = lambda _: None
+        """Called with the record of every tick."""
         self._ids = itertools.count()
         self._next_renew_ns = self._next_input_ns = 0
 
@@ -121,6 +123,7 @@ class SteppedCar:
         loop = self.vehicle.loop
         try:
             loop.step(self.vehicle.loop_clock.now_ns())
+            self.on_tick(self.border.records[-1])
             loop.wait()
         except HilError:
             raise

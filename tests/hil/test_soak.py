@@ -1,0 +1,84 @@
+"""A short soak, what its judge calls wrong, and that a soak that was ended goes on where it was."""
+
+import msgspec
+import pytest
+
+from tests.hil.policies import write_policy
+from vehicle.messages import DriveCommand, DriveState, TickRecord
+from vehicle.proof import soak
+from vehicle.proof.soak import Judge, Stretch, drive_stretch
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_car_among_random_faults_breaks_no_invariant(seed, tmp_path):
+    seen = drive_stretch(str(write_policy(tmp_path / "straight")), seed, 15.0)
+    assert seen.broken == []
+    assert seen.drives >= 2
+    assert seen.driven_m > 1.0
+    assert seen.simulated_s >= 15.0
+
+
+class Tick(msgspec.Struct):
+    """As much of a record as the judge looks at."""
+
+    state: DriveState
+    sent: DriveCommand
+    now_ns: int = 0
+
+
+def verdicts(*ticks: tuple[DriveState, bool, float]) -> list[str]:
+    judge = Judge(1446.0, reverse_side=1.0)
+    wrong: list[str] = []
+    for state, armed, throttle_us in ticks:
+        tick: TickRecord = Tick(state, DriveCommand(armed, 1450.0, throttle_us))  # type: ignore[assignment]
+        wrong += judge.look(tick)
+    return wrong
+
+
+DISARMED, ARMING, MANUAL = DriveState.DISARMED, DriveState.ARMING, DriveState.MANUAL
+AUTONOMOUS, FAILSAFE = DriveState.AUTONOMOUS, DriveState.FAILSAFE
+
+
+def test_a_drive_as_it_should_be_is_not_wrong():
+    drive = [
+        (DISARMED, False, 1446.0),
+        (ARMING, True, 1446.0),
+        (MANUAL, True, 1600.0),
+        (FAILSAFE, False, 1446.0),
+    ]
+    assert verdicts(*drive, (DISARMED, False, 1446.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("ticks", "says"),
+    [
+        ([(DISARMED, True, 1446.0)], "armed while disarmed"),
+        ([(ARMING, True, 1440.0)], "throttle 1440 us while arming"),
+        ([(MANUAL, True, 1446.0)], "from disarmed straight to manual"),
+        (
+            [(ARMING, True, 1446.0), (FAILSAFE, False, 1446.0), (ARMING, True, 1446.0)],
+            "from failsafe to arming",
+        ),
+        ([(ARMING, True, 1446.0), (AUTONOMOUS, True, 1450.0)], "the policy drives backwards: 1450 us"),
+    ],
+)
+def test_what_may_never_be_is_called_wrong(ticks, says):
+    assert verdicts(*ticks) == [says]
+
+
+def test_a_soak_goes_on_where_it_was_and_fails_for_a_broken_invariant(tmp_path, monkeypatch, capsys):
+    kept = tmp_path / "soak.jsonl"
+    done = [Stretch(1, 120.0, 5.0, 3), Stretch(2, 120.0, 6.0, 4, broken=["armed while disarmed"])]
+    lines = b"".join(msgspec.json.encode(one) + b"\n" for one in done)
+    kept.write_bytes(lines + b'{"seed": 3, "simul')
+
+    def none_is_driven(*_):
+        raise AssertionError("driven again")
+
+    monkeypatch.setattr(soak, "drive_stretch", none_is_driven)
+    assert soak.run_soak("any", 2 * 120 / 3600, seed=1, kept=kept) == 1
+    said = capsys.readouterr().out
+    assert "2 stretches are done already" in said
+    assert "seed 2: armed while disarmed" in said
+    assert soak.run_soak("any", 120 / 3600, seed=1, kept=kept) == 0
+    assert kept.read_bytes() == lines  # without the line that was cut short
