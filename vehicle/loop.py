@@ -479,6 +479,15 @@ class ControlLoop:
             scan_stamp_ns=seen.scan.stamp_ns if seen.scan else 0,
             requests=tuple(self._requests),
             sensed=self._sensed(seen),
+            sent_frac=self._sent_frac(command),
+        )
+
+    def _sent_frac(self, command: DriveCommand) -> DriveAction:
+        """Return in shares what these pulses make the car do."""
+        calibration = self._car.calibration
+        return DriveAction(
+            steering.frac(calibration.steering, command.steering_us - self._trim_us),
+            throttle.frac(calibration.throttle, command.throttle_us),
         )
 
     def _sensed(self, seen: Seen) -> Sensed:
@@ -504,6 +513,7 @@ class ControlLoop:
         calibration = self._car.calibration
         note = self._policies.note or (policy.note(calibration) if policy else "")
         left_s = self._mode.time_left_s(now_ns)
+        sent = self._sent_frac(command)
         return Status(
             now_ns=now_ns,
             state=self._mode.state,
@@ -527,8 +537,8 @@ class ControlLoop:
             decisions=self._decisions,
             frames_used_twice=self._used_twice,
             reverses_refused=self._reverse_refused,
-            steering_frac=steering.frac(calibration.steering, command.steering_us - self._trim_us),
-            throttle_frac=throttle.frac(calibration.throttle, command.throttle_us),
+            steering_frac=sent.steering_frac,
+            throttle_frac=sent.throttle_frac,
             battery_v=self._board_status.battery_v,
             board_note=self._board_status.problem,
             hil=self._car.is_hil,

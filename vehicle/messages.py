@@ -317,6 +317,8 @@ class TickRecord(msgspec.Struct, frozen=True):
     requests: tuple[OperatorRequest, ...] = ()
     """What operators asked for in this tick, refused or not."""
     sensed: Sensed = Sensed()
+    sent_frac: DriveAction = DriveAction(0.0, 0.0)
+    """What was sent, in shares of this car's range; without the trim."""
     version: int = SCHEMA_VERSION
 
 

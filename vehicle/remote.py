@@ -12,6 +12,7 @@ import queue
 import secrets
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +40,7 @@ RECORD_QUEUE = 2000  # half a minute of ticks
 PREVIEW_PERIOD_S = 1 / 16
 PREVIEW_JPEG_QUALITY = 70
 STATUS_AGE_LIMIT_S = 1.0
+FRAMES_REMEMBERED = 32  # a second: the picture comes before its record, never much after it
 LOCKSTEP_AHEAD_LIMIT_S = 0.1  # by which the world's clock is guessed on: it may stand still any time
 IDLE_MS = 500  # of the client's thread, between two looks at whether somebody still watches
 RETRY_MS = 5
@@ -230,6 +232,7 @@ class VehicleClient:
         self._status: Status | None = None
         self._status_at_s = 0.0
         self._preview: Preview | None = None
+        self._of_frames: OrderedDict[int, TickRecord] = OrderedDict()
         self._looking_until_s = 0.0
         self._closing = False
         wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -293,6 +296,20 @@ class VehicleClient:
                     return None
                 self._fresh.wait(left_s)
             return self._preview
+
+    def record_of(self, frame_number: int, timeout_s: float = 0.0) -> TickRecord | None:
+        """Return what the loop made of a picture, while somebody looks; None when it is not known.
+
+        Of several ticks with this picture it is the one that decided.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        with self._fresh:
+            while frame_number not in self._of_frames:
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
+                    return None
+                self._fresh.wait(left_s)
+            return self._of_frames[frame_number]
 
     def request(self, kind: RequestKind, timeout_s: float = 1.0, **fields: Any) -> Reply:
         """Send a request and return its answer.
@@ -377,10 +394,10 @@ class VehicleClient:
         requests = self._connect(zmq.DEALER, "requests")
         stop = self._connect(zmq.DEALER, "stop")
         sockets = [status, preview, requests, stop]
+        records = self._connect(zmq.SUB, "records")
+        sockets.append(records)
         if self._records is not None:
-            records = self._connect(zmq.SUB, "records")
             records.subscribe(b"")
-            sockets.append(records)
 
         poller = zmq.Poller()
         poller.register(wake_fd, zmq.POLLIN)
@@ -393,7 +410,7 @@ class VehicleClient:
             if wake_fd in ready:
                 os.eventfd_read(wake_fd)
             self._send_outbox(requests, stop)
-            subscribed = self._follow_viewers(preview, subscribed=subscribed)
+            subscribed = self._follow_viewers(preview, records, subscribed=subscribed)
             if status in ready:
                 self._keep_status(status.recv())
             if preview in ready:
@@ -401,7 +418,7 @@ class VehicleClient:
             for socket in (requests, stop):
                 if socket in ready:
                     self._deliver(socket.recv())
-            if self._records is not None and records in ready:
+            if records in ready:
                 last_sequence = self._keep_record(records.recv(), last_sequence)
         for socket in sockets:
             socket.close(linger=0)
@@ -421,12 +438,16 @@ class VehicleClient:
                     still_unsent.append(request)
         self._unsent = still_unsent
 
-    def _follow_viewers(self, preview: zmq.Socket[Any], *, subscribed: bool) -> bool:
+    def _follow_viewers(
+        self, preview: zmq.Socket[Any], records: zmq.Socket[Any], *, subscribed: bool
+    ) -> bool:
         looking = self._looking_until_s > time.monotonic()
-        if looking and not subscribed:
-            preview.subscribe(b"")
-        elif subscribed and not looking:
-            preview.unsubscribe(b"")
+        followed = [preview] if self._records is not None else [preview, records]
+        for socket in followed:
+            if looking and not subscribed:
+                socket.subscribe(b"")
+            elif subscribed and not looking:
+                socket.unsubscribe(b"")
         return looking
 
     def _keep_status(self, message: bytes) -> None:
@@ -453,11 +474,23 @@ class VehicleClient:
         except _UNREADABLE:
             self.records_incomplete = True
             return last_sequence
+        self._keep_of_frame(record)
+        if self._records is None:
+            return record.sequence
         if last_sequence >= 0 and record.sequence != last_sequence + 1:
             self.records_incomplete = True
-        assert self._records is not None
         try:
             self._records.put_nowait(record)
         except queue.Full:
             self.records_incomplete = True
         return record.sequence
+
+    def _keep_of_frame(self, record: TickRecord) -> None:
+        with self._fresh:
+            known = self._of_frames.get(record.frame_number)
+            if known is not None and (known.decided or not record.decided):
+                return
+            self._of_frames[record.frame_number] = record
+            while len(self._of_frames) > FRAMES_REMEMBERED:
+                self._of_frames.popitem(last=False)
+            self._fresh.notify_all()

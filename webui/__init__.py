@@ -6,12 +6,16 @@ from collections.abc import Callable
 from flask import Flask
 
 from models.store import PolicyStore
-from webui import access, access_pages, calibrate, drive, guard, models, video
+from webui import access, access_pages, calibrate, control, drive, guard, models, sockets, video
 from webui.access import Access
 from webui.access_store import AccessStore
 from webui.car import Vehicle, World
 from webui.certificates import Certificates
+from webui.commands import Commands
+from webui.glance import Glance
 from webui.hosts import Hosts
+from webui.laps import Laps
+from webui.sockets import Places
 
 PAGES = (
     ("drive.page", "Drive"),
@@ -35,7 +39,7 @@ def create_app(
     Args:
         vehicle: made in the process that serves, because ZeroMQ does not survive a fork.
         world: the truth of a HIL car, for people to look at; None in front of a real car.
-        clock_ns: CLOCK_MONOTONIC, the clock of every stamp that a page echoes.
+        clock_ns: the vehicle's clock, that of every stamp which a page echoes.
         store: where this car's policies are kept; this user's own place where none is given.
         access_store: who may come in; this user's own where none is given.
         hosts: the names and addresses that the page answers to; loopback alone where none are given.
@@ -48,8 +52,14 @@ def create_app(
     guard.protect(app, hosts or Hosts(loopback_only=True))
     access.protect(app, Access(access_store or AccessStore()))
     app.register_blueprint(access_pages.make_blueprint(certificates))
-    app.register_blueprint(drive.make_blueprint(vehicle, world, clock_ns))
-    app.register_blueprint(video.make_blueprint(vehicle))
+    laps = Laps(vehicle, world, clock_ns)
+    glance = Glance(vehicle, world, laps, clock_ns)
+    places = Places()
+    app.config["SOCK_SERVER_OPTIONS"] = sockets.OPTIONS
+    app.register_blueprint(drive.make_blueprint(vehicle, glance, clock_ns))
+    commands = Commands(vehicle, laps, clock_ns)
+    app.register_blueprint(control.make_blueprint(vehicle, commands, glance, places))
+    app.register_blueprint(video.make_blueprint(vehicle, places))
     app.register_blueprint(models.make_blueprint(store or PolicyStore(), vehicle))
     app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))
     return app

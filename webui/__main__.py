@@ -121,9 +121,11 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load(self) -> Flask:
         """Return the application; gunicorn calls this in the worker."""
         hil_dir = self._settings.hil_dir
+        vehicle = VehicleClient(self._settings.run_dir, source="page")
         return create_app(
-            VehicleClient(self._settings.run_dir, source="page"),
+            vehicle,
             None if hil_dir is None else WorldFollower(hil_dir),
+            vehicle.now_ns,
             access_store=self._access,
             hosts=self._hosts,
             certificates=None if self._tls is None else self._tls.certificates,

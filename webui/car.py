@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from vehicle.messages import Preview, Reply, RequestKind, Status
+from vehicle.messages import Preview, Reply, RequestKind, Status, TickRecord
 from vehicle.truth import WorldTruth
 
 
@@ -18,6 +18,12 @@ class Vehicle(Protocol):
 
     def status_age_s(self) -> float:
         """Return how old the newest status is; infinite before the first."""
+
+    def now_ns(self) -> int:
+        """Return the vehicle's clock, that of every stamp a page echoes."""
+
+    def record_of(self, frame_number: int, timeout_s: float = 0.0) -> TickRecord | None:
+        """Return what the loop made of a picture, while somebody looks; None when it is not known."""
 
     def preview(self, newer_than: int = -1, timeout_s: float = 1.0) -> Preview | None:
         """Return a picture with another number than `newer_than`, or None after the time-out."""

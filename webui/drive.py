@@ -1,6 +1,7 @@
 """The driving page and what it can ask for: start, stop, emergency stop, speed cap."""
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable
 from typing import Annotated
@@ -10,14 +11,15 @@ from flask import Blueprint, Response, current_app, render_template, request
 from werkzeug.exceptions import Conflict
 
 from vehicle.messages import DriveState, RequestKind
-from webui.car import Vehicle, World
+from webui.car import Vehicle
+from webui.glance import Glance
 from webui.guard import answer, read_body, refuse_late, sentence
 
 START_LATENESS_LIMIT_S = 1.0  # four missed polls of the status
 LEASE_LATENESS_LIMIT_S = 1.5  # as long as a lease lasts while the car drives by itself
-LAPS_SHOWN = 12
 REQUEST_TIMEOUT_S = 1.0
 
+PAGE_TOKEN = re.compile(r"[0-9a-f]{32}")
 PageToken = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
@@ -42,7 +44,7 @@ def source_of(page: str) -> str:
     return f"page {hashlib.sha256(page.encode()).hexdigest()[:8]}"
 
 
-def make_blueprint(vehicle: Vehicle, world: World | None, clock_ns: Callable[[], int]) -> Blueprint:
+def make_blueprint(vehicle: Vehicle, glance: Glance, clock_ns: Callable[[], int]) -> Blueprint:
     """Return the driving page of this car."""
     blueprint = Blueprint("drive", __name__)
 
@@ -67,16 +69,10 @@ def make_blueprint(vehicle: Vehicle, world: World | None, clock_ns: Callable[[],
     @blueprint.get("/status")
     def status() -> Response:
         """Tell the car at a glance, and of a HIL car the laps and the driven line from `trail` on."""
-        car = vehicle.status()
         trail_from = request.args.get("trail", default=0, type=int)
-        return answer(
-            {
-                "server_ns": clock_ns(),
-                "car": car,
-                "silence": "" if car else _silence(vehicle.status_age_s()),
-                "world": None if world is None else _world_document(world, trail_from),
-            }
-        )
+        page = request.args.get("page", "")
+        source = source_of(page) if PAGE_TOKEN.fullmatch(page) else ""
+        return answer(glance.document(source, trail_from))
 
     @blueprint.post("/emergency-stop")
     def emergency_stop() -> Response:
@@ -144,35 +140,3 @@ def make_blueprint(vehicle: Vehicle, world: World | None, clock_ns: Callable[[],
         return done()
 
     return blueprint
-
-
-def _silence(age_s: float) -> str:
-    since = f"has said nothing for {age_s:.0f} s" if age_s < 3600 else "has said nothing yet"
-    return (
-        f"The vehicle process {since}. If it has died, the board holds the car at neutral; "
-        "start it again with lapwing run."
-    )
-
-
-def _world_document(world: World, trail_from: int) -> dict[str, object] | None:
-    truth = world.truth()
-    if truth is None:
-        return None
-    best = min(truth.laps, key=lambda crossing: crossing.time_s, default=None)
-    lap_time_s = (truth.now_ns - truth.lap_started_ns) / 1e9 if truth.lap_started_ns else None
-    return {
-        "track": truth.track,
-        "x_m": truth.x_m,
-        "y_m": truth.y_m,
-        "heading_rad": truth.heading_rad,
-        "speed_mps": truth.speed_mps,
-        "progress_frac": truth.progress_frac,
-        "off_track": truth.off_track,
-        "crashed": truth.crashed,
-        "lap_time_s": lap_time_s,
-        "lap_count": len(truth.laps),
-        "laps": truth.laps[-LAPS_SHOWN:],
-        "best": best,
-        "faults": truth.faults,
-        "trail": world.trail(trail_from)._asdict(),
-    }

@@ -3,18 +3,30 @@
 import threading
 
 from flask import Blueprint, Response, request
+from flask_sock import Sock
+from simple_websocket import Server
 from werkzeug.exceptions import BadRequest, ServiceUnavailable
 
+from webui.access import socket_visitor
 from webui.car import Vehicle
+from webui.film import Film
+from webui.sockets import Line, Places, guard_sockets
 
 HOLD_S = 0.2  # a browser has six connections to a server: held ones must end soon, or a stop waits for them
 VIEWER_LIMIT = 40  # of 64 threads, so that a stop always finds a free one
 
 
-def make_blueprint(vehicle: Vehicle) -> Blueprint:
+def make_blueprint(vehicle: Vehicle, sockets: Places) -> Blueprint:
     """Return the picture of this car."""
     blueprint = Blueprint("video", __name__)
     places = threading.BoundedSemaphore(VIEWER_LIMIT)
+    guard_sockets(blueprint, sockets)
+
+    def film(socket: Server) -> None:
+        visitor = socket_visitor(socket)
+        Film(Line(socket), vehicle, visitor).run()
+
+    Sock().route("/ws/video", bp=blueprint)(film)
 
     @blueprint.get("/preview.jpg")
     def preview() -> Response:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.hil.policies import write_policy
+from tests.unit.webui_visitors import signed_in_headers
 from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.settings import HilSettings
 from vehicle.messages import Status
@@ -30,9 +31,11 @@ class PacedCar:
     def __init__(
         self,
         hil: RunningHil,
+        *,
         vehicle: subprocess.Popen[bytes],
         client: VehicleClient,
         run_dir: Path,
+        access_dir: Path,
         port: int,
     ) -> None:
         self.hil = hil
@@ -40,6 +43,14 @@ class PacedCar:
         self.client = client
         self.run_dir = run_dir
         self.url = f"http://127.0.0.1:{port}/"
+        self.headers = {**signed_in_headers(access_dir), "Origin": self.url.rstrip("/")}
+        """Of a signed-in browser, for a client that is none."""
+
+    @property
+    def cookies(self) -> list[dict[str, str]]:
+        """What a browser's `context.add_cookies` needs to be signed in."""
+        name, _, value = self.headers["Cookie"].partition("=")
+        return [{"name": name, "value": value, "url": self.url}]
 
     def wait(self, accept: Callable[[Status], bool], timeout_s: float = READY_S) -> Status:
         """Return the first status that is accepted; fails with the newest one."""
@@ -60,7 +71,7 @@ def paced_car(
     """Yield a car that stands ready behind its page; end its processes afterwards."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lw", dir="/tmp")))
-        run_dir = folder / "run"
+        run_dir, access_dir = folder / "run", folder / "access"
         settings = HilSettings(hil_dir=folder / "hil", track=track, wiring=wiring, lockstep=True)  # type: ignore[arg-type]
         hil = stack.enter_context(start_hil(settings))
         port = free_port()
@@ -71,9 +82,11 @@ def paced_car(
         if uncalibrated:
             drive.append("--uncalibrated")
         vehicle = stack.enter_context(running(drive))
-        stack.enter_context(running([*lapwing, "web", *places, "--port", str(port)]))
+        stack.enter_context(
+            running([*lapwing, "web", *places, "--port", str(port), "--access-dir", str(access_dir)])
+        )
         client = stack.enter_context(VehicleClient(run_dir, "test"))
-        car = PacedCar(hil, vehicle, client, run_dir, port)
+        car = PacedCar(hil, vehicle=vehicle, client=client, run_dir=run_dir, access_dir=access_dir, port=port)
         car.wait(lambda status: uncalibrated or not status.not_ready)
         await_page(car.url)
         yield car

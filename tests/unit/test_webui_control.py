@@ -1,0 +1,187 @@
+"""Commands of a page: their order, their freshness, and laps that end a drive."""
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from werkzeug.exceptions import Conflict, ServiceUnavailable
+
+from vehicle.messages import DriveState, Reply, RequestKind
+from vehicle.truth import Crossing
+from webui import control
+from webui.commands import Clear, Commands, Drive, EmergencyStop, RenewLease, StartDrive, Stop, TakeLease
+from webui.host import HostHealth
+from webui.laps import Laps
+from webui.sockets import SOCKET_LIMIT, SOCKETS_OF_ONE_ADDRESS, Places
+
+NOW_NS = 50_000_000_000
+MS = 1_000_000
+
+
+class Car:
+    """A vehicle and a world that a test moves; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.state, self.driver, self.trim_us = DriveState.DISARMED, "", 0.0
+        self.laps: tuple[Crossing, ...] = ()
+        self.lap_started_ns, self.now_ns = 0, NOW_NS
+        self.asked: list[tuple[RequestKind, dict]] = []
+        self.stops = 0
+
+    def status(self) -> "Car":
+        return self
+
+    def truth(self) -> "Car":
+        return self
+
+    def request(self, kind: RequestKind, timeout_s: float = 1.0, **fields) -> Reply:
+        self.asked.append((kind, fields))
+        if kind is RequestKind.DISARM:
+            self.state = DriveState.DISARMED
+        return Reply("1", ok=True)
+
+    def emergency_stop(self, timeout_s: float = 0.5) -> Reply:
+        self.stops += 1
+        return Reply("1", ok=True)
+
+    @property
+    def kinds(self) -> list[RequestKind]:
+        return [kind for kind, _ in self.asked]
+
+
+def commands_of(car: Car) -> Commands:
+    return Commands(car, Laps(car, car, lambda: NOW_NS), lambda: NOW_NS)
+
+
+def test_a_stop_overtakes_what_waits_and_only_the_newest_hand_counts():
+    hands = [Drive(steering_frac=0.1 * k, throttle_frac=0.0) for k in range(5)]
+    renewals = [RenewLease(echo_ns=k) for k in range(3)]
+    clear, stop = Clear(), EmergencyStop()
+    waiting = [hands[0], renewals[0], clear, *hands[1:], *renewals[1:], stop]
+
+    assert control.in_order(waiting) == [stop, clear, hands[-1], renewals[-1]]
+    assert control.in_order([]) == []
+
+
+@pytest.mark.parametrize(("seen_ms", "ok"), [(0, True), (300, True), (300.001, False), (-1, False)])
+@pytest.mark.parametrize("make", [TakeLease, Clear, StartDrive])
+def test_a_late_command_never_reaches_the_vehicle(make, seen_ms, ok):
+    car = Car()
+    command = make(echo_ns=NOW_NS - round(seen_ms * MS))
+
+    if ok:
+        commands_of(car).obey(command, "page 1")
+        assert {fields["echo_ns"] for _, fields in car.asked} == {command.echo_ns}
+    else:
+        with pytest.raises(Conflict, match="after the page last heard of the car"):
+            commands_of(car).obey(command, "page 1")
+        assert car.asked == []
+
+
+@pytest.mark.parametrize("echo_ns", [0, 1, NOW_NS + 10**12])
+def test_what_stops_is_obeyed_however_late_it_comes(echo_ns):
+    car = Car()
+    commands_of(car).obey(Stop(echo_ns=echo_ns), "page 1")
+    commands_of(car).obey(EmergencyStop(echo_ns=echo_ns), "page 1")
+
+    assert car.kinds == [RequestKind.DISARM]
+    assert car.stops == 1
+
+
+@given(st.one_of(st.binary(max_size=200), st.text(max_size=200)))
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+def test_no_message_whatever_breaks_the_line_or_moves_the_car(message):
+    car, replies = Car(), []
+    talk = control._Conversation.__new__(control._Conversation)
+    talk._obey = lambda command: commands_of(car).obey(command, "page 1")
+    talk._visitor = type("Anybody", (), {"may_drive": True})()
+    talk._reply = lambda command_id, error: replies.append(error)
+    talk._hear([message])
+
+    assert replies[0].startswith("The message cannot be read")
+    assert car.asked == []
+
+
+def until(is_so) -> None:
+    deadline_s = time.monotonic() + 5.0
+    while not is_so():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+
+
+def test_the_target_of_laps_disarms_the_car_and_says_so():
+    car = Car()
+    car.laps = (Crossing(1, 9.0), Crossing(2, 9.5))  # of the drive before
+    laps = Laps(car, car, lambda: NOW_NS)
+    laps.begin(2, None)
+    car.state = DriveState.AUTONOMOUS
+    car.laps += (Crossing(3, 8.0),)
+    time.sleep(0.15)
+    assert car.asked == []
+    assert laps.document().laps == (Crossing(1, 8.0),)
+    car.laps += (Crossing(4, 7.5),)
+
+    until(lambda: laps.document().note)
+    assert car.kinds == [RequestKind.DISARM]
+    assert laps.document().note == "2 laps are done, so the car has stopped."
+    assert laps.document().best == Crossing(2, 7.5)
+
+
+def test_laps_of_a_real_car_are_marked_by_hand_while_it_drives():
+    car, now_ns = Car(), [NOW_NS]
+    laps = Laps(car, None, lambda: now_ns[0])
+    laps.begin(None, None)
+    with pytest.raises(Conflict, match="does not drive"):
+        laps.mark(car)
+    car.state = DriveState.MANUAL
+    laps.mark(car)
+    now_ns[0] += 500 * MS
+    with pytest.raises(Conflict, match="less than 1 s"):
+        laps.mark(car)
+    now_ns[0] += 7_500 * MS
+    laps.mark(car)
+    now_ns[0] += 2_000 * MS
+
+    document = laps.document()
+    assert document.laps == (Crossing(1, 8.0),)
+    assert document.lap_time_s == 2.0
+    assert document.by_hand
+
+
+def test_places_are_few_of_one_address_and_in_all():
+    places = Places()
+    for _ in range(SOCKETS_OF_ONE_ADDRESS):
+        places.take("a")
+    with pytest.raises(ServiceUnavailable, match="24 connections of a are open"):
+        places.take("a")
+    for _ in range(SOCKET_LIMIT - SOCKETS_OF_ONE_ADDRESS):
+        places.take("b")
+    with pytest.raises(ServiceUnavailable, match="40 connections are open already"):
+        places.take("c")
+
+    places.give_back("a")
+    places.take("c")
+
+
+def test_the_computer_is_read_at_most_once_a_second(tmp_path: Path):
+    proc, sys = tmp_path / "proc", tmp_path / "sys"
+    zone = sys / "class/thermal/thermal_zone0"
+    zone.mkdir(parents=True)
+    proc.mkdir()
+    (zone / "temp").write_text("51500\n")
+    (proc / "stat").write_text("cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 1\n")
+    (proc / "meminfo").write_text("MemTotal: 4000 kB\nMemFree: 100 kB\nMemAvailable: 1000 kB\n")
+    health = HostHealth(proc, sys, tmp_path)
+    first = health.look(10.0)
+    assert (first.cpu_frac, first.temperature_c, first.memory_frac) == (None, 51.5, 0.75)
+    (proc / "stat").write_text("cpu  175 0 100 825 0 0 0 0 0 0\ncpu0 1\n")
+
+    assert health.look(10.9) == first
+    assert health.look(11.0).cpu_frac == 0.75
+    (proc / "stat").unlink()
+    (proc / "meminfo").unlink()
+    (zone / "temp").unlink()
+    blind = health.look(12.0)
+    assert (blind.cpu_frac, blind.temperature_c, blind.memory_frac) == (None, None, None)

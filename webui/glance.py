@@ -1,0 +1,77 @@
+"""All that a page shows of the car, in one document: for the socket, for the poll and for scripts."""
+
+from collections.abc import Callable
+
+from vehicle.messages import Status
+from webui.car import Vehicle, World
+from webui.host import HostHealth
+from webui.laps import LAPS_SHOWN, Laps
+
+
+class Glance:
+    """Puts the document together; safe in any thread."""
+
+    def __init__(
+        self, vehicle: Vehicle, world: World | None, laps: Laps, clock_ns: Callable[[], int]
+    ) -> None:
+        self._vehicle = vehicle
+        self._world = world
+        self._laps = laps
+        self._host = HostHealth()
+        self._clock_ns = clock_ns
+
+    def document(self, source: str, trail_from: int) -> dict[str, object]:
+        """Return the car at a glance, and of a HIL car the driven line from point `trail_from` on."""
+        car = self._vehicle.status()
+        return {
+            "kind": "status",
+            "server_ns": self._clock_ns(),
+            "car": car,
+            "silence": "" if car else silence(self._vehicle.status_age_s()),
+            "world": None if self._world is None else world_document(self._world, trail_from),
+            "lease": lease_document(car, source),
+            "laps": self._laps.document(),
+            "host": self._host.look(),
+        }
+
+
+def lease_document(car: Status | None, source: str) -> dict[str, object]:
+    """Return who drives and who would like to."""
+    if car is None:
+        return {"driver": "", "name": "", "mine": False, "asked_by": ()}
+    mine = bool(source) and car.driver == source
+    return {"driver": car.driver, "name": car.driver_name, "mine": mine, "asked_by": car.lease_asked_by}
+
+
+def silence(age_s: float) -> str:
+    """Return what a silent vehicle means, in words."""
+    since = f"has said nothing for {age_s:.0f} s" if age_s < 3600 else "has said nothing yet"
+    return (
+        f"The vehicle process {since}. If it has died, the board holds the car at neutral; "
+        "start it again with lapwing run."
+    )
+
+
+def world_document(world: World, trail_from: int) -> dict[str, object] | None:
+    """Return the HIL world's truth for people, None when it is silent."""
+    truth = world.truth()
+    if truth is None:
+        return None
+    best = min(truth.laps, key=lambda crossing: crossing.time_s, default=None)
+    lap_time_s = (truth.now_ns - truth.lap_started_ns) / 1e9 if truth.lap_started_ns else None
+    return {
+        "track": truth.track,
+        "x_m": truth.x_m,
+        "y_m": truth.y_m,
+        "heading_rad": truth.heading_rad,
+        "speed_mps": truth.speed_mps,
+        "progress_frac": truth.progress_frac,
+        "off_track": truth.off_track,
+        "crashed": truth.crashed,
+        "lap_time_s": lap_time_s,
+        "lap_count": len(truth.laps),
+        "laps": truth.laps[-LAPS_SHOWN:],
+        "best": best,
+        "faults": truth.faults,
+        "trail": world.trail(trail_from)._asdict(),
+    }
