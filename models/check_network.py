@@ -103,7 +103,7 @@ def _check_parts(network: onnx.ModelProto) -> None:
 def _check_operators(network: onnx.ModelProto) -> None:
     foreign: Counter[str] = Counter()
     for node in network.graph.node:
-        name = shown(node.op_type)
+        name = shown(node.op_type) or "an operator without a name"
         if node.domain not in ALLOWED_DOMAINS:
             raise PolicyError(
                 f"the network uses the operator {name} of {shown(node.domain)!r}, allowed are the standard "
@@ -128,7 +128,7 @@ def _check_operators(network: onnx.ModelProto) -> None:
 
 def _check_inputs(network: onnx.ModelProto) -> None:
     for value in (*network.graph.input, *network.graph.output):
-        name = shown(value.name)
+        name = shown(value.name) or "an input or output without a name"
         if not value.type.HasField("tensor_type"):
             raise PolicyError(f"{name} of the network is not a tensor; export the policy's network alone")
         sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.HasField("dim_value")]

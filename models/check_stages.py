@@ -151,11 +151,11 @@ def _take_metadata(contents: Contents, into: Path, input_range: str) -> None:
             f"there is no {METADATA_NAME} in {shown(contents.name)}, which says what the network's answers "
             "mean; put the one of the same training into the archive"
         )
+    stated = metadata.parse(contents.metadata.read_bytes())  # refuses without a path of this car in it
     contents.metadata.rename(into / METADATA_NAME)
     if not input_range:
         return
     properties = {entry.key: entry.value for entry in read_network(into / MODEL_NAME).metadata_props}
-    stated = metadata.load(into / METADATA_NAME)
     known = metadata.with_properties(stated, properties).input.range
     if known is not None and known != input_range:
         raise PolicyError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from models.store import PolicyStore
 from tests.unit.policy_files import THREE_ACTIONS, mean_network, write_policy
 from tests.unit.upload_files import BAD, good
 
@@ -32,7 +33,7 @@ class Shell:
         return json.loads(done.stdout)
 
     def uploaded(self) -> list[str]:
-        return [model["name"] for model in self.json("list") if not model["built_in"]]
+        return [entry.name for entry in PolicyStore(self.folder / "home" / "models").list() if entry.report]
 
     def left_over(self) -> list[Path]:
         kept = {"lock", "check.lock", "index.json", "bundles", "incoming", "trash"}
@@ -85,6 +86,7 @@ def test_a_policys_way_through_every_command(shell: Shell, tmp_path: Path) -> No
     bench = shell.json("bench", key[:8])["choice"]
     assert bench["p50_ms"] <= bench["p99_ms"]
 
+    assert [model["name"] for model in shell.json("list") if not model["built_in"]] == ["a [31mred ../.."]
     shell.json("remove", key[:8])
     assert shell.uploaded() == []
     shell.json("restore", key)
@@ -101,19 +103,22 @@ def test_a_bad_upload_is_a_sentence_and_leaves_nothing(shell: Shell, tmp_path: P
     assert len(done.stderr) > 40
     assert "Traceback" not in done.stderr
     assert "mistake of ours" not in done.stderr
+    assert "incoming" not in done.stderr  # where the store keeps it is none of the owner's business
     assert shell.left_over() == []
     assert shell.uploaded() == []
 
 
 def test_a_folder_and_a_bare_network_with_metadata_beside_it_are_taken(shell: Shell, tmp_path: Path) -> None:
-    folder = write_policy(tmp_path / "from training", input={"range": "0..255"})
+    folder = write_policy(tmp_path / "from training", input={"range": "0..255"}, control_rate_hz=120)
     first = shell.json("add", folder)
     assert first["name"] == "from training"
     assert shell.json("add", folder / "model.onnx")["key"] == first["key"]
 
 
 def test_an_unknown_range_is_asked_with_both_answers_and_then_kept(shell: Shell, tmp_path: Path) -> None:
-    metadata = json.dumps({"action_space": THREE_ACTIONS, "sensor": ["FRONT_FACING_CAMERA"]}).encode()
+    metadata = json.dumps(
+        {"action_space": THREE_ACTIONS, "sensor": ["FRONT_FACING_CAMERA"], "control_rate_hz": 120}
+    ).encode()
     archive = write(tmp_path, "which.tar.gz", good(mean_network(), metadata))
     asked = shell.run("add", archive)
     assert asked.returncode == 2

@@ -101,6 +101,19 @@ def test_a_photograph_of_any_size_is_what_training_would_have_seen(
     assert np.abs(difference.mean()) <= 0.8  # rounding where training cuts off is half a level
 
 
+@pytest.mark.parametrize("size_px", [size for size in PHOTO_SIZES_PX if min(size) >= 120], ids=str)
+def test_block_means_of_a_photograph_are_what_our_own_training_would_have_seen(
+    size_px: tuple[int, int],
+) -> None:
+    """`lapwing train` looks through a camera of 160 x 120 and shrinks that again; a car shrinks once."""
+    image = photo(7, size_px, 1.3)
+    camera = resized(image, SIZE_PX)
+    for wanted_px in ((80, 60), SIZE_PX):
+        difference = gray_picture(image, wanted_px).astype(float) - gray_picture(camera, wanted_px)
+        print(f"{size_px} to {wanted_px}: mean {np.abs(difference).mean():.2f}")
+        assert np.abs(difference).mean() <= MEAN_LIMIT
+
+
 @pytest.mark.parametrize("scale", [1, 2])
 def test_what_the_simulated_camera_sees_is_what_training_would_have_seen(scale: int) -> None:
     track = load_track(TRACKS[0])
