@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from models.activation import activate
+from models.store import PolicyStore
 from vehicle.errors import LapwingError
 from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.settings import CameraSettings, HilSettings
@@ -130,12 +132,15 @@ class BenchCar:
         self._ask(RequestKind.START, target=DriveState.AUTONOMOUS)
         self._keep_lease_until(lambda status: status.state is DriveState.AUTONOMOUS, 5.0, "driving")
 
-    def activate(self, policy: str, policy_hash: str) -> None:
-        """Switch to a policy and return when the car could start with it; raises BenchError."""
+    def activate(self, store: PolicyStore, key: str) -> None:
+        """Switch to a policy of the store as an owner does; return when the car could start with it.
+
+        Raises BenchError or PolicyError.
+        """
         self._ask(RequestKind.TAKE_LEASE)
-        self._ask(RequestKind.ACTIVATE_POLICY, policy=policy)
+        activate(store, key, self.client, SOURCE)
         self.wait_status(
-            lambda status: status.policy_hash == policy_hash and not status.not_ready,
+            lambda status: status.policy_hash == key and not status.not_ready,
             READY_LIMIT_S,
             "switched",
         )

@@ -1,16 +1,21 @@
-"""`lapwing models` as a person uses it, in processes of its own, with good and bad uploads."""
+"""`lapwing models` as a person uses it, good and bad uploads; checks run in processes of their own."""
 
+import contextlib
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from models.store import PolicyStore
 from tests.unit.policy_files import THREE_ACTIONS, mean_network, write_policy
 from tests.unit.upload_files import BAD, good
+from vehicle import cli
 
 
 class Shell:
@@ -18,14 +23,33 @@ class Shell:
         self.folder = folder
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "vehicle.cli", "models", *map(str, arguments)],
-            env={"PATH": "/usr/bin:/bin", "LAPWING_HOME": str(self.folder / "home"), "HOME": "/nowhere"}
-            | {"XDG_RUNTIME_DIR": str(self.folder), "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        """Run the command line in this process, which saves a start of Python each time."""
+        words = ["lapwing", "models", *map(str, arguments)]
+        out, errors = io.StringIO(), io.StringIO()
+        status = 0
+        with (
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            mock.patch.object(sys, "argv", words),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(errors),
+        ):
+            try:
+                cli.main()
+            except SystemExit as end:
+                status = int(end.code or 0)
+        return subprocess.CompletedProcess(words, status, out.getvalue(), errors.getvalue())
+
+    def run_apart(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Run the command line as a person's shell does."""
+        command = [sys.executable, "-m", "vehicle.cli", "models", *map(str, arguments)]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": "/usr/bin:/bin", "LAPWING_HOME": str(self.folder / "home"), "HOME": "/nowhere"} | {
+            "XDG_RUNTIME_DIR": str(self.folder),
+            "COLUMNS": "200",
+        }
 
     def json(self, *arguments: object) -> Any:
         done = self.run(*arguments, "--json")
@@ -57,6 +81,8 @@ def test_a_policys_way_through_every_command(shell: Shell, tmp_path: Path) -> No
     added = shell.json("add", archive)
     assert added["name"] == "swift one"
     assert added["new"]
+    assert "swift one" in shell.run_apart("list").stdout
+    assert shell.run_apart("show", "nobody").returncode == 2
     assert shell.json("add", archive)["new"] is False
     key = added["key"]
 
