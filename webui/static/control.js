@@ -137,8 +137,9 @@ export class Control {
     if (!this.isLive) {
       try {
         const { response, body } = await fetchGently(`/status?${this.query()}`);
-        if (response.ok && body) {
-          const document = JSON.parse(await body.text());
+        const text = response.ok && body ? await body.text() : "";
+        if (text && !this.isLive) { // what a socket has overtaken is old
+          const document = JSON.parse(text);
           this.see(document.server_ns);
           this.onStatus(document);
         }

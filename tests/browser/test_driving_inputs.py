@@ -1,0 +1,252 @@
+"""A person's hands on the page: smooth, two fingers at once, and neutral whenever the hands may be gone.
+
+The socket is one of the page's own that records what is sent, so that each message and its order is seen.
+"""
+
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+
+import msgspec
+import pytest
+from conftest import PHONE, PageServer
+from playwright.sync_api import Browser, Page, Route, expect
+from simulated_page_car import SimulatedPageCar
+
+from tests.unit.webui_visitors import browser_cookies
+from vehicle.messages import DriveState
+
+pytestmark = pytest.mark.browser
+
+RECORDING_SOCKET = """
+window.sent = [];
+window.carState = "manual";
+window.leaseMine = true;
+window.WebSocket = class extends EventTarget {
+  static OPEN = 1;
+  constructor(url) {
+    super();
+    this.readyState = 0;
+    this.bufferedAmount = 0;
+    if (url.includes("/ws/video")) return;
+    setTimeout(() => {
+      this.readyState = 1;
+      this.dispatchEvent(new Event("open"));
+      setInterval(() => this.say({
+        kind: "status", server_ns: Math.round(performance.now() * 1e6), silence: "", world: null,
+        car: { ...CAR, state: window.carState },
+        lease: { driver: "page x", name: "Anna", mine: window.leaseMine, asked_by: window.askedBy ?? [] },
+      }), 50);
+    });
+  }
+  say(message) { this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) })); }
+  send(text) {
+    const message = JSON.parse(text);
+    window.sent.push(message);
+    if (["drive", "renew_lease"].includes(message.kind)) return;
+    setTimeout(() => this.say({ kind: "reply", id: message.id, ok: true }));
+  }
+  close() {}
+};
+"""
+
+NEUTRAL = {"steering_frac": 0, "throttle_frac": 0}
+
+
+@pytest.fixture
+def driver(
+    chromium: Browser, server: PageServer, car: SimulatedPageCar, complaints: list[str]
+) -> Iterator[Page]:
+    """A phone whose page drives the car by hand."""
+    context = chromium.new_context(viewport=PHONE, has_touch=True)
+    context.set_default_timeout(5000)
+    context.add_cookies(browser_cookies(server.app, server.url))
+    status = msgspec.json.encode(car.status()).decode()
+    context.add_init_script(f"const CAR = {status};\n{RECORDING_SOCKET}")
+    page = context.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    def with_sockets(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=response.text().replace(' data-sockets="no"', ""))
+
+    page.route(server.url, with_sockets)
+    page.goto(server.url)
+    expect(page.locator("#pad")).to_be_visible()
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def drives(page: Page) -> list[dict[str, float]]:
+    """Return what the car was told so far."""
+    sent: list[dict[str, float]] = page.evaluate(
+        """sent.filter((one) => one.kind === "drive")
+               .map(({ steering_frac, throttle_frac }) => ({ steering_frac, throttle_frac }))"""
+    )
+    return sent
+
+
+def wait_for(page: Page, fact: str, timeout_s: float = 5.0) -> None:
+    """Wait for an expression to hold; the page's own policy forbids what Playwright would do."""
+    deadline_s = time.monotonic() + timeout_s
+    while not page.evaluate(fact):
+        assert time.monotonic() < deadline_s, f"not in time: {fact}"
+        page.wait_for_timeout(20)
+
+
+def wait_until_it_drives(page: Page) -> None:
+    wait_for(page, "sent.filter((one) => one.kind === 'drive').at(-1)?.throttle_frac > 0.2")
+
+
+class Fingers:
+    """Real touches, through the browser's own protocol."""
+
+    def __init__(self, page: Page) -> None:
+        self._devtools = page.context.new_cdp_session(page)
+        self._page = page
+
+    def centre(self, selector: str) -> dict[str, float]:
+        box = self._page.locator(selector).bounding_box()
+        assert box is not None
+        return {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+
+    def put(self, kind: str, *points: dict[str, float]) -> None:
+        numbered = [{**point, "id": number} for number, point in enumerate(points)]
+        self._devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": numbered})
+
+    def drive_forward(self) -> dict[str, float]:
+        start = self.centre("#pad")
+        self.put("touchStart", start)
+        held = {**start, "y": start["y"] - 90}
+        self.put("touchMove", held)
+        wait_until_it_drives(self._page)
+        return held
+
+
+def test_a_key_drives_smoothly_and_not_as_a_switch(driver: Page) -> None:
+    driver.keyboard.down("ArrowUp")
+    wait_until_it_drives(driver)
+    driver.keyboard.up("ArrowUp")
+    values = [one["throttle_frac"] for one in drives(driver)]
+    assert max(b - a for a, b in pairwise(values)) <= 0.15 + 1e-9
+    wait_for(driver, "sent.filter((one) => one.kind === 'drive').at(-1).throttle_frac === 0")
+
+
+def test_a_finger_drives_and_its_lifting_rolls_out(driver: Page) -> None:
+    fingers = Fingers(driver)
+    fingers.drive_forward()
+    fingers.put("touchEnd")
+    wait_for(driver, "sent.filter((one) => one.kind === 'drive').at(-1).throttle_frac === 0")
+
+
+def test_a_second_finger_on_the_emergency_stop_stops_while_the_first_still_drives(
+    driver: Page, car: SimulatedPageCar
+) -> None:
+    fingers = Fingers(driver)
+    held = fingers.drive_forward()
+    fingers.put("touchStart", held, fingers.centre("#emergency"))
+
+    assert car.await_that(lambda: bool(car.stops_ns))
+    kinds = driver.evaluate("sent.map((one) => one.kind)")
+    assert "emergency_stop" in kinds  # over the socket too
+    assert drives(driver)[-1] == NEUTRAL
+    assert car.state is DriveState.FAILSAFE
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "window.dispatchEvent(new Event('blur'))",
+        "window.dispatchEvent(new Event('pagehide'))",
+        "window.dispatchEvent(new Event('gamepaddisconnected'))",
+        "document.dispatchEvent(new Event('visibilitychange'))",
+        "document.dispatchEvent(new Event('freeze'))",
+    ],
+)
+def test_whatever_takes_the_hands_away_is_neutral_at_once(driver: Page, gone: str) -> None:
+    driver.keyboard.down("ArrowUp")
+    driver.keyboard.down("ArrowLeft")
+    wait_until_it_drives(driver)
+    count = driver.evaluate(f"{gone}; sent.filter((one) => one.kind === 'drive').length")
+    driver.wait_for_timeout(200)
+    assert drives(driver)[count - 1] == NEUTRAL  # in the same breath
+    assert [one for one in drives(driver)[count:] if one != NEUTRAL] == []
+
+
+@pytest.mark.parametrize("kind", ["pointercancel", "lostpointercapture"])
+def test_a_finger_that_the_system_takes_away_is_neutral_at_once(driver: Page, kind: str) -> None:
+    fingers = Fingers(driver)
+    fingers.drive_forward()
+    driver.evaluate(
+        """(kind) => document.getElementById("pad").addEventListener(kind, () => {
+            window.gone = sent.filter((one) => one.kind === "drive").length;
+        }, { once: true })""",
+        kind,
+    )
+    if kind == "pointercancel":
+        fingers.put("touchCancel")
+    else:
+        driver.evaluate("for (let id = 0; id < 20; id += 1) try { pad.releasePointerCapture(id) } catch {}")
+        fingers.put("touchMove", {**fingers.centre("#pad"), "y": fingers.centre("#pad")["y"] - 80})
+    wait_for(driver, "window.gone !== undefined")
+    driver.wait_for_timeout(200)
+    count = driver.evaluate("window.gone")
+    assert [one for one in drives(driver)[count - 1 :] if one != NEUTRAL] == []
+
+
+def test_space_in_a_text_field_stops_a_car_that_moves(driver: Page, car: SimulatedPageCar) -> None:
+    driver.evaluate("document.getElementById('name').disabled = false")
+    driver.locator("#name").focus()
+    driver.keyboard.press("Space")
+    assert car.await_that(lambda: bool(car.stops_ns))
+
+
+def test_a_car_that_is_not_driven_by_hand_is_told_nothing(driver: Page) -> None:
+    driver.evaluate("carState = 'autonomous'")
+    expect(driver.locator("#pad")).to_be_hidden()
+    count = len(drives(driver))
+    driver.keyboard.down("ArrowUp")
+    driver.wait_for_timeout(300)
+    assert len(drives(driver)) == count
+
+
+def test_a_watcher_cannot_drive_and_may_ask_for_the_wheel(driver: Page) -> None:
+    driver.evaluate("leaseMine = false")
+    expect(driver.locator("#pad")).to_be_hidden()
+    expect(driver.locator("#wheel-words")).to_have_text("Anna has the wheel.")
+    driver.click("#wheel-ask")
+    wait_for(driver, "sent.some((one) => one.kind === 'ask_lease')")
+
+
+def test_the_driver_hands_the_wheel_over_after_a_stop(driver: Page) -> None:
+    driver.evaluate("askedBy = [{ source: 'page y', name: 'Ben' }]")
+    expect(driver.locator("#request-words")).to_contain_text("Ben asks for the wheel")
+    driver.click("#request-yes")
+    wait_for(driver, "sent.some((one) => one.kind === 'yield_lease' && one.to === 'page y')")
+    kinds = driver.evaluate("sent.map((one) => one.kind)")
+    assert kinds.index("stop") < kinds.index("yield_lease")
+
+
+def test_every_command_says_what_the_page_had_seen(driver: Page) -> None:
+    wait_for(driver, "sent.filter((one) => one.kind === 'drive').length > 3")
+    echoes = driver.evaluate("sent.map((one) => one.echo_ns)")
+    assert min(echoes) > 0
+    assert echoes == sorted(echoes)
+
+
+def test_an_answer_that_the_socket_has_overtaken_changes_nothing(driver: Page, server: PageServer) -> None:
+    """Before its socket is open a page asks by request; that answer may come after newer ones."""
+    held: list[Route] = []
+    driver.route("**/status?*", lambda route: held.append(route))  # noqa: PLW0108 - needs a function
+    driver.reload()
+    expect(driver.locator("#pad")).to_be_visible()
+    assert held
+    for route in held:
+        route.continue_()  # it says that the car is disarmed
+    driver.evaluate(
+        """() => new MutationObserver(() => { window.wentAway ||= pad.hidden; })
+            .observe(pad, { attributes: true })"""
+    )
+    driver.wait_for_timeout(500)
+    assert not driver.evaluate("window.wentAway")
