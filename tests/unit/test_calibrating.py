@@ -127,6 +127,7 @@ def test_no_pulse_leaves_what_a_servo_bears(actuator, asked, given_us):
         (1480.0, 1600.0, 1490.0),  # through rest: grows from there
         (1520.0, 1400.0, 1510.0),
         (1500.0, 1600.0, 1500.0),
+        (1512.0, 1500.0625, 1510.0625),
     ],
 )
 def test_growth_away_from_rest_alone_is_slewed(wanted, previous, sent):

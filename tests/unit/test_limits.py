@@ -59,6 +59,8 @@ from vehicle.hil import own_board
                 "WISH_LASTS_S": 30.0,
                 "WISHES_KEPT": 8,
                 "NAME_LENGTH": 40,
+                "REST_MIN_US": 810.0,
+                "REST_MAX_US": 2190.0,
             },
         ),
         (

@@ -875,3 +875,27 @@ TestAnyDispute = Dispute.TestCase
 
 def test_a_kind_that_nobody_serves_is_refused_in_words():
     assert Desk().ask("dance").reason == "dance is not served here"
+
+
+def test_nobody_has_driven_before_the_first_request_of_the_computers_first_moment():
+    operator = Operator(LIMITS, speed_cap_frac=0.3)
+    assert operator.lease_lost(mode_of(DriveState.DISARMED), 0)
+    assert operator.drive == DriveAction(0.0, 0.0)
+    assert operator.driver_name(mode_of(DriveState.DISARMED), 0) == ""
+
+
+def test_a_driver_who_fell_silent_is_named_no_more():
+    desk = asked()
+    silent_ns = desk.now_ns + round(LIMITS.autonomous_s * 1e9) + 1
+    assert desk.operator.driver_name(desk.mode, silent_ns) == ""
+
+
+def test_a_wish_lasts_half_a_minute():
+    desk = asked()
+    assert desk.operator.asked_by(desk.now_ns + 30_000 * MS) == (LeaseWish("ben", "Ben"),)
+    assert desk.operator.asked_by(desk.now_ns + 30_000 * MS + 1) == ()
+
+
+@pytest.mark.parametrize("kind", [RequestKind.DISARM, RequestKind.RENEW_LEASE, RequestKind.TAKE_LEASE])
+def test_what_is_done_comes_without_a_reason(kind):
+    assert Desk(DriveState.MANUAL).ask(kind).reason == ""

@@ -152,6 +152,10 @@ def test_disarm_leaves_failsafe_even_while_the_fault_stays_so_that_the_page_can_
     assert next_of(failsafe, DISARM, (Fault.CAMERA_LOST,)) == DriveMode(DriveState.DISARMED, NOW_NS)
 
 
+def test_a_disarmed_car_that_is_disarmed_again_has_been_so_since_the_first_time():
+    assert next_of(DriveMode(DriveState.DISARMED, SINCE_NS), DISARM).since_ns == SINCE_NS
+
+
 @pytest.mark.parametrize("mode", MODES, ids=mode_name)
 def test_disarm_leads_every_state_to_disarmed_and_forgets_target_and_latch(mode):
     after = next_of(mode, DISARM)
