@@ -151,7 +151,7 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         body = read_body(PulseBody)
         refuse_late(body.seen_ns, clock_ns(), LATENESS_LIMIT_S)
         field = {f"{body.actuator.value}_us": body.pulse_us}
-        desk.ask(RequestKind.CALIBRATION_PULSE, source_of(body.page), **field)
+        desk.ask(RequestKind.CALIBRATION_PULSE, source_of(body.page), echo_ns=body.seen_ns, **field)
         return done()
 
     @blueprint.post("/api/calibration/hold")
@@ -160,11 +160,11 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         body = read_body(HoldBody)
         refuse_late(body.seen_ns, clock_ns(), LATENESS_LIMIT_S)
         source = source_of(body.page)
-        desk.ask(RequestKind.RENEW_LEASE, source)
+        desk.ask(RequestKind.RENEW_LEASE, source, echo_ns=body.seen_ns)
         car = vehicle.status()
         if body.steering_frac is not None and car is not None and car.state is DriveState.MANUAL:
             hand = {"steering_frac": body.steering_frac, "throttle_frac": body.throttle_frac}
-            desk.ask(RequestKind.DRIVE, source, **hand)
+            desk.ask(RequestKind.DRIVE, source, echo_ns=body.seen_ns, **hand)
         return done(car=_live(car))
 
     @blueprint.post("/api/calibration/stop")

@@ -85,6 +85,7 @@ def test_a_pulse_moves_the_one_actuator_it_names(client, car):
     begin(client, car)
     assert post(client, "pulse", actuator="throttle", pulse_us=1400.0).status_code == 200
     assert car.asked_us == (0.0, 1400.0)
+    assert car.asked[-1][1]["echo_ns"] > 0  # the vehicle judges again how old the page's view is
     assert post(client, "pulse", actuator="throttle", pulse_us=0.0).status_code == 200
     assert car.asked_us == (0.0, 0.0)
 
@@ -132,6 +133,8 @@ def test_holding_renews_and_tells_what_moves(client, car):
     begin(client, car)
     post(client, "pulse", actuator="throttle", pulse_us=1400.0)
     live = post(client, "hold").json["car"]
+    assert car.asked[-1][0] is RequestKind.RENEW_LEASE
+    assert car.asked[-1][1]["echo_ns"] > 0
     assert live["state"] == "calibrating"
     assert live["throttle_us"] == 1400.0
     assert live["calibrating"] == "throttle"
