@@ -6,7 +6,7 @@ from collections.abc import Callable
 from flask import Flask
 
 from models.store import PolicyStore
-from webui import access, access_pages, calibrate, control, drive, guard, models, sockets, video
+from webui import access, access_pages, api, calibrate, control, drive, guard, models, sockets, video
 from webui.access import Access
 from webui.access_store import AccessStore
 from webui.car import Vehicle, World
@@ -59,6 +59,7 @@ def create_app(
     app.register_blueprint(drive.make_blueprint(vehicle, glance, clock_ns))
     commands = Commands(vehicle, laps, clock_ns)
     app.register_blueprint(control.make_blueprint(vehicle, commands, glance, places))
+    app.register_blueprint(api.make_blueprint(commands, glance))
     app.register_blueprint(video.make_blueprint(vehicle, places))
     app.register_blueprint(models.make_blueprint(store or PolicyStore(), vehicle))
     app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))

@@ -20,6 +20,10 @@ class Glance:
         self._host = HostHealth()
         self._clock_ns = clock_ns
 
+    def now_ns(self) -> int:
+        """Return the vehicle's clock."""
+        return self._clock_ns()
+
     def document(self, source: str, trail_from: int) -> dict[str, object]:
         """Return the car at a glance, and of a HIL car the driven line from point `trail_from` on."""
         car = self._vehicle.status()
