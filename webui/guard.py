@@ -12,7 +12,7 @@ from werkzeug.exceptions import BadRequest, Conflict, Forbidden, HTTPException
 
 from vehicle.errors import LapwingError, VehicleSilentError
 from webui.access_store import AccessError
-from webui.hosts import Hosts
+from webui.hosts import Hosts, is_loopback
 
 BODY_LIMIT_BYTES = 4096  # the largest body of ours is below 200
 CHANGING_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -23,7 +23,6 @@ SECURITY_HEADERS = {
         "worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Referrer-Policy": "same-origin",
@@ -104,6 +103,8 @@ def _refuse_foreign_origins() -> None:
 
 def _add_security_headers(response: Response) -> Response:
     response.headers.update(SECURITY_HEADERS)
+    if request.is_secure or is_loopback(request.host):  # elsewhere browsers ignore it, and say so as an error
+        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     return response
 
 
