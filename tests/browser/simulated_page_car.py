@@ -88,9 +88,16 @@ class SimulatedPageCar:
             hil=True,
         )
 
+    def now_ns(self) -> int:
+        """Return the clock of every stamp."""
+        return time.monotonic_ns()
+
     def status_age_s(self) -> float:
         """Return how old the newest status is."""
         return 3.2 if self.silent else 0.01
+
+    def record_of(self, frame_number: int, timeout_s: float = 0.0) -> None:
+        """Return nothing: this car's pictures come without what the policy made of them."""
 
     def preview(self, newer_than: int = -1, timeout_s: float = 1.0) -> Preview | None:
         """Return a picture at fifteen a second, None when the camera has stopped."""

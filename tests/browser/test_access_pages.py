@@ -17,7 +17,7 @@ from webui.access_store import AccessStore
 
 pytestmark = pytest.mark.browser
 
-LOOKS = [(PHONE, "light"), (PHONE, "dark"), (LAPTOP, "light"), (LAPTOP, "dark")]
+LOOKS = [(PHONE, "light"), (LAPTOP, "dark")]
 NEW_PASSWORD = "three small words"
 
 
@@ -135,9 +135,7 @@ def test_a_key_and_a_link_are_made_shown_once_and_revoked(
     friend.context.close()
 
 
-@pytest.mark.parametrize(
-    ("viewport", "scheme"), LOOKS, ids=["phone-light", "phone-dark", "laptop-light", "laptop-dark"]
-)
+@pytest.mark.parametrize(("viewport", "scheme"), LOOKS, ids=["phone-light", "laptop-dark"])
 def test_the_pages_of_access_are_accessible_and_fit(
     chromium: Browser, server: PageServer, viewport: dict[str, int], scheme: str
 ) -> None:
