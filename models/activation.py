@@ -1,5 +1,6 @@
 """Making a policy the one that drives: the vehicle loads it first, then it is remembered."""
 
+import secrets
 from collections.abc import Callable
 from typing import Protocol
 
@@ -46,17 +47,31 @@ def activate(store: PolicyStore, key: str, vehicle: Vehicle | None, source: str 
     if vehicle is None or status is None:
         return store.activate(key), False
     entry = store.get(key)
-    fields = {"source": source} if source else {}
+    source = source or f"activation {secrets.token_hex(4)}"
     try:
-        reply = vehicle.request(
-            RequestKind.ACTIVATE_POLICY, timeout_s=REQUEST_TIMEOUT_S, policy=str(folder), **fields
-        )
+        reason = _ask(vehicle, str(folder), source, is_driver=status.driver == source)
     except VehicleSilentError as error:
         raise NotActivatedError(f"{entry.name} was not activated: {error}") from error
-    if not reply.ok:
-        raise NotActivatedError(f"{entry.name} was not activated: {reply.reason}")
+    if reason:
+        raise NotActivatedError(f"{entry.name} was not activated: {reason}")
     _await_loaded(vehicle, entry)
     return store.activate(key), True
+
+
+def _ask(vehicle: Vehicle, folder: str, source: str, *, is_driver: bool) -> str:
+    """Ask for the policy as the driver, or for a moment as one where nobody drives; return why not."""
+    if not is_driver:
+        reply = vehicle.request(RequestKind.TAKE_LEASE, timeout_s=REQUEST_TIMEOUT_S, source=source)
+        if not reply.ok:
+            return reply.reason
+    try:
+        reply = vehicle.request(
+            RequestKind.ACTIVATE_POLICY, timeout_s=REQUEST_TIMEOUT_S, policy=folder, source=source
+        )
+    finally:
+        if not is_driver:
+            vehicle.request(RequestKind.RELEASE_LEASE, timeout_s=REQUEST_TIMEOUT_S, source=source)
+    return "" if reply.ok else reply.reason
 
 
 def may_check(status: Status | None) -> bool:

@@ -1,6 +1,5 @@
 """A network and its metadata on disk, checked before anything drives with it."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from models import metadata
 from models.action_space import ActionSpace, action_space
 from models.archive_network import onnx_outline
 from models.binding import bind, is_deepracer_graph, shape_text
+from models.bundle_hash import hash_of_files
 from models.errors import PolicyError
 from models.lidar import Scan
 from models.metadata import ActionSpaceType, PolicyMetadata, ValueRange
@@ -232,9 +232,5 @@ def noise_feeds(inputs: Sequence[PolicyInput], seed: int) -> dict[str, npt.NDArr
 
 
 def _bundle_hash(model: Path, metadata_path: Path) -> str:
-    digest = hashlib.sha256()
     weights = sorted(onnx_outline(model, lambda: False).external_files)
-    for path in (model, metadata_path, *(model.parent / name for name in weights)):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    return hash_of_files((model, metadata_path, *(model.parent / name for name in weights)))

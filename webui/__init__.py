@@ -19,6 +19,7 @@ from webui.sockets import Places
 
 PAGES = (
     ("drive.page", "Drive"),
+    ("models.page", "Models"),
     ("calibrate.page", "Calibrate"),
 )
 """Endpoint and name of each page that the navigation leads to."""

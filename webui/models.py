@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
-from flask import Blueprint, Request, Response, request, send_file
+from flask import Blueprint, Request, Response, render_template, request, send_file
 from werkzeug.exceptions import BadRequest, Conflict, NotFound
 from werkzeug.exceptions import RequestEntityTooLarge as TooLarge
 
@@ -71,11 +71,15 @@ class Listing:
 
 
 def make_blueprint(store: PolicyStore, vehicle: Vehicle) -> Blueprint:
-    """Return the routes of this car's policies."""
+    """Return the page and the routes of this car's policies."""
     blueprint = Blueprint("models", __name__)
     uploads = Uploads(store, vehicle)
     shipped = ShippedReports(store, vehicle)
     listing = Listing(store)
+
+    @blueprint.get("/models")
+    def page() -> str:
+        return render_template("models.html", upload_limit_bytes=UPLOAD_LIMIT_BYTES)
 
     @blueprint.get("/api/models")
     def list_models() -> Response:
@@ -138,7 +142,7 @@ def make_blueprint(store: PolicyStore, vehicle: Vehicle) -> Blueprint:
 
     @blueprint.get("/api/models/<key>")
     def show(key: str) -> Response:
-        """Show all that is known of a policy; of one that ships the report is made now, see `measuring`."""
+        """Show all that is known of a policy; of one that ships the report is made by `measure`."""
         entry = _entry(store, key)
         document = {**entry_document(entry), "report": entry.report, "measuring": None, "int8": None}
         if entry.report is not None:
@@ -146,10 +150,20 @@ def make_blueprint(store: PolicyStore, vehicle: Vehicle) -> Blueprint:
                 document["int8"] = int8_document(entry.folder, entry.report.sha256)
         elif entry.built_in:
             made = shipped.look(entry)
-            document["report"] = made.report
-            if made.report is None:
+            if made is not None:
+                document["report"] = made.report
+            if made is not None and made.report is None:
                 document["measuring"] = {"stage": made.stage, "share": made.share, "error": made.error}
         return answer(document)
+
+    @blueprint.post("/api/models/<key>/measure")
+    def measure(key: str) -> Response:
+        """Have a policy that ships checked on this computer, as uploads are; follow it as `measuring`."""
+        entry = _entry(store, key)
+        if not entry.built_in:
+            raise Conflict("It was measured here when it was uploaded; its report has the times.")
+        made = shipped.begin(entry)
+        return answer({"ok": True, "stage": made.stage, "share": made.share})
 
     @blueprint.get("/api/check-pictures/<int:index>.jpg")
     def check_picture(index: int) -> Response:

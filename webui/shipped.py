@@ -1,4 +1,4 @@
-"""What the check says of the policies that ship, made here when somebody looks, and then remembered."""
+"""What the check says of the policies that ship, made here when somebody asks, and then remembered."""
 
 import threading
 
@@ -30,17 +30,20 @@ class ShippedReports:
         self._lock = threading.Lock()
         self._made: dict[str, Measuring] = {}
 
-    def look(self, entry: Entry) -> Measuring:
-        """Return the report, or how far it is; one that failed is begun again by the look after."""
+    def look(self, entry: Entry) -> Measuring | None:
+        """Return the report, or how far it is; None when nobody has asked for it."""
+        with self._lock:
+            return self._made.get(entry.key)
+
+    def begin(self, entry: Entry) -> Measuring:
+        """Have the report made, unless it is there or on its way; one that failed is tried again."""
         with self._lock:
             found = self._made.get(entry.key)
-            if found is None:
+            if found is None or found.error:
                 found = self._made[entry.key] = Measuring()
                 threading.Thread(
                     target=self._make, args=(entry, found), name="shipped-check", daemon=True
                 ).start()
-            elif found.error:
-                del self._made[entry.key]
         return found
 
     def _make(self, entry: Entry, made: Measuring) -> None:

@@ -132,6 +132,18 @@ def test_switching_while_disarmed_loads_remembers_and_takes_at_most_a_second(
     assert min(took_s) <= SWITCH_LIMIT_S  # the best of three: `lapwing bench` tells how long it takes
 
 
+def test_who_does_not_drive_activates_where_nobody_does_and_lets_go(garage: Garage, car: LiveCar) -> None:
+    """A page and `lapwing models activate` hold no lease of their own."""
+    with pytest.raises(NotActivatedError, match="drives"):
+        activate(garage.store, garage.fast.key, car.client)
+    assert garage.active == garage.slow.key
+    car.let_go()
+    car.ask(RequestKind.RELEASE_LEASE)
+    activate(garage.store, garage.fast.key, car.client)
+    assert holds(car, garage.fast)
+    assert car.wait(lambda status: status.driver == "")
+
+
 def test_a_policy_that_was_damaged_since_its_check_is_not_opened_and_the_old_one_stays(
     garage: Garage, car: LiveCar
 ) -> None:
@@ -247,7 +259,7 @@ store, key, run_dir = PolicyStore(Path(sys.argv[1])), sys.argv[2], Path(sys.argv
 with VehicleClient(run_dir, "test") as client:
     client.wait_status(lambda _: True, 5.0)
     print("begins", flush=True)
-    activate(store, key, client)
+    activate(store, key, client, client.source)
 """
 
 

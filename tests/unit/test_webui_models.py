@@ -16,6 +16,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.exceptions import BadRequest, Conflict
 
+from models.bundle import load_bundle
 from models.store import PolicyStore
 from models.store_intake import UPLOAD_LIMIT_BYTES
 from tests.unit.store_files import add_one
@@ -189,7 +190,9 @@ def test_activation_is_remembered_only_after_the_vehicle_has_loaded_it(
     answer = browser.post(f"/api/models/{first.key}/activate", headers=FROM_HERE)
     assert answer.status_code == 200
     assert answer.json["loaded"]
-    assert vehicle.asked[-1][1]["policy"] == str(first.folder)
+    kinds = [kind for kind, _ in vehicle.asked]
+    assert kinds == [RequestKind.TAKE_LEASE, RequestKind.ACTIVATE_POLICY, RequestKind.RELEASE_LEASE]
+    assert vehicle.asked[1][1]["policy"] == str(first.folder)
 
     vehicle.fails = "b has no network"
     answer = browser.post(f"/api/models/{second.key}/activate", headers=FROM_HERE)
@@ -374,16 +377,20 @@ def test_a_sender_who_falls_silent_loses_the_place(
     assert state.state == "refused"
 
 
-def test_a_policy_that_ships_is_measured_when_somebody_looks(
+def test_a_policy_that_ships_is_measured_when_somebody_asks(
     browser: FlaskClient, vehicle: LoadingVehicle, store: PolicyStore
 ) -> None:
+    assert browser.get("/api/models/straight").json["measuring"] is None
     vehicle.state = DriveState.AUTONOMOUS
+    assert browser.post("/api/models/straight/measure", headers=FROM_HERE).status_code == 200
     until(lambda: "car stops" in browser.get("/api/models/straight").json["measuring"]["stage"])
     vehicle.state = DriveState.DISARMED
     until(lambda: browser.get("/api/models/straight").json["report"] is not None)
     report = browser.get("/api/models/straight").json["report"]
     assert report["infer_p99_ms"] > 0
     assert report["responses"]
+    listed = next(model for model in browser.get("/api/models").json["models"] if model["key"] == "straight")
+    assert listed["policy_hash"] == load_bundle("straight").sha256
     assert left_over(store) == []
 
 

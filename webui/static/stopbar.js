@@ -14,8 +14,10 @@ async function stopNow() {
   underway = true;
   show("Stopping");
   problem.textContent = "";
+  dispatchEvent(new Event("lapwing-stop")); // whatever this page sends gives way
   const error = await emergencyStop();
   underway = false;
+  dispatchEvent(new Event("lapwing-stop-over"));
   problem.textContent = error;
   show(error ? "Emergency stop" : "Stopped");
   if (!error) setTimeout(() => { if (!underway) show("Emergency stop"); }, SHOWN_MS);
@@ -26,5 +28,5 @@ function show(text) {
   button.classList.toggle("is-pressed", text !== "Emergency stop");
 }
 
-// This page does not follow the car's state, so it takes for granted that the car may move.
-watchForStop(button, () => true, stopNow);
+// The car may move unless the page follows its state and has just heard that it stands (`data-stands-still`).
+watchForStop(button, () => document.body.dataset.standsStill !== "true", stopNow);

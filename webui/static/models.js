@@ -1,0 +1,412 @@
+/** The Models page: puts the parts together. */
+
+import { changeHeaders, Followed, change, read, send } from "./models-api.js";
+import { describeModel } from "./models-details.js";
+import { element, keep, setText } from "./models-dom.js";
+import { drawThumbnail } from "./models-plot.js";
+import { Queue } from "./models-queue.js";
+import { showUploads } from "./models-uploads.js";
+import { ago, arrange, kindOf, loadedKey, milliseconds, whyNotActivate, whyNotRemove } from "./models-words.js";
+
+const LOOK_MS = 1000;
+const LOOK_OFTEN_MS = 250; // while something is on its way, or somebody types and space must still stop a car
+const LOST_MS = 3000;
+const TOAST_MS = 8000;
+const FILTER_FROM = 6; // models; fewer are seen at a glance
+const ON_THE_WAY = new Set(["uploading", "checking", "asking"]);
+
+const byId = (id) => document.getElementById(id);
+const models = new Followed("/api/models");
+const uploads = new Followed("/api/uploads");
+
+let answeredAt = -Infinity;
+let chosen = decodeURIComponent(location.hash.slice(1)); // key of the model that is shown in full
+let full = null; // its document from the server
+let fullStamp = "";
+let busy = ""; // key of the model that is being activated
+let sentence = null; // what to say about the chosen model: {key, words}
+let renaming = false;
+let toastTimer = 0;
+let lookTimer = 0;
+const seenOnTheWay = new Set(); // uploads whose outcome this page has waited for
+
+/* ---- what the page hears ---- */
+
+async function look() {
+  clearTimeout(lookTimer);
+  try {
+    const [listChanged, uploadsChanged] = await Promise.all([models.look(), uploads.look()]);
+    answeredAt = performance.now();
+    if (uploadsChanged) noticeOutcomes();
+    if (listChanged) showAll();
+    if (uploadsChanged) {
+      queue.next();
+      showAllUploads();
+    }
+    await lookAtChosen();
+  } catch {
+    // Seen by its age.
+  }
+  showTrouble();
+  const goesOn = queue.isBusy || (uploads.document?.uploads ?? []).some(({ state }) => ON_THE_WAY.has(state)) || full?.measuring;
+  const types = document.activeElement?.matches?.("input");
+  lookTimer = setTimeout(look, goesOn || types ? LOOK_OFTEN_MS : LOOK_MS);
+}
+
+function noticeOutcomes() {
+  for (const upload of uploads.document.uploads) {
+    if (ON_THE_WAY.has(upload.state)) seenOnTheWay.add(upload.id);
+    else if (seenOnTheWay.has(upload.id) && !upload.isTold) {
+      if (upload.state === "done") say(`${upload.model.name} is ready.`);
+      if (upload.state === "asking") say(`${upload.name} needs an answer.`);
+    }
+  }
+}
+
+/** Read the chosen model in full, again when it has changed in the list. */
+async function lookAtChosen() {
+  const model = find(chosen);
+  if (!model) return;
+  const stamp = JSON.stringify(model);
+  if (full?.key === chosen && stamp === fullStamp && (!full.measuring || full.measuring.error)) return;
+  const document = await read(`/api/models/${encodeURIComponent(chosen)}`);
+  if (!document || document.key !== chosen) return;
+  const isSame = fullStamp === stamp && JSON.stringify(document) === JSON.stringify(full);
+  full = document;
+  fullStamp = stamp;
+  if (!isSame) showDetails();
+}
+
+/* ---- what the page shows ---- */
+
+const all = () => models.document?.models ?? [];
+const car = () => models.document?.car ?? null;
+const find = (key) => all().find((model) => model.key === key) ?? null;
+
+function showAll() {
+  const own = arrange(all().filter((model) => !model.built_in), byId("order").value, byId("filter").value);
+  const shipped = all().filter((model) => model.built_in);
+  const ownCount = all().length - shipped.length;
+  setText(byId("list-count"), ownCount ? String(ownCount) : "");
+  byId("filter").hidden = ownCount < FILTER_FROM && !byId("filter").value;
+  byId("order").parentElement.hidden = ownCount < 2;
+  byId("own-empty").hidden = own.length > 0;
+  setText(byId("own-empty"), ownCount ? "No model matches." : "None yet. Add what your training exported; it is checked before it may drive.");
+  showRows(byId("own"), own);
+  showRows(byId("shipped"), shipped.filter((model) => !model.calibration_drive));
+  showRows(byId("drives"), shipped.filter((model) => model.calibration_drive));
+  showRemoved();
+  if (!find(chosen) && matchMedia("(min-width: 900px)").matches) {
+    choose((all().find((model) => model.active) ?? own[0] ?? shipped[0])?.key ?? "", { moves: false });
+  } else showDetails();
+}
+
+function showRows(list, shown) {
+  keep(list, shown, (model) => model.key, makeRow, updateRow);
+}
+
+function makeRow(model) {
+  const row = element("li", { class: "row" });
+  const button = element("button", { type: "button", onclick: () => choose(row.dataset.key) },
+    element("span", { class: "thumb-place" }),
+    element("span", { class: "texts" }, element("bdi", { class: "name" }), element("span", { class: "kind" })),
+    element("span", { class: "right" }, element("span", { class: "badge" }), element("span", { class: "milliseconds" })));
+  row.append(button);
+  row.querySelector(".thumb-place").append(drawThumbnail(model.action_space));
+  return row;
+}
+
+function updateRow(row, model) {
+  const loaded = loadedKey(all(), car());
+  setText(row.querySelector(".name"), model.name);
+  setText(row.querySelector(".kind"), model.problem ? "Damaged" : kindOf(model));
+  row.querySelector(".kind").classList.toggle("is-bad", Boolean(model.problem));
+  const badge = busy === model.key ? "Loading" : model.key === loaded ? "In the car" : model.active ? "Next start" : model.warnings?.length ? "Look" : "";
+  setText(row.querySelector(".badge"), badge);
+  row.querySelector(".badge").dataset.kind = badge;
+  setText(row.querySelector(".milliseconds"), model.infer_median_ms ? milliseconds(model.infer_median_ms) : "");
+  row.querySelector("button").setAttribute("aria-current", String(model.key === chosen));
+}
+
+function showRemoved() {
+  const removed = models.document?.removed ?? [];
+  byId("removed-section").hidden = removed.length === 0;
+  keep(byId("removed"), removed, (entry) => entry.removed, (entry) => {
+    const item = element("li", { class: "row" });
+    item.append(element("p", {}, element("bdi", { class: "name" }), element("span", { class: "kind" })),
+      element("button", { type: "button", class: "small", "aria-label": `Put ${entry.name} back`, onclick: () => putBack(entry.removed) }, "Put back"));
+    return item;
+  }, (item, entry) => {
+    setText(item.querySelector(".name"), entry.name);
+    setText(item.querySelector(".kind"), ago(Date.now() / 1000 - entry.removed_at_s));
+  });
+}
+
+function showDetails() {
+  const place = byId("details");
+  const model = find(chosen);
+  byId("models").dataset.view = model && chosen ? "details" : "list";
+  if (renaming && place.dataset.key === chosen) return; // not under somebody's fingers
+  if (!model) {
+    place.replaceChildren(element("p", { class: "faint" }, models.document ? "Choose a model." : "Looking at the models."));
+    return;
+  }
+  const open = place.dataset.key === chosen && place.querySelector("details")?.open;
+  const focus = place.contains(document.activeElement) ? document.activeElement.dataset.act : null;
+  place.dataset.key = chosen;
+  place.replaceChildren(...header(model), ...describeModel(model, full?.key === chosen ? full : null, measure));
+  if (open && place.querySelector("details")) place.querySelector("details").open = true;
+  if (focus) place.querySelector(`[data-act="${focus}"]`)?.focus();
+}
+
+function header(model) {
+  const loaded = loadedKey(all(), car());
+  const isLoaded = model.key === loaded;
+  const noActivation = whyNotActivate(model, car());
+  const noRemoval = whyNotRemove(model, loaded);
+  const drives = isLoaded && model.active && !car()?.policy_note;
+  const words = sentence?.key === model.key ? sentence.words
+    : busy === model.key ? "The car loads it and tries it; it drives with the one before until then."
+      : drives ? "The car drives with it, and will after a restart."
+        : isLoaded && !model.active ? "The car has it loaded for now; activate it to keep it after a restart."
+          : model.active ? "The car starts with it next time." : noActivation;
+  return [
+    element("button", { type: "button", class: "back small", "data-act": "back", onclick: () => choose("") }, "‹ All models"),
+    element("div", { class: "title" }, element("h2", { tabindex: "-1" }, element("bdi", {}, model.name))),
+    element("p", { class: "kind" }, kindOf(model), model.control_rate_hz ? ` · ${model.control_rate_hz} Hz` : "", model.built_in ? " · ships with Lapwing" : ""),
+    element("div", { class: "actions" },
+      element("button", { type: "button", class: "action main", "data-act": "activate", disabled: Boolean(noActivation) || drives || busy !== "", onclick: () => activate(model) },
+        busy === model.key ? "Loading" : drives ? "Active" : "Activate"),
+      model.built_in ? null : element("button", { type: "button", class: "action", "data-act": "rename", onclick: () => startRenaming(model) }, "Rename"),
+      model.built_in ? null : element("a", { class: "action", "data-act": "download", href: `/api/models/${model.key}/original`, download: "" }, "Download"),
+      model.built_in ? null : element("button", { type: "button", class: "action", "data-act": "remove", disabled: Boolean(noRemoval), title: noRemoval || null, onclick: () => remove(model) }, "Remove")),
+    element("p", { class: "faint", role: "status", id: "sentence" }, words || ""),
+  ];
+}
+
+function showAllUploads() {
+  const known = uploads.document?.uploads ?? [];
+  const told = known.filter((upload) => ON_THE_WAY.has(upload.state) || upload.state === "refused" || (upload.state === "done" && seenOnTheWay.has(upload.id)));
+  const ours = new Map(queue.entries.map((entry) => [entry.id, entry]));
+  const shown = [...told.map((upload) => ours.get(upload.id) ?? upload), ...queue.entries.filter((entry) => !told.some(({ id }) => id === entry.id))];
+  byId("uploads-section").hidden = shown.length === 0;
+  showUploads(byId("uploads"), shown, { takeBack, choose: chooseRange, open: (key) => choose(key) });
+}
+
+function showTrouble() {
+  const isLost = performance.now() - answeredAt > LOST_MS;
+  const note = car()?.policy_note ?? "";
+  const words = isLost && models.document ? "No connection to the car's computer. What you see may be old."
+    : isLost ? "Looking for the car's computer." : note;
+  byId("trouble").hidden = words === "";
+  setText(byId("trouble"), words);
+  // Space stops a car that may move, whatever has the focus; it is a letter only beside one that surely stands.
+  document.body.dataset.standsStill = String(!isLost && models.document !== null && (car() === null || car().stands_still));
+}
+
+function say(words) {
+  setText(byId("news"), words);
+}
+
+function toast(words, undo) {
+  clearTimeout(toastTimer);
+  setText(byId("toast-words"), words);
+  byId("toast").hidden = false;
+  byId("toast-undo").hidden = !undo;
+  byId("toast-undo").onclick = () => {
+    byId("toast").hidden = true;
+    undo?.();
+  };
+  toastTimer = setTimeout(() => { byId("toast").hidden = true; }, TOAST_MS);
+}
+
+/* ---- what a person asks for ---- */
+
+function choose(key, { moves = true } = {}) {
+  if (key !== chosen) {
+    renaming = false;
+    sentence = null;
+  }
+  const before = chosen;
+  chosen = key;
+  if (full?.key !== key) full = null;
+  const url = key ? `#${encodeURIComponent(key)}` : location.pathname;
+  if (moves && before !== key) history.pushState(null, "", url);
+  else if (!moves) history.replaceState(null, "", url);
+  for (const row of document.querySelectorAll(".row[data-key] > button[aria-current]")) {
+    row.setAttribute("aria-current", String(row.parentElement.dataset.key === key));
+  }
+  showDetails();
+  if (moves && !matchMedia("(min-width: 900px)").matches) {
+    if (key) {
+      scrollTo(0, 0);
+      byId("details").querySelector("h2")?.focus();
+    } else document.querySelector(`.row[data-key="${CSS.escape(before)}"] > button`)?.focus();
+  }
+  lookAtChosen();
+}
+
+async function activate(model) {
+  busy = model.key;
+  sentence = null;
+  showAll();
+  const answer = await change("POST", `/api/models/${encodeURIComponent(model.key)}/activate`);
+  busy = "";
+  if (!answer.ok) sentence = { key: model.key, words: answer.error };
+  else if (!answer.loaded) say(`The car starts with ${model.name} next time.`);
+  else say(`The car drives with ${model.name}.`);
+  showAll();
+  look();
+}
+
+async function measure(model) {
+  const answer = await change("POST", `/api/models/${encodeURIComponent(model.key)}/measure`);
+  if (!answer.ok) toast(answer.error, null);
+  full = null;
+  look();
+}
+
+function startRenaming(model) {
+  renaming = true;
+  const title = byId("details").querySelector(".title");
+  const field = element("input", { type: "text", id: "new-name", maxlength: "120", autocomplete: "off", "aria-label": "New name" });
+  field.value = model.name;
+  const form = element("form", { class: "rename" }, field,
+    element("button", { type: "submit", class: "action main" }, "Save"),
+    element("button", { type: "button", class: "action", onclick: () => endRenaming() }, "Cancel"));
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const name = field.value.trim();
+    if (!name) return;
+    const answer = await change("PATCH", `/api/models/${model.key}`, { name });
+    sentence = answer.ok ? null : { key: model.key, words: answer.error };
+    if (answer.ok) say(`It is now called ${answer.name}.`);
+    await models.look().catch(() => {});
+    endRenaming();
+  });
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") endRenaming();
+  });
+  title.replaceChildren(form);
+  field.focus();
+  field.select();
+  look();
+}
+
+function endRenaming() {
+  renaming = false;
+  showAll();
+  byId("details").querySelector('[data-act="rename"]')?.focus();
+}
+
+async function remove(model) {
+  const answer = await change("DELETE", `/api/models/${model.key}`);
+  if (!answer.ok) {
+    sentence = { key: model.key, words: answer.error };
+    showDetails();
+    return;
+  }
+  toast(`${model.name} is removed.`, () => putBack(answer.removed));
+  if (chosen === model.key) choose("");
+  await look();
+  byId("toast-undo").focus({ preventScroll: true });
+}
+
+async function putBack(removed) {
+  const answer = await change("POST", `/api/models/${encodeURIComponent(removed)}/restore`);
+  if (answer.ok) {
+    await look();
+    choose(answer.key);
+    say(`${answer.name} is back.`);
+  } else toast(answer.error, null);
+}
+
+function takeBack(upload) {
+  const own = queue.entries.find((entry) => entry.id === upload.id);
+  if (own) queue.takeBack(own);
+  else change("DELETE", `/api/uploads/${upload.id}`).then(look);
+}
+
+async function chooseRange(upload, range) {
+  const answer = await change("POST", `/api/uploads/${upload.id}/input-range`, { input_range: range });
+  if (!answer.ok) toast(answer.error, null);
+  look();
+}
+
+/* ---- uploads ---- */
+
+const queue = new Queue({
+  room: (size) => read(`/api/uploads/room?size_bytes=${size}`),
+  send,
+  outcome: async (id) => {
+    await uploads.look().catch(() => {});
+    return (uploads.document?.uploads ?? []).find((upload) => upload.id === id) ?? null;
+  },
+  takeBack: (id) => fetch(`/api/uploads/${id}`, { method: "DELETE", headers: changeHeaders() }).then((answer) => answer.text()).catch(() => {}),
+  draw: () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
+}, showAllUploads);
+
+function add(files) {
+  for (const entry of queue.add(files)) seenOnTheWay.add(entry.id);
+  clearTimeout(lookTimer);
+  lookTimer = setTimeout(look, LOOK_OFTEN_MS);
+}
+
+byId("choose").addEventListener("click", () => byId("files").click());
+byId("files").addEventListener("change", () => {
+  add(byId("files").files);
+  byId("files").value = "";
+});
+const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+let depth = 0; // of elements that the files are over
+addEventListener("dragenter", (event) => {
+  if (!carriesFiles(event)) return;
+  depth += 1;
+  byId("drop").classList.add("is-over");
+});
+addEventListener("dragleave", (event) => {
+  if (!carriesFiles(event)) return;
+  depth -= 1;
+  if (depth <= 0) byId("drop").classList.remove("is-over");
+});
+addEventListener("dragover", (event) => {
+  if (carriesFiles(event)) event.preventDefault();
+});
+addEventListener("drop", (event) => {
+  depth = 0;
+  byId("drop").classList.remove("is-over");
+  if (!carriesFiles(event)) return;
+  event.preventDefault();
+  add(event.dataTransfer.files);
+});
+addEventListener("beforeunload", (event) => {
+  if (queue.isBusy) event.preventDefault();
+});
+addEventListener("lapwing-stop", () => queue.hold());
+addEventListener("lapwing-stop-over", () => queue.release());
+
+/* ---- the list ---- */
+
+addEventListener("popstate", () => choose(decodeURIComponent(location.hash.slice(1)), { moves: false }));
+try {
+  byId("order").value = localStorage.getItem("models-order") ?? "newest";
+} catch {
+  // A browser that keeps nothing: the list has its usual order.
+}
+byId("order").addEventListener("change", () => {
+  try {
+    localStorage.setItem("models-order", byId("order").value);
+  } catch {
+    // As above.
+  }
+  showAll();
+});
+byId("filter").addEventListener("input", showAll);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) look();
+});
+document.addEventListener("focusin", (event) => {
+  if (event.target.matches?.("input")) look();
+});
+showDetails();
+look();
