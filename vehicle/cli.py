@@ -240,11 +240,12 @@ def soak(
     kept: Annotated[Path, typer.Option(help="What is done already; a soak goes on from there.")] = Path(
         "soak.jsonl"
     ),
+    as_json: JsonOption = False,
 ) -> None:
     """Drive for hours in lockstep with random faults, starts and stops; judge every cycle, and report."""
     from vehicle.proof.soak import run_soak
 
-    raise typer.Exit(run_soak(policy or default_policy(), hours, seed=seed, kept=kept))
+    raise typer.Exit(run_soak(policy or default_policy(), hours, seed=seed, kept=kept, as_json=as_json))
 
 
 @app.command()

@@ -160,9 +160,9 @@ def _mend(car: SteppedCar, part: Part, fault: str) -> None:
         car.world.control("fault", part=part, fault=fault, on=False)
 
 
-def run_soak(policy: str, hours: float, *, seed: int, kept: Path) -> int:
+def run_soak(policy: str, hours: float, *, seed: int, kept: Path, as_json: bool = False) -> int:
     """Soak for so many simulated hours; return 0 only when every invariant held."""
-    console = Console()
+    console = Console(stderr=as_json)
     done = _read(kept)
     kept.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in done.values()))
     count = max(1, round(hours * 3600 / STRETCH_S))
@@ -183,6 +183,8 @@ def run_soak(policy: str, hours: float, *, seed: int, kept: Path) -> int:
     broken = [(stretch.seed, text) for stretch in stretches for text in stretch.broken]
     for number, text in broken:
         console.print(f"[red]seed {number}: {text}[/red]")
+    if as_json:
+        print(msgspec.json.encode(stretches).decode())  # noqa: T201 - the answer
     return 1 if broken else 0
 
 
