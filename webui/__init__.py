@@ -16,6 +16,7 @@ from webui.glance import Glance
 from webui.hosts import Hosts
 from webui.laps import Laps
 from webui.sockets import Places
+from webui.speed_caps import SpeedCaps
 
 PAGES = (
     ("drive.page", "Drive"),
@@ -54,14 +55,16 @@ def create_app(
     access.protect(app, Access(access_store or AccessStore()))
     app.register_blueprint(access_pages.make_blueprint(certificates))
     laps = Laps(vehicle, world, clock_ns)
-    glance = Glance(vehicle, world, laps, clock_ns)
+    policies = store or PolicyStore()
+    caps = SpeedCaps(policies.root / "speed-caps.json")
+    glance = Glance(vehicle, world, laps, caps, clock_ns)
     places = Places()
     app.config["SOCK_SERVER_OPTIONS"] = sockets.OPTIONS
     app.register_blueprint(drive.make_blueprint(vehicle, glance, clock_ns))
-    commands = Commands(vehicle, laps, clock_ns)
+    commands = Commands(vehicle, laps, caps, clock_ns)
     app.register_blueprint(control.make_blueprint(vehicle, commands, glance, places))
     app.register_blueprint(api.make_blueprint(commands, glance))
     app.register_blueprint(video.make_blueprint(vehicle, places))
-    app.register_blueprint(models.make_blueprint(store or PolicyStore(), vehicle))
+    app.register_blueprint(models.make_blueprint(policies, vehicle))
     app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))
     return app

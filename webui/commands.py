@@ -14,6 +14,7 @@ from vehicle.messages import Actuator, DriveState, RequestKind
 from webui.car import Vehicle
 from webui.guard import refuse_late, sentence
 from webui.laps import Laps
+from webui.speed_caps import SpeedCaps
 
 REQUEST_TIMEOUT_S = 1.0
 QUICK_TIMEOUT_S = 0.3  # of what comes ten times a second: the next one is already on its way
@@ -144,9 +145,10 @@ STOPPING_COMMANDS = (Stop, EmergencyStop, ReleaseLease)
 class Commands:
     """Obeys commands; safe in any thread. Every refusal is a Conflict with a sentence."""
 
-    def __init__(self, vehicle: Vehicle, laps: Laps, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, vehicle: Vehicle, laps: Laps, caps: SpeedCaps, clock_ns: Callable[[], int]) -> None:
         self._vehicle = vehicle
         self._laps = laps
+        self._caps = caps
         self._clock_ns = clock_ns
 
     def obey(self, command: AnyCommand, source: str) -> None:
@@ -256,6 +258,7 @@ class Commands:
         try:
             cap_frac = command.speed_cap_frac
             self._ask(RequestKind.SET_SPEED_CAP, source, command.echo_ns, speed_cap_frac=cap_frac)
+            self._caps.remember(car.policy_hash if car else "", cap_frac)
         finally:
             if not drives:
                 self._let_go(source)

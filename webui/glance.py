@@ -6,17 +6,19 @@ from vehicle.messages import Status
 from webui.car import Vehicle, World
 from webui.host import HostHealth
 from webui.laps import LAPS_SHOWN, Laps
+from webui.speed_caps import SpeedCaps
 
 
 class Glance:
     """Puts the document together; safe in any thread."""
 
     def __init__(
-        self, vehicle: Vehicle, world: World | None, laps: Laps, clock_ns: Callable[[], int]
+        self, vehicle: Vehicle, world: World | None, laps: Laps, caps: SpeedCaps, clock_ns: Callable[[], int]
     ) -> None:
         self._vehicle = vehicle
         self._world = world
         self._laps = laps
+        self._caps = caps
         self._host = HostHealth()
         self._clock_ns = clock_ns
 
@@ -36,6 +38,7 @@ class Glance:
             "lease": lease_document(car, source),
             "laps": self._laps.document(),
             "host": self._host.look(),
+            "remembered_cap_frac": None if car is None else self._caps.of(car.policy_hash),
         }
 
 

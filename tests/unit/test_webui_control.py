@@ -11,10 +11,21 @@ from werkzeug.exceptions import Conflict, ServiceUnavailable
 from vehicle.messages import DriveState, Reply, RequestKind
 from vehicle.truth import Crossing
 from webui import control
-from webui.commands import Clear, Commands, Drive, EmergencyStop, RenewLease, StartDrive, Stop, TakeLease
+from webui.commands import (
+    Clear,
+    Commands,
+    Drive,
+    EmergencyStop,
+    RenewLease,
+    SpeedCap,
+    StartDrive,
+    Stop,
+    TakeLease,
+)
 from webui.host import HostHealth
 from webui.laps import Laps
 from webui.sockets import SOCKET_LIMIT, SOCKETS_OF_ONE_ADDRESS, Places
+from webui.speed_caps import SpeedCaps
 
 NOW_NS = 50_000_000_000
 MS = 1_000_000
@@ -25,6 +36,7 @@ class Car:
 
     def __init__(self) -> None:
         self.state, self.driver, self.trim_us = DriveState.DISARMED, "", 0.0
+        self.policy_hash = "3f9a"
         self.laps: tuple[Crossing, ...] = ()
         self.lap_started_ns, self.now_ns = 0, NOW_NS
         self.asked: list[tuple[RequestKind, dict]] = []
@@ -51,8 +63,9 @@ class Car:
         return [kind for kind, _ in self.asked]
 
 
-def commands_of(car: Car) -> Commands:
-    return Commands(car, Laps(car, car, lambda: NOW_NS), lambda: NOW_NS)
+def commands_of(car: Car, caps: SpeedCaps | None = None) -> Commands:
+    caps = caps or SpeedCaps(Path("/dev/null/nowhere"))
+    return Commands(car, Laps(car, car, lambda: NOW_NS), caps, lambda: NOW_NS)
 
 
 def test_a_stop_overtakes_what_waits_and_only_the_newest_hand_counts():
@@ -148,6 +161,27 @@ def test_laps_of_a_real_car_are_marked_by_hand_while_it_drives():
     assert document.laps == (Crossing(1, 8.0),)
     assert document.lap_time_s == 2.0
     assert document.by_hand
+
+
+def test_the_cap_that_was_chosen_for_a_policy_is_remembered_over_a_restart(tmp_path: Path):
+    path, car = tmp_path / "store" / "speed-caps.json", Car()
+    assert SpeedCaps(path).of("3f9a") is None
+    commands_of(car, SpeedCaps(path)).obey(SpeedCap(echo_ns=NOW_NS, speed_cap_frac=0.6), "page 1")
+
+    assert SpeedCaps(path).of("3f9a") == 0.6
+    assert SpeedCaps(path).of("another") is None
+    assert [kind for kind in car.kinds if kind is RequestKind.SET_SPEED_CAP] == [RequestKind.SET_SPEED_CAP]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"3f9a": "fast"}', b'{"3f9a": 7.0}', b"\xff"])
+def test_a_broken_memory_of_caps_is_none(tmp_path: Path, content):
+    path = tmp_path / "speed-caps.json"
+    path.write_bytes(content)
+
+    caps = SpeedCaps(path)
+    assert caps.of("3f9a") is None
+    caps.remember("3f9a", 0.5)
+    assert SpeedCaps(path).of("3f9a") == 0.5
 
 
 def test_places_are_few_of_one_address_and_in_all():
