@@ -44,7 +44,10 @@ class FrameSource(Protocol):
 
 
 class Recordings:
-    """Video files and folders of pictures."""
+    """Recorded runs (`lapwing runs`), video files and folders of pictures.
+
+    Only a run has what a policy with two eyes or a LIDAR looks at beside the front camera's picture.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Take the files; raises PolicyError when one cannot be what it should be."""
@@ -52,9 +55,11 @@ class Recordings:
             if path.is_dir() and not _pictures_in(path):
                 raise PolicyError(f"{path} has no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}) in it")
             if not path.exists():
-                raise PolicyError(f"{path} does not exist; give videos or folders of pictures")
+                raise PolicyError(
+                    f"{path} does not exist; give recorded runs (.mcap), videos or folders of pictures"
+                )
         if not paths:
-            raise PolicyError("no recordings are given; give videos or folders of pictures of your drives")
+            raise PolicyError("no recordings are given; give runs (.mcap), videos or folders of pictures")
         self._paths = tuple(paths)
 
     @property
@@ -66,15 +71,15 @@ class Recordings:
         """Return the parts of every recording that are for this role, without repeated pictures."""
         seen: set[bytes] = set()
         for path in self._paths:
-            images = _without_repeats(_images(path), seen)
-            yield from (iter(part) for part in _parts(images, role))
+            sights = _without_repeats(_sights(path), seen)
+            yield from (iter(part) for part in _parts(sights, role))
 
 
-def _parts(images: Iterator[Image], role: Role) -> Iterator[list[Sight]]:
+def _parts(sights: Iterator[Sight], role: Role) -> Iterator[list[Sight]]:
     part: list[Sight] = []
-    for index, image in enumerate(images):
+    for index, sight in enumerate(sights):
         if _role_at(index % BLOCK_FRAMES) is role:
-            part.append(Sight(image))
+            part.append(sight)
         elif part:
             yield part
             part = []
@@ -89,13 +94,21 @@ def _role_at(place: int) -> Role | None:
     return Role.TEST if is_apart else None
 
 
-def _without_repeats(images: Iterator[Image], seen: set[bytes]) -> Iterator[Image]:
+def _without_repeats(sights: Iterator[Sight], seen: set[bytes]) -> Iterator[Sight]:
     """Leave out pictures that are the same to the bit: a car that stands proves nothing."""
-    for image in images:
-        key = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+    for sight in sights:
+        key = hashlib.blake2b(sight.image.tobytes(), digest_size=16).digest()
         if key not in seen:
             seen.add(key)
-            yield image
+            yield sight
+
+
+def _sights(path: Path) -> Iterator[Sight]:
+    if path.suffix == ".mcap":
+        from vehicle.run_sights import sights_of  # noqa: PLC0415 - most recordings are none
+
+        return sights_of(path)
+    return (Sight(image) for image in _images(path))
 
 
 def _images(path: Path) -> Iterator[Image]:

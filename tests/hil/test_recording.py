@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from mcap.reader import make_reader
 
+from models.int8_frames import Recordings, Role
 from models.policy import Policy
 from tests.hil.rig import Rig, lockstep_rig
+from vehicle.__main__ import HIL_CALIBRATIONS
 from vehicle.messages import DriveState, Fault, RequestKind, TickRecord
 from vehicle.recorder import Recorder
 from vehicle.replay import replay
@@ -169,6 +171,17 @@ def test_the_policys_own_picture_stands_in_the_file_for_people(drive: Drive) -> 
     seen = cv2.imdecode(np.frombuffer(camera.data, np.uint8), cv2.IMREAD_GRAYSCALE)
     small = cv2.resize(seen, (image.width, image.height), interpolation=cv2.INTER_AREA)
     assert np.abs(small.astype(float) - pixels).mean() < 8.0
+
+
+def test_a_run_gives_what_an_int8_network_is_judged_by(drive: Drive) -> None:
+    recordings = Recordings([drive.path])
+    seen = {role: [sight for part in recordings.drives(role) for sight in part] for role in Role}
+    decided = [one for one in drive.records if one.decided and one.state is DriveState.AUTONOMOUS]
+    assert 10 < len(seen[Role.CALIBRATION]) <= 40
+    assert len(seen[Role.CALIBRATION]) + len(seen[Role.TEST]) > 0.6 * len(decided)
+    drive.policy.reset()
+    first = drive.policy.decide(seen[Role.CALIBRATION][0], HIL_CALIBRATIONS["aws"])
+    assert first.output == decided[0].policy_output
 
 
 def rewritten(source: Path, folder: Path, sequence: int, change: object) -> Path:
