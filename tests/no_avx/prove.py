@@ -7,6 +7,7 @@ that the check can fail: an AVX instruction must kill a process there, an SSE4.2
 
 import json
 import math
+import os
 import platform
 import shutil
 import signal
@@ -34,7 +35,9 @@ def run(what: str, *, emulated: bool) -> "subprocess.CompletedProcess[str]":
     """Run one part of the work, on the emulated processor or on this one."""
     emulator = [EMULATOR, "-cpu", PROCESSOR] if emulated else []
     command = [*emulator, sys.executable, str(WORK), what]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    # Libraries shall choose by the processor: OPENBLAS_CORETYPE, where somebody has set it, chooses for them.
+    chosen = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=chosen)
 
 
 def died_of_illegal_instruction(done: "subprocess.CompletedProcess[str]") -> bool:
