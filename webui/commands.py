@@ -229,7 +229,8 @@ class Commands:
     def _start(self, command: StartDrive, source: str) -> None:
         car = self._vehicle.status()
         drove_before = car is not None and car.driver == source
-        self._ask(RequestKind.TAKE_LEASE, source, command.echo_ns, driver_name=command.name)
+        if not drove_before:
+            self._ask(RequestKind.TAKE_LEASE, source, command.echo_ns, driver_name=command.name)
         try:
             self._ask(
                 RequestKind.START,
