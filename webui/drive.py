@@ -10,7 +10,7 @@ import msgspec
 from flask import Blueprint, Response, current_app, render_template, request
 from werkzeug.exceptions import Conflict
 
-from vehicle.messages import DriveState, RequestKind
+from vehicle.messages import GUARDED_STATES, DriveState, RequestKind
 from webui.car import Vehicle
 from webui.glance import Glance
 from webui.guard import answer, read_body, refuse_late, sentence
@@ -73,6 +73,12 @@ def make_blueprint(vehicle: Vehicle, glance: Glance, clock_ns: Callable[[], int]
         page = request.args.get("page", "")
         source = source_of(page) if PAGE_TOKEN.fullmatch(page) else ""
         return answer(glance.document(source, trail_from))
+
+    @blueprint.get("/emergency-stop")
+    def may_move() -> Response:
+        """Tell anybody whether the car may move: where it may not, space in a text field is a space."""
+        car = vehicle.status()
+        return answer({"may_move": car is not None and car.state in GUARDED_STATES})
 
     @blueprint.post("/emergency-stop")
     def emergency_stop() -> Response:

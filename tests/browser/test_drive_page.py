@@ -6,8 +6,8 @@ import time
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import LAPTOP, PHONE, PageServer
+from playwright.sync_api import Browser, Page, Request, expect
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Page, Request, expect
 from simulated_page_car import SimulatedPageCar
 
 from vehicle.messages import DriveState, RequestKind
@@ -347,3 +347,23 @@ def test_the_page_is_accessible_in_every_state(page: Page, car: SimulatedPageCar
     car.silent = True
     expect(page.locator("#state")).to_have_text("The car is silent")
     assert findings() == []
+
+
+def test_space_in_a_password_is_a_space_until_the_car_moves(
+    chromium: Browser, server: PageServer, car: SimulatedPageCar
+) -> None:
+    context = chromium.new_context()
+    door = context.new_page()
+    door.goto(f"{server.url}login")
+    field = door.locator("input:visible").first
+    field.press("Space")
+    expect(field).to_have_value(" ")
+    assert car.stops_ns == []
+
+    car.state = DriveState.AUTONOMOUS
+    with door.expect_response("**/emergency-stop"):
+        pass
+    door.wait_for_timeout(100)
+    field.press("Space")
+    assert car.await_that(lambda: bool(car.stops_ns))
+    context.close()

@@ -474,3 +474,12 @@ def test_one_viewer_too_many_is_told_so(vehicle: RecordingVehicle) -> None:
 
     vehicle.preview = lambda newer_than=-1, timeout_s=1.0: None  # type: ignore[method-assign]
     assert signed_in(app).get("/preview.jpg").status_code == 204
+
+
+@pytest.mark.parametrize("state", list(DriveState))
+def test_anybody_learns_whether_the_car_may_move_and_nothing_else(
+    vehicle: RecordingVehicle, state: DriveState
+) -> None:
+    vehicle.state = state
+    answer = create_app(vehicle).test_client().get("/emergency-stop")
+    assert answer.json == {"may_move": state not in {DriveState.DISARMED, DriveState.FAILSAFE}}

@@ -1,8 +1,10 @@
 /** The emergency stop of every page that is not the driving page: always there, always the same. */
 
+import { fetchGently } from "./link.js";
 import { emergencyStop, watchForStop } from "./stop.js";
 
 const SHOWN_MS = 3000;
+const LOOK_MS = 400;
 
 const button = /** @type {HTMLElement} */ (document.getElementById("emergency"));
 const word = /** @type {HTMLElement} */ (document.getElementById("emergency-word"));
@@ -28,5 +30,20 @@ function show(text) {
   button.classList.toggle("is-pressed", text !== "Emergency stop");
 }
 
-// The car may move unless the page follows its state and has just heard that it stands (`data-stands-still`).
-watchForStop(button, () => document.body.dataset.standsStill !== "true", stopNow);
+let mayMove = false; // as last heard: a car that drove when the connection was lost may drive still
+
+/** Follow whether the car may move; the door's pages may ask that much, too. */
+async function look() {
+  try {
+    const { response, body } = await fetchGently("/emergency-stop");
+    if (response.status === 401) return; // signed out: nothing more will be told
+    if (response.ok && body) mayMove = JSON.parse(await body.text()).may_move;
+  } catch {
+    // As last heard.
+  }
+  setTimeout(look, LOOK_MS);
+}
+
+look();
+// A page that follows the car by itself (`data-stands-still`) may know sooner; either is believed that it moves.
+watchForStop(button, () => mayMove || (document.body.dataset.standsStill ?? "true") !== "true", stopNow);
