@@ -312,6 +312,7 @@ async function stop() {
   lease.letGo();
   inputs.neutral();
   const answer = await control.ask("stop");
+  control.tell("release_lease");
   note(answer.error);
 }
 
