@@ -1,7 +1,7 @@
 """The steps of a calibration as data: what to say, which actuator may move, how far, what is wanted back.
 
 Steering comes first, and neutral before every other throttle pulse: whoever tries a pulse must already
-know where the motor rests (`docs/decisions/0090-*`). A draft is a calibration in the making: the fields
+know where the motor rests (`docs/decisions/0093-*`). A draft is a calibration in the making: the fields
 that were answered, by their dotted names.
 """
 

@@ -4,9 +4,12 @@ import signal
 import time
 from collections.abc import Callable
 
+import pytest
 from paced_car import READY_S, PacedCar, paced_car
 
 from vehicle.messages import DriveState, RequestKind, Status
+
+pytestmark = pytest.mark.browser  # alone on the machine, like the pages
 
 STARVED_S = 0.5  # in real time the loop bears 0.1 s of it, the board 0.18 s, the camera 0.11 s
 

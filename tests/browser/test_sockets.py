@@ -14,6 +14,8 @@ from simple_websocket import Client, ConnectionClosed
 
 from vehicle.messages import DriveState
 
+pytestmark = pytest.mark.browser  # alone on the machine, like the pages
+
 PAGE = "0123456789abcdef" * 2
 OTHER_PAGE = "f" * 32
 LIMIT_S = 20.0

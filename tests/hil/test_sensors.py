@@ -246,7 +246,7 @@ def test_a_policy_that_could_not_be_loaded_shows_in_the_status(tmp_path):
         rig.run(0.5)
 
         assert (rig.status.activation, rig.status.activation_source) == ("failed", str(broken))
-        assert "model.onnx" in rig.status.policy_note
+        assert "not an ONNX file" in rig.status.policy_note
         assert rig.status.policy_hash == loaded
 
 

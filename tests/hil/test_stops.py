@@ -140,7 +140,7 @@ def test_a_policy_file_that_is_missing_or_broken_refuses_the_start_in_words(tmp_
         rig.load_policy()
         broken = write_policy(tmp_path / "broken")
         (broken / "model.onnx").write_bytes(b"not a network")
-        for source, word in ((tmp_path / "nowhere", "nowhere"), (broken, "model.onnx")):
+        for source, word in ((tmp_path / "nowhere", "nowhere"), (broken, "not an ONNX file")):
             assert rig.ask(RequestKind.ACTIVATE_POLICY, policy=str(source)).ok
             rig.load_policy()
             rig.run(0.5)
