@@ -41,7 +41,7 @@ PREVIEW_PERIOD_S = 1 / 16
 PREVIEW_JPEG_QUALITY = 70
 STATUS_AGE_LIMIT_S = 1.0
 FRAMES_REMEMBERED = 32  # a second: the picture comes before its record, never much after it
-LOCKSTEP_AHEAD_LIMIT_S = 0.1  # by which the world's clock is guessed on: it may stand still any time
+LOCKSTEP_AHEAD_LIMIT_S = 0.04  # less than the vehicle bears of a date ahead of its own
 IDLE_MS = 500  # of the client's thread, between two looks at whether somebody still watches
 RETRY_MS = 5
 
