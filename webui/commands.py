@@ -251,18 +251,25 @@ class Commands:
             self._ask(RequestKind.DISARM, source, 0)
 
     def _set_speed_cap(self, command: SpeedCap, source: str) -> None:
-        """Set the cap as the driver, or for a moment as one where nobody drives."""
-        car = self._vehicle.status()
-        drives = car is not None and car.driver == source
-        if not drives:
-            self._ask(RequestKind.TAKE_LEASE, source, command.echo_ns)
-        try:
-            cap_frac = command.speed_cap_frac
-            self._ask(RequestKind.SET_SPEED_CAP, source, command.echo_ns, speed_cap_frac=cap_frac)
-            self._caps.remember(car.policy_hash if car else "", cap_frac)
-        finally:
-            if not drives:
+        """Set the cap as the driver, or for a moment as one where nobody drives.
+
+        The vehicle alone knows who drives now: a status may be older than the lease just taken.
+        """
+        cap_frac, echo_ns = command.speed_cap_frac, command.echo_ns
+        if not self._vehicle.request(
+            RequestKind.SET_SPEED_CAP,
+            timeout_s=REQUEST_TIMEOUT_S,
+            source=source,
+            echo_ns=echo_ns,
+            speed_cap_frac=cap_frac,
+        ).ok:
+            self._ask(RequestKind.TAKE_LEASE, source, echo_ns)
+            try:
+                self._ask(RequestKind.SET_SPEED_CAP, source, echo_ns, speed_cap_frac=cap_frac)
+            finally:
                 self._let_go(source)
+        car = self._vehicle.status()
+        self._caps.remember(car.policy_hash if car else "", cap_frac)
 
     def _save_trim(self, command: SaveTrim, source: str) -> None:
         """Write the centre that the car steers to now into its file, and let the vehicle read it."""

@@ -95,9 +95,10 @@ def car() -> Iterator[PacedCar]:
 def page(car: PacedCar) -> Iterator[Socket]:
     socket = Socket(car)
     assert socket.ask("stop")["ok"]
+    socket.until(lambda: socket.status["car"] is not None)
     if socket.status["car"]["state"] == "failsafe":
         assert socket.ask("clear")["ok"]
-    socket.until(lambda: not socket.status["car"]["not_ready"])
+    socket.until(lambda: bool(socket.status["car"]) and not socket.status["car"]["not_ready"])
     yield socket
     socket.ask("stop")
     socket.ask("release_lease")
@@ -105,9 +106,12 @@ def page(car: PacedCar) -> Iterator[Socket]:
 
 
 def by_hand(page: Socket, car: PacedCar) -> None:
-    assert page.ask("take_lease", name="Anna")["ok"]
-    assert page.ask("speed_cap", speed_cap_frac=1.0)["ok"]
-    assert page.ask("start", target="manual")["ok"]
+    for wish in (
+        {"kind": "take_lease", "name": "Anna"},
+        {"kind": "speed_cap", "speed_cap_frac": 1.0},
+        {"kind": "start", "target": "manual"},
+    ):
+        assert page.ask(**wish)["error"] == ""
     page.drive_until(lambda: page.status["car"]["state"] == "manual")
     page.drive_until(lambda: car.speed_mps > 0.1)
 
