@@ -1,16 +1,19 @@
 """A served page, a simulated car behind it, and a real Chromium in front of it."""
 
+import contextlib
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import chromium as pinned
 import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Page, sync_playwright
 from simulated_page_car import SimulatedPageCar
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from tests.unit.webui_visitors import browser_cookies
 from webui import create_app
@@ -39,6 +42,36 @@ class QuietHandler(WSGIRequestHandler):
         pass
 
 
+class DroppingServer(ThreadedWSGIServer):
+    """Knows its open connections, so that it can end them as a computer does that loses its power.
+
+    A server that only closes its listening socket leaves its WebSockets and kept connections to their
+    threads, which go on answering.
+    """
+
+    def __init__(self, app: Flask, port: int) -> None:
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        super().__init__("127.0.0.1", port, app, handler=QuietHandler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def drop_connections(self) -> None:
+        """End them under whoever reads or writes them; their threads close them."""
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):  # the browser has ended it already
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
 class PageServer:
     """Serves an application on loopback until stopped; can be started again on the same port."""
 
@@ -56,9 +89,7 @@ class PageServer:
         return f"http://127.0.0.1:{self._port}/"
 
     def start(self) -> None:
-        self._server = make_server(
-            "127.0.0.1", self._port, self._app, threaded=True, request_handler=QuietHandler
-        )
+        self._server = DroppingServer(self._app, self._port)
         self._port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
@@ -66,6 +97,7 @@ class PageServer:
     def stop(self) -> None:
         self._server.shutdown()
         self._thread.join()
+        self._server.drop_connections()
         self._server.server_close()
 
 

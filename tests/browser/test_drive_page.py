@@ -6,7 +6,7 @@ import time
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import LAPTOP, PHONE, PageServer
-from playwright.sync_api import Browser, Page, Request, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 from playwright.sync_api import Error as PlaywrightError
 from simulated_page_car import SimulatedPageCar
 
@@ -17,6 +17,8 @@ pytestmark = pytest.mark.browser
 STOP_LIMIT_S = (
     0.5  # press to the vehicle's client, on a busy two-core machine; the page adds no wait of its own
 )
+LOST_LIMIT_MS = 2500  # the page waits for 1000 ms; the rest is a busy two-core machine's
+HTTP_CONNECTIONS = 6  # of Chromium to one server; a WebSocket is none of them
 
 
 def start_driving(page: Page, car: SimulatedPageCar) -> None:
@@ -29,6 +31,14 @@ def start_driving(page: Page, car: SimulatedPageCar) -> None:
 def drive_from_elsewhere(page: Page, car: SimulatedPageCar) -> None:
     car.driver, car.state = "laps 4711", DriveState.AUTONOMOUS
     expect(page.locator("#driver")).to_have_text("Started by laps 4711.")
+
+
+def without_sockets(route: Route) -> None:
+    """Serve the page as where no socket can be had."""
+    response = route.fetch()
+    body = response.text()
+    assert "<body " in body
+    route.fulfill(response=response, body=body.replace("<body ", '<body data-sockets="no" ', 1))
 
 
 def press_emergency_stop(page: Page) -> float:
@@ -143,12 +153,8 @@ def test_enter_on_the_emergency_stop_stops_once(page: Page, car: SimulatedPageCa
     assert len(car.stops_ns) <= 2  # over the socket and by request
 
 
-def test_a_stop_leaves_while_waiting_requests_use_up_every_connection(
-    page: Page, car: SimulatedPageCar
-) -> None:
-    """A browser has six connections to a server, for all its tabs together."""
-    drive_from_elsewhere(page, car)
-    car.picture_stall_s = 20.0
+def use_up_every_connection(page: Page) -> None:
+    """Ask for more pictures than a browser has connections to one server: six, for all its tabs together."""
     page.evaluate(
         """async () => {
             const { fetchGently } = await import("/static/link.js");
@@ -157,6 +163,31 @@ def test_a_stop_leaves_while_waiting_requests_use_up_every_connection(
             }
         }"""
     )
+
+
+def test_a_stop_leaves_while_waiting_requests_use_up_every_connection(
+    page: Page, car: SimulatedPageCar
+) -> None:
+    """The socket is none of the six: the page still hears, and its stop goes over it at once."""
+    drive_from_elsewhere(page, car)
+    car.picture_stall_s = 20.0
+    use_up_every_connection(page)
+    assert car.await_that(lambda: car.stalled_pictures > HTTP_CONNECTIONS)  # one more over the socket
+
+    pressed_s = press_emergency_stop(page)
+    assert car.await_that(lambda: bool(car.stops_ns))
+    assert car.stops_ns[0] / 1e9 - pressed_s < STOP_LIMIT_S
+    expect(page.locator("#state")).to_have_text("Stopped")
+
+
+def test_a_stop_leaves_without_a_socket_while_waiting_requests_use_up_every_connection(
+    page: Page, car: SimulatedPageCar
+) -> None:
+    page.route("**/", without_sockets)
+    page.reload()
+    drive_from_elsewhere(page, car)
+    car.picture_stall_s = 20.0
+    use_up_every_connection(page)
     expect(page.locator("#state")).to_have_text("No connection")  # not even a status gets through
 
     pressed_s = press_emergency_stop(page)
@@ -237,11 +268,12 @@ def test_a_lost_server_is_said_and_comes_back(
     page: Page, car: SimulatedPageCar, server: PageServer, complaints: list[str]
 ) -> None:
     server.stop()
-    expect(page.locator("#state")).to_have_text("No connection")
+    expect(page.locator("#state")).to_have_text("No connection", timeout=LOST_LIMIT_MS)
     expect(page.locator("#start")).to_be_disabled()
     expect(page.locator("#emergency")).to_be_enabled()
     server.start()
     expect(page.locator("#state")).to_have_text("Ready")
+    expect(page.locator("#age")).to_contain_text("Live")
     complaints.clear()  # refused connections
 
 
