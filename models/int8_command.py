@@ -11,6 +11,7 @@ from models.bundle import load_bundle
 from models.errors import PolicyError
 from models.int8 import Int8Report, make_int8, use_int8
 from models.int8_frames import FrameSource, Recordings
+from vehicle.run_sights import sights_of
 
 
 def int8_command(
@@ -53,7 +54,7 @@ def int8_command(
 
         found, drive_laps = HilFrames(source), drive_laps_in_hil
     else:
-        found = Recordings(frames)
+        found = Recordings(frames, sights_of)
     report = make_int8(source, found, into=into, drive_laps=drive_laps, tell=told.print)
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())  # noqa: T201 - the document asked for

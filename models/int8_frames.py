@@ -6,7 +6,7 @@ the rest to judge by, a gap; neighbours in time look alike and must not stand on
 
 import enum
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from models.errors import PolicyError
 from models.observation import Sight
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
+RUN_SUFFIX = ".mcap"
 BLOCK_FRAMES = 300  # ten seconds at 30 Hz
 CALIBRATION_FRAMES = 40  # of each block, at its start
 GAP_FRAMES = 15  # half a second
@@ -49,8 +50,14 @@ class Recordings:
     Only a run has what a policy with two eyes or a LIDAR looks at beside the front camera's picture.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        """Take the files; raises PolicyError when one cannot be what it should be."""
+    def __init__(
+        self, paths: Sequence[Path], read_run: Callable[[Path], Iterator[Sight]] | None = None
+    ) -> None:
+        """Take the files; raises PolicyError when one cannot be what it should be.
+
+        `read_run` reads a recorded run. It is given, not imported: runs of a HIL car hold the world's truth,
+        and what is imported here is imported by what drives.
+        """
         for path in paths:
             if path.is_dir() and not _pictures_in(path):
                 raise PolicyError(f"{path} has no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}) in it")
@@ -60,7 +67,10 @@ class Recordings:
                 )
         if not paths:
             raise PolicyError("no recordings are given; give runs (.mcap), videos or folders of pictures")
+        if read_run is None and any(path.suffix == RUN_SUFFIX for path in paths):
+            raise PolicyError("recorded runs cannot be read here; give videos or folders of pictures")
         self._paths = tuple(paths)
+        self._read_run = read_run
 
     @property
     def description(self) -> str:
@@ -71,8 +81,13 @@ class Recordings:
         """Return the parts of every recording that are for this role, without repeated pictures."""
         seen: set[bytes] = set()
         for path in self._paths:
-            sights = _without_repeats(_sights(path), seen)
+            sights = _without_repeats(self._sights(path), seen)
             yield from (iter(part) for part in _parts(sights, role))
+
+    def _sights(self, path: Path) -> Iterator[Sight]:
+        if path.suffix == RUN_SUFFIX and self._read_run is not None:
+            return self._read_run(path)
+        return (Sight(image) for image in _images(path))
 
 
 def _parts(sights: Iterator[Sight], role: Role) -> Iterator[list[Sight]]:
@@ -101,14 +116,6 @@ def _without_repeats(sights: Iterator[Sight], seen: set[bytes]) -> Iterator[Sigh
         if key not in seen:
             seen.add(key)
             yield sight
-
-
-def _sights(path: Path) -> Iterator[Sight]:
-    if path.suffix == ".mcap":
-        from vehicle.run_sights import sights_of  # noqa: PLC0415 - most recordings are none
-
-        return sights_of(path)
-    return (Sight(image) for image in _images(path))
 
 
 def _images(path: Path) -> Iterator[Image]:

@@ -20,6 +20,7 @@ from vehicle.replay import replay
 from vehicle.replay_parts import Recording
 from vehicle.run_file import RunFileError, RunWriter, read, schemas_of
 from vehicle.run_schemas import Topic, protobuf_class_of
+from vehicle.run_sights import sights_of
 from vehicle.runs import RunShelf
 
 
@@ -174,7 +175,7 @@ def test_the_policys_own_picture_stands_in_the_file_for_people(drive: Drive) -> 
 
 
 def test_a_run_gives_what_an_int8_network_is_judged_by(drive: Drive) -> None:
-    recordings = Recordings([drive.path])
+    recordings = Recordings([drive.path], sights_of)
     seen = {role: [sight for part in recordings.drives(role) for sight in part] for role in Role}
     decided = [one for one in drive.records if one.decided and one.state is DriveState.AUTONOMOUS]
     assert 10 < len(seen[Role.CALIBRATION]) <= 40
