@@ -23,6 +23,7 @@ function draw() {
 
 function follow() {
   const { car } = session;
+  document.body.dataset.standsStill = String(session.standsStill); // space stops, from the first wish to move on
   const failed = session.connected && car?.state === "failsafe";
   document.body.dataset.mood = !session.connected || !car ? "lost" : failed ? "failsafe" : "ready";
   if (!session.connected || !car) {

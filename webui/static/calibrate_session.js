@@ -29,6 +29,7 @@ export class Session extends EventTarget {
     this.car = null;
     this.heardAt = -Infinity;
     this.holding = false;
+    this.entering = false;
     this.underway = 0;
     this.pulseUnderway = false;
     /** @type {{actuator: string, us: number} | null} */
@@ -43,6 +44,12 @@ export class Session extends EventTarget {
   /** Whether the car was heard of lately. */
   get connected() {
     return performance.now() - this.heardAt < LOST_MS;
+  }
+
+  /** Whether the car surely stands, as far as this page can know: it asked for nothing that moves. */
+  get standsStill() {
+    const isAtRest = this.car?.state === "disarmed" || this.car?.state === "failsafe";
+    return this.connected && isAtRest && !this.holding && !this.entering;
   }
 
   /** @param {string} what @param {object} fields */
@@ -101,8 +108,10 @@ export class Session extends EventTarget {
   }
 
   async enter(what, fields, state) {
+    this.entering = true;
     await this.look(); // the newest stamp
     const answer = await this.ask(what, { seen_ns: this.seenNs, ...fields }, { timeoutMs: 5000 });
+    this.entering = false;
     if (!answer.ok) return answer;
     this.holding = true;
     await this.look();
