@@ -19,7 +19,7 @@ from models.runtime import SessionSettings
 from vehicle.board import open_board, proofs_beside
 from vehicle.board.base import Board
 from vehicle.calibration_file import CalibrationFile
-from vehicle.camera import Camera, open_source
+from vehicle.camera import Camera, decode_jpeg, open_source
 from vehicle.clock import Clock, MonotonicClock
 from vehicle.config import CarConfig, LidarMount
 from vehicle.errors import BoardError, ConfigError
@@ -152,7 +152,7 @@ class Vehicle:
                 policies=policies,
                 calibrations=self.calibrations,
                 operator=self.operator,
-                monitor=Monitor(config.failsafe.monitor_limits()),
+                monitor=Monitor(config.failsafe.monitor_limits(), decode_jpeg),
                 limiter=Limiter(config.control.throttle_growth_per_s),
                 publisher=publisher,
                 teller=RunStream(streams[RUN], self._facts(config, hil, calibration)),

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from models.policy import Policy
+from vehicle.camera import decode_jpeg
 from vehicle.loop import ControlLoop
 from vehicle.messages import MOVING_STATES, Fault, TickRecord
 from vehicle.operator import Operator
@@ -104,7 +105,7 @@ def replay(path: Path, policy: Policy | None, *, exact: bool = True) -> ReplayRe
         policies=PlayedPolicies(),
         calibrations=PlayedCalibrations(),
         operator=Operator(car.lease_limits, begin.memory.operator.speed_cap_frac),
-        monitor=Monitor(car.monitor_limits),
+        monitor=Monitor(car.monitor_limits, decode_jpeg),
         limiter=Limiter(car.throttle_growth_per_s),
         publisher=publisher,
         teller=teller,

@@ -15,7 +15,7 @@ from vehicle.messages import (
     Fault,
     Frame,
 )
-from vehicle.sensor_monitors import PictureMonitor, ScanMonitor
+from vehicle.sensor_monitors import Decoder, PictureMonitor, ScanMonitor
 
 SLOWEST_FRAME_PERIOD_S = 0.2  # 5 frames/s, the least `car.toml` allows: a slower camera is late
 FUTURE_LIMIT_S = 0.030  # the tick's time is read before the frame: a busy computer may come between
@@ -79,10 +79,10 @@ class Senses(msgspec.Struct, frozen=True, eq=False):
 class Monitor:
     """Turns what the car senses into faults. Remembers only what a judgement over time needs."""
 
-    def __init__(self, limits: MonitorLimits) -> None:
+    def __init__(self, limits: MonitorLimits, decode: Decoder) -> None:
         self._limits = limits
-        self._pictures = PictureMonitor()
-        self._right_pictures = PictureMonitor()
+        self._pictures = PictureMonitor(decode)
+        self._right_pictures = PictureMonitor(decode)
         self._scans = ScanMonitor()
         self._looked_faults: list[Fault] = []
         self._boots: int | None = None

@@ -1,6 +1,7 @@
 """Judges what a sensor shows while a policy drives by it: pictures that freeze, a lens that is covered."""
 
-import cv2
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,11 +15,15 @@ COVERED_CONTRAST = 1.2  # grey levels between patches; a lens cap gives the nois
 FROZEN_SCANS = 3  # a tenth of a second each; two turns of a working LIDAR never measure all the same
 BLIND_SCANS = 3
 
+Decoder = Callable[[bytes], npt.NDArray[np.uint8] | None]
+"""From a JPEG to its pixels at full size; given from outside, so that what judges opens and reads nothing."""
+
 
 class PictureMonitor:
     """Judges the pictures while the policy drives by them: frozen, covered."""
 
-    def __init__(self) -> None:
+    def __init__(self, decode: Decoder) -> None:
+        self._decode = decode
         self.reset()
 
     def reset(self) -> None:
@@ -31,7 +36,7 @@ class PictureMonitor:
         """Return what is wrong with the pictures up to this one; a frame seen before counts once."""
         last, self._last = self._last, frame
         if last is None or frame.number != last.number:
-            same = last is not None and not is_static and is_same_picture(frame, last)
+            same = last is not None and not is_static and is_same_picture(frame, last, self._decode)
             self._repeats = self._repeats + 1 if same else 0
             self._blanks = self._blanks + 1 if contrast(frame) < COVERED_CONTRAST else 0
 
@@ -43,7 +48,7 @@ class PictureMonitor:
         return faults
 
 
-def is_same_picture(one: Frame, other: Frame) -> bool:
+def is_same_picture(one: Frame, other: Frame, decode: Decoder) -> bool:
     """True when two frames are bit-identical at full size.
 
     A few rows are compared first: two real pictures of one scene differ there, by noise alone. Pictures
@@ -51,14 +56,12 @@ def is_same_picture(one: Frame, other: Frame) -> bool:
     """
     if not np.array_equal(one.image[::48], other.image[::48]) or not np.array_equal(one.image, other.image):
         return False
-    if one.jpeg == other.jpeg:
+    if one.jpeg == other.jpeg or one.jpeg[:2] != JPEG_START:
         return True
-    return one.jpeg[:2] != JPEG_START or np.array_equal(full_size(one.jpeg), full_size(other.jpeg))
-
-
-def full_size(jpeg: bytes) -> npt.NDArray[np.uint8]:
-    """Return the pixels of a JPEG that was already decoded once."""
-    return np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+    pixels, others = decode(one.jpeg), decode(other.jpeg)
+    if pixels is None or others is None:
+        return True  # nothing tells them apart
+    return np.array_equal(pixels, others)
 
 
 def contrast(frame: Frame) -> float:

@@ -18,6 +18,7 @@ from models.policy import Decision
 from vehicle import esc, safety
 from vehicle.board.base import pulses_of
 from vehicle.calibrating import THROTTLE_GROWTH_US_PER_S
+from vehicle.camera import decode_jpeg
 from vehicle.loop import ControlLoop
 from vehicle.messages import (
     MOVING_STATES,
@@ -281,7 +282,7 @@ class Bench:
             policies=self.policies,
             calibrations=self.file,
             operator=Operator(LeaseLimits(), speed_cap_frac),
-            monitor=Monitor(MonitorLimits()),
+            monitor=Monitor(MonitorLimits(), decode_jpeg),
             limiter=Limiter(),
             publisher=self.publisher,
             on_alive=self.alive.append,
@@ -1298,7 +1299,7 @@ def test_a_loop_without_a_listener_runs_all_the_same():
         policies=bench.policies,
         calibrations=bench.file,
         operator=Operator(LeaseLimits(), 0.3),
-        monitor=Monitor(MonitorLimits()),
+        monitor=Monitor(MonitorLimits(), decode_jpeg),
         limiter=Limiter(),
         publisher=bench.publisher,
     )

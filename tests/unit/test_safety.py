@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vehicle import safety, sensor_monitors
+from vehicle.camera import decode_jpeg
 from vehicle.limits import MonitorLimits
 from vehicle.messages import GUARDED_STATES, POLICY_STATES, BoardStatus, DriveAction, DriveState, Fault, Frame
 from vehicle.safety import NEUTRAL, Limiter, Monitor, Senses
@@ -73,12 +74,12 @@ def senses(**changes) -> Senses:
 
 def faults_of(**changes) -> tuple[Fault, ...]:
     """What a monitor that knows nothing of the past says."""
-    return Monitor(LIMITS).check(senses(**changes))
+    return Monitor(LIMITS, decode_jpeg).check(senses(**changes))
 
 
 def faults_after(*moments: dict) -> tuple[Fault, ...]:
     """What one monitor says at the last of several moments, each a set of changes from health."""
-    monitor = Monitor(LIMITS)
+    monitor = Monitor(LIMITS, decode_jpeg)
     return [monitor.check(senses(**moment)) for moment in moments][-1]
 
 
@@ -234,7 +235,7 @@ def test_a_board_need_not_be_armed_where_it_was_not_asked_to(state):
 
 
 def battery_after(low_s: float, low_v: float) -> tuple[Fault, ...]:
-    monitor, faults = Monitor(LIMITS), ()
+    monitor, faults = Monitor(LIMITS, decode_jpeg), ()
     monitor.check(senses())
     for moment_ns in (NOW_NS, NOW_NS + seconds(low_s / 2), NOW_NS + seconds(low_s)):
         board = msgspec.structs.replace(HEALTHY_BOARD, battery_v=low_v, acked_sent_ns=moment_ns)
@@ -255,7 +256,7 @@ def test_a_battery_at_its_limit_is_good_enough():
 
 
 def test_a_battery_that_recovers_for_a_moment_starts_the_two_seconds_anew():
-    monitor = Monitor(LIMITS)
+    monitor = Monitor(LIMITS, decode_jpeg)
     for step in range(100):
         now_ns = NOW_NS + step * seconds(0.1)
         board = msgspec.structs.replace(
@@ -268,7 +269,7 @@ def test_a_battery_that_recovers_for_a_moment_starts_the_two_seconds_anew():
 
 
 def test_a_board_that_does_not_measure_the_battery_never_calls_it_empty():
-    monitor = Monitor(LIMITS)
+    monitor = Monitor(LIMITS, decode_jpeg)
     for now_ns in range(NOW_NS, NOW_NS + seconds(20), seconds(1)):
         board = msgspec.structs.replace(HEALTHY_BOARD, battery_v=None, acked_sent_ns=now_ns)
         frame = frame_of(PICTURE, 1, now_ns)
@@ -277,7 +278,7 @@ def test_a_board_that_does_not_measure_the_battery_never_calls_it_empty():
 
 def wheels_after(still_s: float, *, state=DriveState.AUTONOMOUS, ticks: int | None = 5, **changes):
     """Push for `still_s` with a wheel that does not turn, after a tick in which it did."""
-    monitor, faults = Monitor(LIMITS), ()
+    monitor, faults = Monitor(LIMITS, decode_jpeg), ()
     for moment_s, count in ((0.0, 4), (0.1, ticks), (0.1 + still_s / 2, ticks), (0.1 + still_s, ticks)):
         now_ns = NOW_NS + seconds(moment_s)
         pushing = {"neutral_acked_since_ns": 0, "wheel_ticks": count, "acked_sent_ns": now_ns, **changes}
@@ -351,7 +352,7 @@ def test_a_folder_of_pictures_may_drive_the_hil_car_but_no_real_one(is_static, i
 
 
 def picture_faults(images: list[Image], *, is_static: bool = False) -> list[list[Fault]]:
-    monitor = PictureMonitor()
+    monitor = PictureMonitor(decode_jpeg)
     return [
         monitor.check(frame_of(image, number), is_static=is_static) for number, image in enumerate(images)
     ]
@@ -383,16 +384,16 @@ def test_one_other_value_anywhere_makes_another_picture(at):
     other = PICTURE.copy()
     other[at] ^= 1
 
-    assert not sensor_monitors.is_same_picture(frame_of(PICTURE), frame_of(other))
-    assert sensor_monitors.is_same_picture(frame_of(PICTURE), frame_of(PICTURE.copy()))
+    assert not sensor_monitors.is_same_picture(frame_of(PICTURE), frame_of(other), decode_jpeg)
+    assert sensor_monitors.is_same_picture(frame_of(PICTURE), frame_of(PICTURE.copy()), decode_jpeg)
 
 
 def test_a_picture_of_another_size_is_another_picture():
-    assert not sensor_monitors.is_same_picture(frame_of(PICTURE), frame_of(PICTURE[:, :-1]))
+    assert not sensor_monitors.is_same_picture(frame_of(PICTURE), frame_of(PICTURE[:, :-1]), decode_jpeg)
 
 
 def test_a_frame_that_is_used_in_many_ticks_counts_once():
-    monitor = PictureMonitor()
+    monitor = PictureMonitor(decode_jpeg)
     black = np.zeros_like(PICTURE)
 
     for frame in [frame_of(PICTURE, 3)] * 100 + [frame_of(black, 4)] * 100:
@@ -410,7 +411,7 @@ def look_and_check(
 
 
 def test_pictures_are_judged_while_the_policy_drives_by_them_and_the_count_starts_with_it():
-    monitor = Monitor(LIMITS)
+    monitor = Monitor(LIMITS, decode_jpeg)
     drive = [DriveState.AUTONOMOUS] * 4 + [DriveState.DISARMED] + [DriveState.ARMING] * 20
     states = [*drive, *[DriveState.AUTONOMOUS] * 6]
     found = [look_and_check(monitor, PICTURE, number, state) for number, state in enumerate(states)]
@@ -420,7 +421,7 @@ def test_pictures_are_judged_while_the_policy_drives_by_them_and_the_count_start
 
 @pytest.mark.parametrize("state", sorted(POLICY_STATES))
 def test_both_states_with_a_policy_look_at_the_pictures(state):
-    monitor = Monitor(LIMITS)
+    monitor = Monitor(LIMITS, decode_jpeg)
     found = [look_and_check(monitor, PICTURE, number, state) for number in range(6)]
 
     assert found[-1] == (Fault.CAMERA_FROZEN,)
@@ -443,7 +444,7 @@ def dim_lane(size: tuple[int, int]) -> npt.NDArray[np.int16]:
 def test_a_dim_picture_with_lines_and_noise_gives_no_false_fault_in_ten_minutes(compressed):
     """Ten minutes at 30 frames/s, of which every 30th is looked at."""
     rng = np.random.default_rng(4)
-    picture, monitor = dim_lane((240, 320)), PictureMonitor()
+    picture, monitor = dim_lane((240, 320)), PictureMonitor(decode_jpeg)
     noises = [np.rint(rng.normal(0, 1, picture.shape)).astype(np.int16) for _ in range(8)]
     for number in range(0, 18_000, 30):
         noise = np.roll(noises[rng.integers(8)], rng.integers(320), axis=1)  # cheaper than fresh noise
@@ -467,7 +468,7 @@ def test_a_cap_on_the_lens_is_found_in_five_frames_through_the_sensors_noise(siz
 
 def test_a_black_picture_that_repeats_is_called_covered_first():
     """JPEG makes all pictures of a covered lens alike; its owner should look for the cover, not the plug."""
-    monitor = Monitor(LIMITS)
+    monitor = Monitor(LIMITS, decode_jpeg)
     black = np.zeros_like(PICTURE)
     found = [look_and_check(monitor, black, number) for number in range(6)]
 
@@ -495,8 +496,29 @@ def test_pictures_that_are_equal_only_after_reduction_are_not_frozen():
     one, other = (Frame(number, 0, 0, small, jpegs[number]) for number in range(2))
     again = Frame(2, 0, 0, small, jpegs[1])
 
-    assert not sensor_monitors.is_same_picture(one, other)
-    assert sensor_monitors.is_same_picture(other, again)
+    assert not sensor_monitors.is_same_picture(one, other, decode_jpeg)
+    assert sensor_monitors.is_same_picture(other, again, decode_jpeg)
+
+
+@pytest.mark.parametrize("damaged", [(0,), (1,), (0, 1)])
+def test_pictures_whose_full_size_cannot_be_read_are_not_told_apart(damaged):
+    """Equal as far as they are known: a camera that repeats them is frozen."""
+    small = np.full((120, 160, 3), 7, np.uint8)
+    full = {b"\xff\xd8" + bytes([number]): np.full((4, 4, 3), number, np.uint8) for number in range(2)}
+    one, other = (Frame(number, 0, 0, small, jpeg) for number, jpeg in enumerate(full))
+
+    def decode(jpeg: bytes) -> Image | None:
+        return None if jpeg[2] in damaged else full[jpeg]
+
+    assert sensor_monitors.is_same_picture(one, other, decode)
+    assert not sensor_monitors.is_same_picture(one, other, full.__getitem__)
+
+
+def test_pictures_that_are_no_jpeg_have_all_their_pixels_already():
+    small = np.full((120, 160, 3), 7, np.uint8)
+    one, other = Frame(0, 0, 0, small, b"BM1"), Frame(1, 0, 0, small, b"BM2")
+
+    assert sensor_monitors.is_same_picture(one, other, {}.__getitem__)
 
 
 def test_a_covered_lens_is_seen_in_a_reduced_picture_too():
@@ -522,8 +544,9 @@ def test_limits_from_the_configuration_are_the_ones_that_count():
         previous_ns=NOW_NS - seconds(0.051),
     )
 
-    assert Monitor(limits).check(late) == (Fault.HOST_STALLED, Fault.BOARD_SILENT, Fault.CAMERA_OVERDUE)
-    assert Monitor(LIMITS).check(late) == ()
+    found = Monitor(limits, decode_jpeg).check(late)
+    assert found == (Fault.HOST_STALLED, Fault.BOARD_SILENT, Fault.CAMERA_OVERDUE)
+    assert Monitor(LIMITS, decode_jpeg).check(late) == ()
 
 
 # --- limits on what may be sent

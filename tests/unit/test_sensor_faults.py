@@ -6,6 +6,7 @@ import pytest
 
 from models.lidar import Scan
 from tests.unit.test_safety import HEALTHY, LIMITS, NOW_NS, PICTURE, frame_of, striped
+from vehicle.camera import decode_jpeg
 from vehicle.lidar_source import TimedScan
 from vehicle.messages import POLICY_SENSOR_FAULTS, Fault
 from vehicle.safety import LidarSenses, Monitor, RightEyeSenses, Senses
@@ -35,7 +36,7 @@ def lidar(age_s: float = 0.0, **changes) -> LidarSenses:
 
 def faults(**changes) -> tuple[Fault, ...]:
     senses: Senses = msgspec.structs.replace(HEALTHY, **changes)
-    return Monitor(LIMITS).check(senses)
+    return Monitor(LIMITS, decode_jpeg).check(senses)
 
 
 def test_healthy_sensors_give_no_fault() -> None:
@@ -96,7 +97,7 @@ def looked(monitor: Monitor, **seen) -> set[Fault]:
 
 
 def test_the_fifth_equal_or_blank_picture_of_the_right_eye_is_a_fault_of_its_own() -> None:
-    monitor = Monitor(LIMITS)
+    monitor = Monitor(LIMITS, decode_jpeg)
     frozen = [looked(monitor, right=frame_of(PICTURE, number)) for number in range(5)]
     assert frozen == [set()] * 4 + [{Fault.RIGHT_CAMERA_FROZEN}]
 
@@ -106,7 +107,7 @@ def test_the_fifth_equal_or_blank_picture_of_the_right_eye_is_a_fault_of_its_own
 
 
 def test_the_third_equal_scan_is_frozen_and_one_seen_twice_counts_once() -> None:
-    monitor, same = Monitor(LIMITS), scan(1).scan.ranges_m
+    monitor, same = Monitor(LIMITS, decode_jpeg), scan(1).scan.ranges_m
     seen = [0, 0, 1, 1, 1, 2]
     found = [looked(monitor, scan=scan(number, ranges_m=same)) for number in seen]
     assert found == [set()] * 5 + [{Fault.LIDAR_FROZEN}]
@@ -115,7 +116,7 @@ def test_the_third_equal_scan_is_frozen_and_one_seen_twice_counts_once() -> None
 
 @pytest.mark.parametrize("level_m", [np.inf, 0.2])
 def test_the_third_scan_without_any_difference_is_blind(level_m: float) -> None:
-    monitor = Monitor(LIMITS)
+    monitor = Monitor(LIMITS, decode_jpeg)
     found = [looked(monitor, scan=scan(n, ranges_m=np.full(50, level_m))) for n in range(3)]
     assert found[:2] == [set()] * 2
     assert Fault.LIDAR_BLIND in found[2]
@@ -123,7 +124,7 @@ def test_the_third_scan_without_any_difference_is_blind(level_m: float) -> None:
 
 
 def test_one_ray_that_comes_back_is_not_blind() -> None:
-    monitor = Monitor(LIMITS)
+    monitor = Monitor(LIMITS, decode_jpeg)
     for number in range(6):
         ranges_m = np.full(50, np.inf)
         ranges_m[number] = 2.0
@@ -131,7 +132,7 @@ def test_one_ray_that_comes_back_is_not_blind() -> None:
 
 
 def test_what_nobody_drives_by_is_forgotten() -> None:
-    monitor = Monitor(LIMITS)
+    monitor = Monitor(LIMITS, decode_jpeg)
     for number in range(4):
         looked(monitor, right=frame_of(PICTURE, number), scan=scan(number, ranges_m=np.ones(50)))
     assert looked(monitor, right=None, scan=None, policy_drives=False) == set()
