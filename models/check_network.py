@@ -20,6 +20,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from models.errors import PolicyError
+from models.field_checks import plain
 
 OPERATORS = {
     "layers": "Conv ConvTranspose Gemm MatMul BatchNormalization InstanceNormalization LayerNormalization "
@@ -44,7 +45,6 @@ ALLOWED_DOMAINS = frozenset({"", "ai.onnx"})
 NETWORK_LIMIT_BYTES = 300 << 20  # of the file itself; weights beside it may have as much again
 NODE_LIMIT = 4000  # a network of 30 layers has below 200
 TENSOR_LIMIT_BYTES = 512 << 20
-PICTURED_LIMIT = 200  # characters of a foreign name or message
 CHUNK_ELEMENTS = 1 << 20
 
 EXPORT_AGAIN = "export the policy's network again, without it"
@@ -63,7 +63,7 @@ def read_network(model: Path) -> onnx.ModelProto:
         network = onnx.load_model(model, load_external_data=False)
     except (DecodeError, ValueError, TypeError, RuntimeError) as error:
         raise PolicyError(
-            f"the network is not an ONNX file ({shown(error)}); export it to ONNX again"
+            f"the network is not an ONNX file ({plain(error)}); export it to ONNX again"
         ) from error
     if not network.HasField("graph") or not network.graph.node:
         raise PolicyError("the file holds no ONNX network; export the policy's network to ONNX again")
@@ -82,7 +82,7 @@ def check_network(model: Path) -> None:
     try:
         onnx.checker.check_model(model, full_check=False)
     except (onnx.checker.ValidationError, RuntimeError, ValueError, TypeError) as error:
-        raise PolicyError(f"the network is not valid ONNX ({shown(error)}); export it again") from error
+        raise PolicyError(f"the network is not valid ONNX ({plain(error)}); export it again") from error
 
 
 def _check_parts(network: onnx.ModelProto) -> None:
@@ -103,10 +103,10 @@ def _check_parts(network: onnx.ModelProto) -> None:
 def _check_operators(network: onnx.ModelProto) -> None:
     foreign: Counter[str] = Counter()
     for node in network.graph.node:
-        name = shown(node.op_type) or "an operator without a name"
+        name = plain(node.op_type) or "an operator without a name"
         if node.domain not in ALLOWED_DOMAINS:
             raise PolicyError(
-                f"the network uses the operator {name} of {shown(node.domain)!r}, allowed are the standard "
+                f"the network uses the operator {name} of {plain(node.domain)!r}, allowed are the standard "
                 "ones of ONNX; export it with standard operators only"
             )
         if node.op_type in BRANCHING_OPERATORS:
@@ -128,13 +128,13 @@ def _check_operators(network: onnx.ModelProto) -> None:
 
 def _check_inputs(network: onnx.ModelProto) -> None:
     for value in (*network.graph.input, *network.graph.output):
-        name = shown(value.name) or "an input or output without a name"
+        name = plain(value.name) or "an input or output without a name"
         if not value.type.HasField("tensor_type"):
             raise PolicyError(f"{name} of the network is not a tensor; export the policy's network alone")
         sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.HasField("dim_value")]
         if any(size < 0 for size in sizes) or math.prod(sizes) > TENSOR_LIMIT_BYTES:
             raise PolicyError(
-                f"{name} of the network has the shape {shown(sizes)}, which no picture has; export it again"
+                f"{name} of the network has the shape {plain(sizes)}, which no picture has; export it again"
             )
 
 
@@ -150,7 +150,7 @@ def _tensors(network: onnx.ModelProto) -> Iterator[Any]:
 
 
 def _check_tensor(tensor: Any, folder: Path) -> None:
-    name = shown(tensor.name) or "a constant"
+    name = plain(tensor.name) or "a constant"
     if tensor.data_type not in onnx.TensorProto.DataType.values():
         raise PolicyError(f"{name} of the network has an unknown type ({tensor.data_type}); export it again")
     kind = onnx.TensorProto.DataType.Name(tensor.data_type)
@@ -159,7 +159,7 @@ def _check_tensor(tensor: Any, folder: Path) -> None:
     count = math.prod(tensor.dims)
     if any(size < 0 for size in tensor.dims) or count > TENSOR_LIMIT_BYTES:
         raise PolicyError(
-            f"{name} of the network has the shape {shown(list(tensor.dims))}, which no weights have; "
+            f"{name} of the network has the shape {plain(list(tensor.dims))}, which no weights have; "
             "export it again"
         )
     if count * _itemsize(tensor) > TENSOR_LIMIT_BYTES:
@@ -188,7 +188,7 @@ def _values(tensor: Any, folder: Path, name: str, count: int) -> npt.NDArray[Any
         values: npt.NDArray[Any] = onnx.numpy_helper.to_array(tensor)
     except (ValueError, TypeError, RuntimeError) as error:
         raise PolicyError(
-            f"{name} of the network cannot be read ({shown(error)}); export it again"
+            f"{name} of the network cannot be read ({plain(error)}); export it again"
         ) from error
     return values
 
@@ -198,13 +198,13 @@ def _external_values(tensor: Any, folder: Path, name: str, count: int) -> npt.ND
     location = fields.get("location", "")
     if location in {"", ".", ".."} or "/" in location or "\\" in location or "\0" in location:
         raise PolicyError(
-            f"{name} of the network points to the file {shown(location)!r}, allowed is a file beside the "
+            f"{name} of the network points to the file {plain(location)!r}, allowed is a file beside the "
             "network; export it again with its weights beside it or inside"
         )
     path = folder / location
     if path.is_symlink() or not path.is_file():
         raise PolicyError(
-            f"{name} of the network wants its weights from {shown(location)!r}, which did not come with it; "
+            f"{name} of the network wants its weights from {plain(location)!r}, which did not come with it; "
             "put that file into the archive"
         )
     size = path.stat().st_size
@@ -216,8 +216,8 @@ def _external_values(tensor: Any, folder: Path, name: str, count: int) -> npt.ND
     wanted = count * _itemsize(tensor)
     if offset < 0 or length < wanted or offset + length > size:
         raise PolicyError(
-            f"{name} of the network wants {wanted} bytes at {shown(fields.get('offset', '0'))} of "
-            f"{shown(location)!r}, which has {size}; export it again"
+            f"{name} of the network wants {wanted} bytes at {plain(fields.get('offset', '0'))} of "
+            f"{plain(location)!r}, which has {size}; export it again"
         )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
     if count == 0:
@@ -242,9 +242,3 @@ def _is_finite(values: npt.NDArray[Any]) -> bool:
         if not np.isfinite(flat[start : start + CHUNK_ELEMENTS].astype(np.float64)).all():
             return False
     return True
-
-
-def shown(value: object) -> str:
-    """Return somebody else's words or numbers, short and on one line, for a sentence of ours."""
-    text = " ".join("".join(char if char.isprintable() else " " for char in str(value)).split())
-    return text if len(text) <= PICTURED_LIMIT else text[: PICTURED_LIMIT - 3] + "..."

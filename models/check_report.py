@@ -3,13 +3,13 @@
 Nothing here opens a network: pages and commands read reports without onnx or onnxruntime.
 """
 
-import hashlib
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from models.bundle_hash import file_sha256
 from models.errors import PolicyError
 
 REPORT_NAME = "bundle.json"
@@ -170,9 +170,7 @@ def encode_report(report: CheckReport) -> bytes:
 
 def file_sum(path: Path) -> FileSum:
     """Return size and hash of a file, read in pieces."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        return FileSum(file.tell(), digest.hexdigest())
+    return FileSum(path.stat().st_size, file_sha256(path))
 
 
 def changed_file(folder: Path, report: CheckReport) -> str:

@@ -1,9 +1,8 @@
 """From an uploaded file to a checked bundle, stage by stage, in the process of the check."""
 
 import datetime
-import hashlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,20 @@ from models import metadata
 from models.action_shape import shape_of
 from models.archive import Contents, unpack
 from models.bundle import check_bundle
+from models.bundle_hash import hash_of_sums
 from models.check_limits import private_memory_mb
-from models.check_network import check_network, read_network, shown
+from models.check_network import check_network, read_network
 from models.check_report import (
     ORIGINAL_NAME,
     REPORT_NAME,
     CheckRefusedError,
     CheckReport,
-    FileSum,
     clean_name,
     file_sum,
 )
 from models.check_trial import Trial, answer_warnings, timing_warning
 from models.errors import PolicyError, RangeUnknownError
+from models.field_checks import plain
 from models.network_cost import network_layers
 from models.session_choice import choose
 from models.simplify import simplify
@@ -90,10 +90,11 @@ def make_bundle(
 
     tell("writing it down", 0.95)
     files = {path.name: file_sum(path) for path in sorted(into.iterdir())}
+    weights = sorted(files.keys() - {MODEL_NAME, METADATA_NAME})
     frames = [response for response in responses if response.picture.startswith("frame")]
     return CheckReport(
         name=clean_name(name),
-        sha256=_content_hash(files),
+        sha256=hash_of_sums(files[name].sha256 for name in (MODEL_NAME, METADATA_NAME, *weights)),
         files=files,
         source_name=clean_name(source_name),
         source_sha256=file_sum(source).sha256,
@@ -136,7 +137,7 @@ def _take_network(contents: Contents, into: Path, tell: Tell) -> dict[str, Any] 
     for path in contents.external_data:
         if path.name in OWN_NAMES:
             raise PolicyError(
-                f"the network's weights lie in a file called {shown(path.name)}, which this car uses for "
+                f"the network's weights lie in a file called {plain(path.name)}, which this car uses for "
                 "something else; export it again with another name for them"
             )
         path.rename(into / path.name)
@@ -148,7 +149,7 @@ def _take_metadata(contents: Contents, into: Path, input_range: str) -> None:
     """Put the metadata where the bundle will be, byte for byte unless the owner adds the input's range."""
     if contents.metadata is None:
         raise PolicyError(
-            f"there is no {METADATA_NAME} in {shown(contents.name)}, which says what the network's answers "
+            f"there is no {METADATA_NAME} in {plain(contents.name)}, which says what the network's answers "
             "mean; put the one of the same training into the archive"
         )
     stated = metadata.parse(contents.metadata.read_bytes())  # refuses without a path of this car in it
@@ -175,13 +176,7 @@ def _bind_or_ask(into: Path) -> Trial:
             for choice in error.choices
         }
         raise CheckRefusedError(
-            f"neither the network nor {METADATA_NAME} says which values its input {shown(error.input_name)} "
+            f"neither the network nor {METADATA_NAME} says which values its input {plain(error.input_name)} "
             f"takes; look at the answers to each, then give --input-range {' or --input-range '.join(both)}",
             both,
         ) from error
-
-
-def _content_hash(files: Mapping[str, FileSum]) -> str:
-    """Return the bundle's key: of every file that is loaded, weights beside the network too."""
-    lines = "".join(f"{entry.sha256}  {name}\n" for name, entry in sorted(files.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()

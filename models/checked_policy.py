@@ -44,7 +44,7 @@ def load_checked(
     policy = load_policy(folder, chosen, camera_options=camera_options)
     if (folder / INT8_NAME).is_file():
         policy = _in_int8(policy, chosen, camera_options)
-    policy.bundle = msgspec.structs.replace(policy.bundle, name=report.name, sha256=report.sha256)
+    policy.bundle = msgspec.structs.replace(policy.bundle, name=report.name)
     return policy
 
 

@@ -16,11 +16,12 @@ import msgspec
 
 from models import convert_layers, convert_shapes
 from models.convert_graph import Graph, Node, read_graph
-from models.convert_reading import read_nodes, shown
+from models.convert_reading import read_nodes
 from models.convert_shapes import Step
 from models.convert_values import Signal, Value
 from models.convert_writing import OUTPUT_NAME, NetworkWriter
 from models.errors import PolicyError
+from models.field_checks import plain
 
 PROPERTIES = {"lapwing.source": "tensorflow", "input_range": "0..255", "input_layout": "NHWC"}
 """Of the ONNX file: what every graph of the field takes, its placeholders being fed grey levels."""
@@ -99,7 +100,7 @@ def _converted(step: Step) -> Value:
     try:
         return _HANDLERS[step.node.op](step)
     except (ValueError, IndexError, TypeError, OverflowError) as error:  # numpy's words for nonsense
-        raise step.node.refuse(f"cannot be computed ({shown(error)})") from error
+        raise step.node.refuse(f"cannot be computed ({plain(error)})") from error
 
 
 def _answer(output: Node, value: Value, writer: NetworkWriter) -> Signal:

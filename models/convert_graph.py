@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from models.convert_reading import EXPORT_AGAIN, RawNode, Span, shown
+from models.convert_reading import EXPORT_AGAIN, RawNode, Span
 from models.errors import PolicyError
+from models.field_checks import plain
 from models.graph_def import type_name
 
 ATTRIBUTES = {
@@ -61,7 +62,7 @@ class Node:
     content: Span | None
 
     def __str__(self) -> str:
-        return f"node {shown(self.name)!r} ({shown(self.op)})"
+        return f"node {plain(self.name)!r} ({plain(self.op)})"
 
     def refuse(self, seen: str, allowed: str = "") -> PolicyError:
         """Return the error that names this node."""
@@ -133,7 +134,7 @@ def _node(raw: RawNode) -> Node:
     if not message.name or not message.op:
         raise PolicyError(
             "the file is not a frozen TensorFlow graph: it has a node without a name or an operator "
-            f"({shown(message.name)!r}, {shown(message.op)!r}); {EXPORT_AGAIN}"
+            f"({plain(message.name)!r}, {plain(message.op)!r}); {EXPORT_AGAIN}"
         )
     controls = tuple(text[1:] for text in message.input if text.startswith("^"))
     places = [_place(text) for text in message.input if not text.startswith("^")]
@@ -174,7 +175,7 @@ def _output(nodes: dict[str, Node]) -> Node:
             )
         return output
     if outputs:
-        names = ", ".join(repr(shown(node.name)) for node in outputs[:4])
+        names = ", ".join(repr(plain(node.name)) for node in outputs[:4])
         raise PolicyError(
             f"the TensorFlow graph has {len(outputs)} outputs ({names}), allowed is one, the policy's; "
             "export the frozen policy alone"
@@ -230,7 +231,7 @@ def _refuse_missing(nodes: dict[str, Node], live: Iterable[Node]) -> None:
     for node in live:
         for name in node.inputs:
             if name not in nodes:
-                raise node.refuse(f"takes {shown(name)!r}, which is not in the graph")
+                raise node.refuse(f"takes {plain(name)!r}, which is not in the graph")
 
 
 def _refuse_cycles(nodes: dict[str, Node]) -> None:
@@ -252,14 +253,14 @@ def _check_node(node: Node) -> None:
         known = ", ".join(sorted(ATTRIBUTES))
         raise node.refuse("is an operator that is not understood", f"one of {known}")
     if node.controls:
-        raise node.refuse(f"waits for {shown(node.controls[0])!r} without taking its value (a control input)")
+        raise node.refuse(f"waits for {plain(node.controls[0])!r} without taking its value (a control input)")
     for name, port in zip(node.inputs, node.ports, strict=True):
         if port != 0:
-            raise node.refuse(f"takes output {port} of {shown(name)!r}", "output 0")
+            raise node.refuse(f"takes output {port} of {plain(name)!r}", "output 0")
     known_keys = ATTRIBUTES[node.op].split()
     for key in sorted(node.attributes):
         if key not in known_keys and not key.startswith("_"):
-            raise node.refuse(f"has the attribute {shown(key)!r}, which is not understood")
+            raise node.refuse(f"has the attribute {plain(key)!r}, which is not understood")
 
 
 def data_type(node: Node, key: str) -> str:

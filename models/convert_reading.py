@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from google.protobuf.message import DecodeError
 
 from models.errors import PolicyError
+from models.field_checks import plain
 from models.graph_def import CONTENT_PATH, NodeDef
 
 FILE_LIMIT_BYTES = 512 << 20  # the largest network of the field has 230 MB
@@ -21,7 +22,6 @@ NODE_LIMIT = 4000  # the largest graph of the field has 142 nodes, a whole train
 NODE_LIMIT_BYTES = 1 << 20  # of a node without its weights; the field's have a kilobyte
 DESCRIPTION_LIMIT_BYTES = 16 << 20  # of all nodes without their weights
 LARGE_BYTES = 64 << 10  # weights from here on stay in their file
-SHOWN_LIMIT = 120  # characters of a foreign name in a sentence of ours
 
 EXPORT_AGAIN = "export the model from the training again and upload it whole"
 
@@ -54,12 +54,6 @@ class _Field(NamedTuple):
     end: int
 
 
-def shown(value: object) -> str:
-    """Return somebody else's word, short and on one line, for a sentence of ours."""
-    text = "".join(char if char.isprintable() else "?" for char in str(value))
-    return text if len(text) <= SHOWN_LIMIT else f"{text[: SHOWN_LIMIT // 2]}...{text[-SHOWN_LIMIT // 2 :]}"
-
-
 def read_nodes(pb: Path) -> list[RawNode]:
     """Return the nodes of a frozen graph in the order of the file; raises PolicyError."""
     try:
@@ -73,7 +67,7 @@ def read_nodes(pb: Path) -> list[RawNode]:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 nodes = _nodes(data, size)
     except (OSError, ValueError) as error:
-        raise PolicyError(f"the TensorFlow graph cannot be read ({shown(error)}); {EXPORT_AGAIN}") from error
+        raise PolicyError(f"the TensorFlow graph cannot be read ({plain(error)}); {EXPORT_AGAIN}") from error
     if not nodes:
         raise PolicyError(f"the file holds no node of a TensorFlow graph; {EXPORT_AGAIN}")
     return nodes
@@ -115,7 +109,7 @@ def _node(data: mmap.mmap, field: _Field) -> tuple[RawNode, int]:
         tensors = [key for key, value in message.attr.items() if value.HasField("tensor")]
         if len(contents) != 1 or tensors != ["value"]:
             raise PolicyError(
-                f"node {shown(message.name)!r} ({shown(message.op)}) holds {len(contents)} blocks of weights "
+                f"node {plain(message.name)!r} ({plain(message.op)}) holds {len(contents)} blocks of weights "
                 f"in {len(tensors)} attributes, allowed is one in `value`; {EXPORT_AGAIN}"
             )
     return RawNode(message, contents[0] if contents else None), len(text)

@@ -8,7 +8,6 @@ from types import EllipsisType
 import numpy as np
 
 from models.convert_graph import Node, data_type
-from models.convert_reading import shown
 from models.convert_values import (
     KNOWN_LIMIT,
     SIGNAL_LIMIT,
@@ -21,6 +20,7 @@ from models.convert_values import (
     read_constant,
 )
 from models.convert_writing import NetworkWriter
+from models.field_checks import plain
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Step:
         value = self.inputs[index]
         if not isinstance(value, Known):
             raise self.node.refuse(
-                f"depends on what {shown(self.node.inputs[index])!r} computes", "a constant or a shape there"
+                f"depends on what {plain(self.node.inputs[index])!r} computes",
+                "a constant or a shape there",
             )
         return value
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from models.convert_reading import LARGE_BYTES, shown
+from models.convert_reading import LARGE_BYTES
 from models.convert_values import Shape, Signal, Weights, not_finite
 from models.errors import PolicyError
+from models.field_checks import plain
 
 OPSET = 17
 IR_VERSION = 9
@@ -51,7 +52,7 @@ class NetworkWriter:
         """Return a new input, NHWC as TensorFlow has it."""
         if name in self._names or not name.isprintable():
             raise PolicyError(
-                f"the TensorFlow graph's input is called {shown(name)!r}, allowed is a plain name other than "
+                f"the TensorFlow graph's input is called {plain(name)!r}, allowed is a plain name other than "
                 f"{OUTPUT_NAME!r}; export the model from the training again"
             )
         self._names.add(name)
@@ -90,7 +91,7 @@ class NetworkWriter:
         """Return weights of a convolution as an array; raises PolicyError for huge ones."""
         if weights.span.length > LOADED_LIMIT_BYTES:
             raise PolicyError(
-                f"the TensorFlow graph's weights {shown(weights.name)!r} have {weights.span.length >> 20} "
+                f"the TensorFlow graph's weights {plain(weights.name)!r} have {weights.span.length >> 20} "
                 f"MB, allowed are {LOADED_LIMIT_BYTES >> 20} MB in their place; use a network of DeepRacer's"
             )
         array = np.empty(weights.span.length // 4, "<f4")
@@ -160,7 +161,7 @@ class NetworkWriter:
             onnx.checker.check_model(str(path), full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
             raise PolicyError(
-                f"the converted network is not valid ONNX ({shown(error)}), which is a mistake of the "
+                f"the converted network is not valid ONNX ({plain(error)}), which is a mistake of the "
                 "converter's; report it, with the archive"
             ) from error
         return path
@@ -217,8 +218,8 @@ class NetworkWriter:
         count = os.preadv(self._source.fileno(), [part], weights.span.start + start)
         if count != len(part):
             raise PolicyError(
-                f"the TensorFlow graph ends {len(part) - count} bytes early in {shown(weights.name)!r}; "
+                f"the TensorFlow graph ends {len(part) - count} bytes early in {plain(weights.name)!r}; "
                 "upload it again"
             )
         if not np.isfinite(np.frombuffer(part, "<f4")).all():
-            raise not_finite(shown(weights.name))
+            raise not_finite(plain(weights.name))

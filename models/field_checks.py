@@ -9,6 +9,7 @@ from models.errors import PolicyError
 Choice = TypeVar("Choice", bound=enum.StrEnum)
 
 SHOWN_CHARACTERS_MAX = 60
+PLAIN_CHARACTERS_MAX = 200
 
 
 def refuse(seen: str, allowed: str, remedy: str) -> NoReturn:
@@ -20,6 +21,16 @@ def shown(value: object) -> str:
     """Return the value for a sentence, cut where it is long."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARACTERS_MAX else text[: SHOWN_CHARACTERS_MAX - 3] + "..."
+
+
+def plain(value: object) -> str:
+    """Return somebody else's words or numbers, short and on one line, for a sentence of ours.
+
+    A long name is cut in its middle: names of a network tell most at their end.
+    """
+    text = " ".join("".join(char if char.isprintable() else " " for char in str(value)).split())
+    half = PLAIN_CHARACTERS_MAX // 2
+    return text if len(text) <= PLAIN_CHARACTERS_MAX else f"{text[:half]}...{text[-half:]}"
 
 
 def kind_of(value: object) -> str:

@@ -64,6 +64,7 @@ def test_an_export_of_each_spelling_becomes_a_policy_that_decides(tmp_path, grap
     decided = policy.decide(sight, AWS_DEFAULTS)
 
     assert set(report.sensors) == set(sensors) == {sensor.value for sensor in policy.sensors}
+    assert policy.bundle.sha256 == report.sha256  # one name for it, in the store and on the wire
     assert report.simplified  # the division by 255 went into the weights
     shown = next(response for response in report.responses if response.picture == "frame 0")
     assert decided.output == pytest.approx(shown.output, abs=1e-5)
