@@ -3,14 +3,14 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from werkzeug.exceptions import Conflict
 
 from calibration import store
 from calibration.errors import CalibrationError
-from vehicle.messages import Actuator, DriveState, RequestKind
+from vehicle.messages import Actuator, DriveState, Reply, RequestKind
 from webui.car import Vehicle
 from webui.guard import refuse_late, sentence
 from webui.laps import Laps
@@ -215,34 +215,35 @@ class Commands:
         source: str,
         echo_ns: int,
         timeout_s: float = REQUEST_TIMEOUT_S,
-        **fields: object,
+        **fields: Any,
     ) -> None:
-        self._refuse(
-            self._vehicle.request(kind, timeout_s=timeout_s, source=source, echo_ns=echo_ns, **fields)
-        )
+        self._refuse(self._request(kind, source, echo_ns, timeout_s, **fields))
+
+    def _request(
+        self,
+        kind: RequestKind,
+        source: str,
+        echo_ns: int,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        **fields: Any,
+    ) -> Reply:
+        return self._vehicle.request(kind, timeout_s=timeout_s, source=source, echo_ns=echo_ns, **fields)
 
     @staticmethod
-    def _refuse(reply: object) -> None:
-        if not getattr(reply, "ok", False):
-            raise Conflict(sentence(str(getattr(reply, "reason", ""))))
+    def _refuse(reply: Reply) -> None:
+        if not reply.ok:
+            raise Conflict(sentence(reply.reason))
 
     def _start(self, command: StartDrive, source: str) -> None:
-        car = self._vehicle.status()
-        drove_before = car is not None and car.driver == source
-        if not drove_before:
-            self._ask(RequestKind.TAKE_LEASE, source, command.echo_ns, driver_name=command.name)
-        try:
-            self._ask(
-                RequestKind.START,
-                source,
-                command.echo_ns,
-                target=DriveState(command.target),
-                time_limit_s=command.time_limit_s or 0.0,
-            )
-        except Conflict:
-            if not drove_before:
-                self._let_go(source)
-            raise
+        self._ask_as_driver(
+            RequestKind.START,
+            source,
+            command.echo_ns,
+            name=command.name,
+            is_kept=True,
+            target=DriveState(command.target),
+            time_limit_s=command.time_limit_s or 0.0,
+        )
         self._laps.begin(command.target_laps, command.time_limit_s)
 
     def _stop(self, source: str) -> None:
@@ -251,29 +252,54 @@ class Commands:
             self._ask(RequestKind.DISARM, source, 0)
 
     def _set_speed_cap(self, command: SpeedCap, source: str) -> None:
-        """Set the cap as the driver, or for a moment as one where nobody drives.
-
-        The vehicle alone knows who drives now: a status may be older than the lease just taken.
-        """
-        cap_frac, echo_ns = command.speed_cap_frac, command.echo_ns
-        if not self._vehicle.request(
-            RequestKind.SET_SPEED_CAP,
-            timeout_s=REQUEST_TIMEOUT_S,
-            source=source,
-            echo_ns=echo_ns,
-            speed_cap_frac=cap_frac,
-        ).ok:
-            self._ask(RequestKind.TAKE_LEASE, source, echo_ns)
-            try:
-                self._ask(RequestKind.SET_SPEED_CAP, source, echo_ns, speed_cap_frac=cap_frac)
-            finally:
-                self._let_go(source)
+        cap_frac = command.speed_cap_frac
+        self._ask_as_driver(
+            RequestKind.SET_SPEED_CAP, source, command.echo_ns, is_kept=False, speed_cap_frac=cap_frac
+        )
         car = self._vehicle.status()
         self._caps.remember(car.policy_hash if car else "", cap_frac)
 
+    def _ask_as_driver(
+        self,
+        kind: RequestKind,
+        source: str,
+        echo_ns: int,
+        *,
+        name: str = "",
+        is_kept: bool,
+        **fields: Any,
+    ) -> None:
+        """Ask for what only the driver may; whoever is none becomes it first, where nobody drives.
+
+        The vehicle alone knows who drives now: a status may be older than a lease just taken, or lost.
+
+        Args:
+            kind: what is asked for.
+            source: who asks.
+            echo_ns: what they had seen.
+            name: what they call themselves, should they become the driver.
+            is_kept: whether they stay the driver when it was granted.
+            fields: of the request.
+
+        """
+        reply = self._request(kind, source, echo_ns, **fields)
+        if reply.ok:
+            return
+        if self._request(RequestKind.RENEW_LEASE, source, echo_ns).ok:
+            self._refuse(reply)  # the driver, and not for want of the lease, which is left alone
+        self._ask(RequestKind.TAKE_LEASE, source, echo_ns, driver_name=name)
+        is_done = False
+        try:
+            self._ask(kind, source, echo_ns, **fields)
+            is_done = True
+        finally:
+            if not (is_done and is_kept):
+                self._let_go(source)
+
     def _save_trim(self, command: SaveTrim, source: str) -> None:
         """Write the centre that the car steers to now into its file, and let the vehicle read it."""
-        car = self._vehicle.status()
+        asked_ns = self._clock_ns()  # a status from before may still show the trim before this one
+        car = self._vehicle.wait_status(lambda status: status.now_ns >= asked_ns, REQUEST_TIMEOUT_S)
         if car is None or car.driver != source:
             raise Conflict("Only the driver saves the trim; take the lease first.")
         if car.state is not DriveState.DISARMED:

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.exceptions import Conflict, ServiceUnavailable
 
+from calibration import store
+from calibration.car import AWS_DEFAULTS
 from vehicle.messages import DriveState, Reply, RequestKind
 from vehicle.truth import Crossing
 from webui import control
@@ -17,6 +19,7 @@ from webui.commands import (
     Drive,
     EmergencyStop,
     RenewLease,
+    SaveTrim,
     SpeedCap,
     StartDrive,
     Stop,
@@ -61,6 +64,36 @@ class Car:
     @property
     def kinds(self) -> list[RequestKind]:
         return [kind for kind, _ in self.asked]
+
+
+class LeasedCar(Car):
+    """A vehicle that has a driver, and whose status may be older than what it was asked last."""
+
+    def __init__(self, holder: str, told: str) -> None:
+        super().__init__()
+        self.holder, self.driver = holder, told
+        self.refusals: dict[RequestKind, str] = {}
+        self.calibration_file = ""
+
+    def request(self, kind: RequestKind, timeout_s: float = 1.0, **fields) -> Reply:
+        super().request(kind, timeout_s, **fields)
+        source, reason = fields["source"], ""
+        if kind is RequestKind.TAKE_LEASE:
+            reason = "" if self.holder in {"", source} else f"{self.holder} drives; wait until they let go"
+            self.holder = self.holder or source
+        elif kind is not RequestKind.DISARM and source != self.holder:
+            reason = "take the lease first"
+        elif kind is RequestKind.RELEASE_LEASE:
+            self.holder = ""
+        elif kind is RequestKind.SET_TRIM:
+            self.trim_us = fields["trim_us"]
+        reason = reason or self.refusals.get(kind, "")
+        return Reply("1", ok=not reason, reason=reason)
+
+    def wait_status(self, accept, timeout_s: float) -> "LeasedCar | None":
+        """The next one tells how things are."""
+        self.driver, self.now_ns = self.holder, NOW_NS + MS
+        return self if accept(self) else None
 
 
 def commands_of(car: Car, caps: SpeedCaps | None = None) -> Commands:
@@ -115,6 +148,102 @@ def test_no_message_whatever_breaks_the_line_or_moves_the_car(message):
 
     assert replies[0].startswith("The message cannot be read")
     assert car.asked == []
+
+
+DRIVERS_COMMANDS = [StartDrive(echo_ns=NOW_NS), SpeedCap(echo_ns=NOW_NS, speed_cap_frac=0.5)]
+KIND_OF = {StartDrive: RequestKind.START, SpeedCap: RequestKind.SET_SPEED_CAP}
+
+
+@pytest.mark.parametrize("command", DRIVERS_COMMANDS)
+@pytest.mark.parametrize("told", ["", "page 1", "page 2"])
+def test_a_driver_who_is_refused_something_keeps_the_wheel_whatever_the_status_says(command, told):
+    car = LeasedCar(holder="page 1", told=told)
+    car.refusals[KIND_OF[type(command)]] = "the car changed its state after this was sent"
+    with pytest.raises(Conflict, match="changed its state"):
+        commands_of(car).obey(command, "page 1")
+
+    assert car.holder == "page 1"
+    assert RequestKind.TAKE_LEASE not in car.kinds
+
+
+@pytest.mark.parametrize("command", DRIVERS_COMMANDS)
+@pytest.mark.parametrize("told", ["", "page 1", "page 2"])
+def test_whoever_drives_no_more_becomes_the_driver_again_whatever_the_status_says(command, told):
+    car = LeasedCar(holder="", told=told)
+    commands_of(car).obey(command, "page 1")
+
+    assert car.kinds.count(KIND_OF[type(command)]) == 2
+    assert car.holder == ("page 1" if isinstance(command, StartDrive) else "")  # a cap is no drive
+
+
+@pytest.mark.parametrize("command", DRIVERS_COMMANDS)
+@pytest.mark.parametrize("told", ["", "page 1", "page 2"])
+def test_what_only_the_driver_may_takes_the_wheel_from_nobody(command, told):
+    car = LeasedCar(holder="page 2", told=told)
+    with pytest.raises(Conflict, match="Page 2 drives"):
+        commands_of(car).obey(command, "page 1")
+
+    assert car.holder == "page 2"
+
+
+@pytest.mark.parametrize("command", DRIVERS_COMMANDS)
+def test_a_refused_wish_of_one_who_was_no_driver_leaves_none(command):
+    car = LeasedCar(holder="", told="")
+    car.refusals[KIND_OF[type(command)]] = "no policy is loaded"
+    with pytest.raises(Conflict, match="No policy is loaded"):
+        commands_of(car).obey(command, "page 1")
+
+    assert car.holder == ""
+
+
+def trimmed_car(tmp_path: Path, holder: str = "page 1") -> tuple[LeasedCar, Path]:
+    path = tmp_path / "blue.json"
+    store.save(path, AWS_DEFAULTS, saved_by="Anna")
+    car = LeasedCar(holder=holder, told="")
+    car.calibration_file, car.trim_us = str(path), 12.0
+    return car, path
+
+
+def test_the_trim_is_saved_into_the_centre_and_then_is_none(tmp_path: Path):
+    car, path = trimmed_car(tmp_path)
+    commands_of(car).obey(SaveTrim(echo_ns=NOW_NS, name="Ben"), "page 1")
+
+    assert store.load(path).steering.center_us == AWS_DEFAULTS.steering.center_us + 12.0
+    assert store.history(path)[0].saved_by == "Ben"
+    assert car.kinds == [RequestKind.SET_TRIM, RequestKind.RELOAD_CALIBRATION]
+    assert car.trim_us == 0.0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"holder": "page 2"}, "Only the driver saves the trim"),
+        ({"state": DriveState.MANUAL}, "The car is manual; stop it"),
+        ({"trim_us": 0.0}, "no trim to save"),
+        ({"trim_us": float("nan")}, "no trim to save"),
+        ({"trim_us": 600.0}, "The trim cannot be saved: "),
+        ({"calibration_file": "/dev/null/blue.json"}, "The trim cannot be saved: "),
+    ],
+)
+def test_a_trim_that_cannot_be_saved_says_why_and_changes_nothing(tmp_path: Path, change, said):
+    car, path = trimmed_car(tmp_path)
+    for name, value in change.items():
+        setattr(car, name, value)
+    with pytest.raises(Conflict, match=said):
+        commands_of(car).obey(SaveTrim(echo_ns=NOW_NS), "page 1")
+
+    assert store.load(path).steering == AWS_DEFAULTS.steering
+    assert car.asked == []
+
+
+def test_a_trim_is_not_saved_by_a_status_from_before_it(tmp_path: Path):
+    car, path = trimmed_car(tmp_path)
+    car.wait_status = lambda accept, timeout_s: car if accept(car) else None  # no newer one comes
+    car.driver, car.now_ns = "page 1", NOW_NS - MS
+    with pytest.raises(Conflict):
+        commands_of(car).obey(SaveTrim(echo_ns=NOW_NS), "page 1")
+
+    assert store.load(path).steering == AWS_DEFAULTS.steering
 
 
 def until(is_so) -> None:
