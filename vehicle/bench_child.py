@@ -1,7 +1,7 @@
 """What `lapwing bench` runs in processes of their own: `python -m vehicle.bench_child WHAT ...`.
 
 busy                              uses a core until it is ended
-viewer HOST PORT KEY              looks at the page's camera picture as a browser does
+viewer HOST PORT KEY              looks at the camera's pictures as a page does
 bare HIL_DIR POLICY SECONDS       decides on frames in one loop, without states, monitors or messages
 environment CARS SECONDS          steps the training environment on one core
 convert GRAPH SAMPLES             converts a frozen TensorFlow graph, and opens what comes of it
@@ -9,7 +9,6 @@ load POLICY                       loads a policy as the vehicle does
 inference POLICY SAMPLES          runs a network in the chosen way, in int8 and by onnxruntime's defaults
 """
 
-import http.client
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import simple_websocket
 
 from calibration import steering, throttle
 from calibration.car import HIL_AWS
@@ -42,18 +42,16 @@ def busy() -> None:
 
 
 def view(host: str, port: int, key: str) -> None:
-    """Ask for one picture after the other."""
-    number = "-1"
+    """Look at one picture after the other, and acknowledge each."""
     headers = {"Authorization": f"Bearer {key}"}
     while True:
-        connection = http.client.HTTPConnection(host, port, timeout=5)
         try:
+            socket = simple_websocket.Client(f"ws://{host}:{port}/ws/video", headers=headers)
             while True:
-                connection.request("GET", f"/preview.jpg?after={number}", headers=headers)
-                answer = connection.getresponse()
-                answer.read()
-                number = answer.getheader("X-Frame-Number", number)
-        except (OSError, http.client.HTTPException):
+                picture = socket.receive()
+                length = int.from_bytes(picture[:4], "little")
+                socket.send(json.dumps({"ack": json.loads(picture[4 : 4 + length])["frame"]}))
+        except (OSError, simple_websocket.ConnectionError, simple_websocket.ConnectionClosed):
             time.sleep(0.1)
 
 

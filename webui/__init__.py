@@ -60,7 +60,7 @@ def create_app(
     glance = Glance(vehicle, world, laps, caps, clock_ns)
     places = Places()
     app.config["SOCK_SERVER_OPTIONS"] = sockets.OPTIONS
-    app.register_blueprint(drive.make_blueprint(vehicle, glance, clock_ns))
+    app.register_blueprint(drive.make_blueprint(vehicle, clock_ns))
     commands = Commands(vehicle, laps, caps, clock_ns)
     app.register_blueprint(control.make_blueprint(vehicle, commands, glance, places))
     app.register_blueprint(api.make_blueprint(commands, glance))

@@ -6,12 +6,15 @@ import msgspec
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest
 
-from webui.commands import AnyCommand, Commands
+from webui.commands import AnyCommand, Commands, EmergencyStop
 from webui.drive import PAGE_TOKEN, source_of
 from webui.glance import Glance
 from webui.guard import answer, read_body
 
-COMMANDS: tuple[type[AnyCommand], ...] = AnyCommand.__args__
+COMMANDS: tuple[type[AnyCommand], ...] = tuple(
+    kind for kind in AnyCommand.__args__ if kind is not EmergencyStop
+)
+"""By POST; the emergency stop has an address of its own, which asks nobody who they are."""
 SUMMARY = "The car's computer, its page and its sockets. Errors are JSON: `error` holds a sentence."
 PAGE_PARAMETER = {
     "name": "page",
@@ -53,7 +56,8 @@ def make_blueprint(commands: Commands, glance: Glance) -> Blueprint:
 
     @blueprint.get("/api/status")
     def api_status() -> Response:
-        return answer(glance.document(_source(), request.args.get("trail", default=0, type=int)))
+        source = _source() if "page" in request.args else ""
+        return answer(glance.document(source, request.args.get("trail", default=0, type=int)))
 
     @blueprint.get("/api/openapi.json")
     def describe() -> Response:
@@ -93,7 +97,7 @@ def description() -> dict[str, Any]:
     status = {
         "operationId": "status",
         "summary": "The car at a glance: state, driver, laps, computer.",
-        "parameters": [PAGE_PARAMETER],
+        "parameters": [{**PAGE_PARAMETER, "required": False}],
         "responses": _answers({"type": "object"}, problem),
     }
     return {

@@ -4,7 +4,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,28 @@ class QuietHandler(WSGIRequestHandler):
         pass
 
 
+class Wire:
+    """Lies between browser and application; can refuse sockets, and keep requests waiting.
+
+    A request waits whose address has `held` in its query.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self.refuses_sockets = False
+        self.held = 0
+        self.released = threading.Event()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if self.refuses_sockets and environ["PATH_INFO"].startswith("/ws/"):
+            start_response("503 Service Unavailable", [("Content-Length", "0")])
+            return [b""]
+        if "held" in environ["QUERY_STRING"]:
+            self.held += 1
+            self.released.wait(20)
+        return self._app(environ, start_response)
+
+
 class DroppingServer(ThreadedWSGIServer):
     """Knows its open connections, so that it can end them as a computer does that loses its power.
 
@@ -49,7 +71,7 @@ class DroppingServer(ThreadedWSGIServer):
     threads, which go on answering.
     """
 
-    def __init__(self, app: Flask, port: int) -> None:
+    def __init__(self, app: Wire, port: int) -> None:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         super().__init__("127.0.0.1", port, app, handler=QuietHandler)
@@ -77,6 +99,7 @@ class PageServer:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
+        self.wire = Wire(app)
         self._port = 0
         self.start()
 
@@ -89,12 +112,13 @@ class PageServer:
         return f"http://127.0.0.1:{self._port}/"
 
     def start(self) -> None:
-        self._server = DroppingServer(self._app, self._port)
+        self._server = DroppingServer(self.wire, self._port)
         self._port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
     def stop(self) -> None:
+        self.wire.released.set()
         self._server.shutdown()
         self._thread.join()
         self._server.drop_connections()

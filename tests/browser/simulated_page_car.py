@@ -15,6 +15,9 @@ from webui.car import Trail, TrailPoint
 
 LAP_S = 8.0
 FRAME_S = 1 / 15
+DRIVERS_KINDS = frozenset(
+    {RequestKind.START, RequestKind.RENEW_LEASE, RequestKind.RELEASE_LEASE, RequestKind.SET_SPEED_CAP}
+)
 
 
 class SimulatedPageCar:
@@ -125,22 +128,32 @@ class SimulatedPageCar:
             )
         with self.changed:
             self.asked.append(kind)
-            match kind:
-                case RequestKind.TAKE_LEASE:
-                    self.driver = str(fields["source"])
-                case RequestKind.RELEASE_LEASE:
-                    self.driver = ""
-                case RequestKind.RENEW_LEASE:
-                    self.renewed_ns = time.monotonic_ns()
-                case RequestKind.START:
-                    self.state = DriveState.AUTONOMOUS
-                    self.started_ns = time.monotonic_ns()
-                case RequestKind.DISARM:
-                    self.state = DriveState.DISARMED
-                case RequestKind.SET_SPEED_CAP:
-                    self.speed_cap_frac = float(str(fields["speed_cap_frac"]))
+            reason = self._why_refused(kind, str(fields["source"]))
+            if not reason:
+                self._apply(kind, fields)
             self.changed.notify_all()
-        return Reply("1", ok=True)
+        return Reply("1", ok=not reason, reason=reason)
+
+    def _why_refused(self, kind: RequestKind, source: str) -> str:
+        if kind is RequestKind.TAKE_LEASE:
+            return f"{self.driver} drives; wait until they let go" if self.driver not in {"", source} else ""
+        return "take the lease first" if kind in DRIVERS_KINDS and source != self.driver else ""
+
+    def _apply(self, kind: RequestKind, fields: dict[str, object]) -> None:
+        match kind:
+            case RequestKind.TAKE_LEASE:
+                self.driver = str(fields["source"])
+            case RequestKind.RELEASE_LEASE:
+                self.driver = ""
+            case RequestKind.RENEW_LEASE:
+                self.renewed_ns = time.monotonic_ns()
+            case RequestKind.START:
+                self.state = DriveState.AUTONOMOUS
+                self.started_ns = time.monotonic_ns()
+            case RequestKind.DISARM:
+                self.state = DriveState.DISARMED
+            case RequestKind.SET_SPEED_CAP:
+                self.speed_cap_frac = float(str(fields["speed_cap_frac"]))
 
     def emergency_stop(self, timeout_s: float = 0.5) -> Reply:
         """Fail safe, and remember when."""

@@ -2,11 +2,12 @@
 
 import contextlib
 import time
+from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import LAPTOP, PHONE, PageServer
-from playwright.sync_api import Browser, Page, Request, Route, expect
+from playwright.sync_api import Browser, Page, Request, expect
 from playwright.sync_api import Error as PlaywrightError
 from simulated_page_car import SimulatedPageCar
 
@@ -33,12 +34,11 @@ def drive_from_elsewhere(page: Page, car: SimulatedPageCar) -> None:
     expect(page.locator("#driver")).to_have_text("Started by laps 4711.")
 
 
-def without_sockets(route: Route) -> None:
-    """Serve the page as where no socket can be had."""
-    response = route.fetch()
-    body = response.text()
-    assert "<body " in body
-    route.fulfill(response=response, body=body.replace("<body ", '<body data-sockets="no" ', 1))
+def until(fact: Callable[[], bool], limit_s: float = 5.0) -> None:
+    deadline_s = time.monotonic() + limit_s
+    while not fact():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
 
 
 def press_emergency_stop(page: Page) -> float:
@@ -155,25 +155,24 @@ def test_enter_on_the_emergency_stop_stops_once(page: Page, car: SimulatedPageCa
 
 
 def use_up_every_connection(page: Page) -> None:
-    """Ask for more pictures than a browser has connections to one server: six, for all its tabs together."""
+    """Ask for more than a browser has connections to one server: six, for all its tabs together."""
     page.evaluate(
         """async () => {
             const { fetchGently } = await import("/static/link.js");
             for (let i = 0; i < 8; i += 1) {
-                fetchGently(`/preview.jpg?after=${i}`, { timeoutMs: 20000 }).catch(() => {});
+                fetchGently(`/api/models?held=${i}`, { timeoutMs: 20000 }).catch(() => {});
             }
         }"""
     )
 
 
 def test_a_stop_leaves_while_waiting_requests_use_up_every_connection(
-    page: Page, car: SimulatedPageCar
+    page: Page, car: SimulatedPageCar, server: PageServer
 ) -> None:
     """The socket is none of the six: the page still hears, and its stop goes over it at once."""
     drive_from_elsewhere(page, car)
-    car.picture_stall_s = 20.0
     use_up_every_connection(page)
-    assert car.await_that(lambda: car.stalled_pictures > HTTP_CONNECTIONS)  # one more over the socket
+    until(lambda: server.wire.held == HTTP_CONNECTIONS)
 
     pressed_s = press_emergency_stop(page)
     assert car.await_that(lambda: bool(car.stops_ns))
@@ -182,18 +181,40 @@ def test_a_stop_leaves_while_waiting_requests_use_up_every_connection(
 
 
 def test_a_stop_leaves_without_a_socket_while_waiting_requests_use_up_every_connection(
-    page: Page, car: SimulatedPageCar
+    page: Page, car: SimulatedPageCar, server: PageServer, complaints: list[str]
 ) -> None:
-    page.route("**/", without_sockets)
+    server.wire.refuses_sockets = True
     page.reload()
     drive_from_elsewhere(page, car)
-    car.picture_stall_s = 20.0
     use_up_every_connection(page)
     expect(page.locator("#state")).to_have_text("No connection")  # not even a status gets through
 
     pressed_s = press_emergency_stop(page)
     assert car.await_that(lambda: bool(car.stops_ns))
     assert car.stops_ns[0] / 1e9 - pressed_s < STOP_LIMIT_S
+    complaints.clear()  # the refused sockets
+
+
+def test_without_a_socket_the_page_starts_renews_limits_and_stops_by_post(
+    page: Page, car: SimulatedPageCar, server: PageServer, complaints: list[str]
+) -> None:
+    server.wire.refuses_sockets = True
+    page.reload()
+    expect(page.locator("#stale")).to_have_text("No picture: the live connection is refused")
+    page.locator("#cap").fill("60")
+    assert car.await_that(lambda: car.speed_cap_frac == 0.6)
+    assert car.driver == ""
+
+    start_driving(page, car)
+    renewals = car.asked.count(RequestKind.RENEW_LEASE)
+    assert car.await_that(lambda: car.asked.count(RequestKind.RENEW_LEASE) >= renewals + 4)
+    page.click("#stop")
+    assert car.await_that(lambda: car.state is DriveState.DISARMED and car.driver == "")
+
+    start_driving(page, car)
+    page.goto("about:blank")
+    assert car.await_that(lambda: car.state is DriveState.DISARMED)
+    complaints.clear()  # the refused sockets
 
 
 def test_a_stop_leaves_while_three_tabs_wait_for_pictures(
@@ -318,7 +339,7 @@ def test_a_fresh_load_is_small(page: Page, server: PageServer) -> None:
     page.goto(server.url)
     expect(page.locator("#state")).to_have_text("Ready")
     page.goto("about:blank")
-    sizes = [request.sizes()["responseBodySize"] for request in requests if "preview" not in request.url]
+    sizes = [request.sizes()["responseBodySize"] for request in requests]
     assert len(sizes) > 5
     assert sum(sizes) < 120_000  # of 300 kB allowed
 

@@ -65,12 +65,6 @@ def driver(
     context.add_init_script(f"const CAR = {status};\n{RECORDING_SOCKET}")
     page = context.new_page()
     page.on("pageerror", lambda error: complaints.append(str(error)))
-
-    def with_sockets(route: Route) -> None:
-        response = route.fetch()
-        route.fulfill(response=response, body=response.text().replace(' data-sockets="no"', ""))
-
-    page.route(server.url, with_sockets)
     page.goto(server.url)
     expect(page.locator("#pad")).to_be_visible()
     yield page
@@ -226,6 +220,7 @@ def test_the_driver_hands_the_wheel_over_after_a_stop(driver: Page) -> None:
     wait_for(driver, "sent.some((one) => one.kind === 'yield_lease' && one.to === 'page y')")
     kinds = driver.evaluate("sent.map((one) => one.kind)")
     assert kinds.index("stop") < kinds.index("yield_lease")
+    assert "release_lease" not in kinds  # whoever has let go has nothing to hand over
 
 
 def test_every_command_says_what_the_page_had_seen(driver: Page) -> None:
@@ -238,7 +233,7 @@ def test_every_command_says_what_the_page_had_seen(driver: Page) -> None:
 def test_an_answer_that_the_socket_has_overtaken_changes_nothing(driver: Page, server: PageServer) -> None:
     """Before its socket is open a page asks by request; that answer may come after newer ones."""
     held: list[Route] = []
-    driver.route("**/status?*", lambda route: held.append(route))  # noqa: PLW0108 - needs a function
+    driver.route("**/api/status?*", lambda route: held.append(route))  # noqa: PLW0108 - needs a function
     driver.reload()
     expect(driver.locator("#pad")).to_be_visible()
     assert held

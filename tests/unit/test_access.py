@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from simple_websocket import ConnectionClosed
 from werkzeug.test import TestResponse
 
-from tests.unit.test_webui import NOW_NS, ORIGIN, RecordingVehicle, fresh
+from tests.unit.test_webui import DRIVING, NOW_NS, ORIGIN, START, RecordingVehicle, fresh
 from tests.unit.webui_visitors import PASSWORD, script, signed_in, store_of, watcher
 from vehicle.messages import RequestKind
 from webui import create_app
@@ -91,13 +91,13 @@ def test_a_stranger_in_a_browser_is_led_to_the_sign_in_page(owned: Flask) -> Non
 )
 def test_a_made_up_cookie_opens_nothing(owned: Flask, cookie: str) -> None:
     client = owned.test_client(use_cookies=False)
-    assert client.get("/status", headers={"Cookie": f"{COOKIE}={cookie}"}).status_code == 401
+    assert client.get("/api/status", headers={"Cookie": f"{COOKIE}={cookie}"}).status_code == 401
 
 
 def test_before_the_first_password_nothing_can_be_asked_of_the_car(
     stranger: FlaskClient, vehicle: RecordingVehicle
 ) -> None:
-    for path in ("/drive/start", "/drive/stop", "/drive/clear", "/drive/lease", "/drive/speed-cap"):
+    for path in DRIVING:
         answer = stranger.post(path, json=fresh(speed_cap_frac=1.0), headers=HERE)
         assert answer.status_code == 401
         assert "no password yet" in answer.json["error"]
@@ -177,7 +177,7 @@ def test_a_damaged_access_file_keeps_everybody_out_but_stops_the_car(
 ) -> None:
     owner = signed_in(owned)
     (store_of(owned).root / "access.json").write_text("{")
-    answer = owner.get("/status")
+    answer = owner.get("/api/status")
     assert answer.status_code == 503
     assert "lapwing password" in answer.json["error"]
     assert owned.test_client().post("/emergency-stop", headers=HERE).status_code == 200
@@ -194,7 +194,7 @@ def test_the_first_visit_sets_the_password_and_signs_in(app: Flask, stranger: Fl
     answer = send(stranger, "/setup", code=code, password="three small words", again="three small words")
 
     assert (answer.status_code, answer.location) == (303, "/")
-    assert stranger.get("/status").status_code == 200
+    assert stranger.get("/api/status").status_code == 200
     assert sign_in(app.test_client(), "three small words").status_code == 303
     assert stranger.get("/setup").location == "/login"
 
@@ -264,8 +264,8 @@ def test_over_https_the_cookie_stays_on_https_and_on_this_name(owned: Flask) -> 
     cookie = answer.headers["Set-Cookie"]
     assert cookie.startswith("__Host-lapwing=")
     assert "Secure" in cookie
-    assert client.get("/status", base_url="https://localhost").status_code == 200
-    assert client.get("/status", base_url="http://localhost").status_code == 401
+    assert client.get("/api/status", base_url="https://localhost").status_code == 200
+    assert client.get("/api/status", base_url="http://localhost").status_code == 401
 
 
 def test_a_wrong_password_says_so_and_gives_no_cookie(owned: Flask) -> None:
@@ -291,7 +291,7 @@ def test_guessing_the_password_is_slowed_even_with_the_right_one(owned: Flask) -
         ("//evil.example", "/"),
         ("https://evil.example/", "/"),
         ("/\\evil.example", "/"),
-        ("/status", "/"),
+        ("/api/status", "/"),
     ],
 )
 def test_signing_in_leads_on_to_a_page_of_ours_only(owned: Flask, wanted: str, to: str) -> None:
@@ -303,7 +303,9 @@ def test_signing_out_ends_the_session_for_good(owned: Flask) -> None:
     cookie = sign_in(client).headers["Set-Cookie"].split(";")[0]
     answer = client.post("/access/sign-out", headers={**HERE, CSRF_HEADER: proof(client)})
     assert answer.location == "/login"
-    assert owned.test_client(use_cookies=False).get("/status", headers={"Cookie": cookie}).status_code == 401
+    assert (
+        owned.test_client(use_cookies=False).get("/api/status", headers={"Cookie": cookie}).status_code == 401
+    )
 
 
 def test_changing_the_password_signs_every_other_browser_out(owned: Flask) -> None:
@@ -315,8 +317,8 @@ def test_changing_the_password_signs_every_other_browser_out(owned: Flask) -> No
         headers={**HERE, CSRF_HEADER: proof(client)},
     )
     assert (changed.status_code, changed.location) == (303, "/access")
-    assert client.get("/status").status_code == 200
-    assert other.get("/status").status_code == 401
+    assert client.get("/api/status").status_code == 200
+    assert other.get("/api/status").status_code == 401
     assert sign_in(owned.test_client()).status_code == 401
     assert sign_in(owned.test_client(), "three new words").status_code == 303
 
@@ -334,7 +336,7 @@ def test_a_password_change_that_is_refused_changes_nothing(
 ) -> None:
     owner = signed_in(owned)
     assert send(owner, "/access/password", **fields).status_code == status
-    assert owner.get("/status").status_code == 200
+    assert owner.get("/api/status").status_code == 200
     assert sign_in(owned.test_client()).status_code == 303
 
 
@@ -343,8 +345,8 @@ def test_another_browser_can_be_signed_out(owned: Flask) -> None:
     ids = re.findall(r'name="id" value="([0-9a-f]{64})"', owner.get("/access").text)
     for key in ids:
         send(owner, "/access/sessions/close", id=key)
-    assert lost.get("/status").status_code == 401
-    assert owner.get("/status").status_code == 200
+    assert lost.get("/api/status").status_code == 401
+    assert owner.get("/api/status").status_code == 200
 
 
 # ---- tokens ----
@@ -354,7 +356,7 @@ def test_a_change_without_the_sessions_token_is_refused(owned: Flask, vehicle: R
     client, other = signed_in(owned), signed_in(owned)
     theirs = other.environ_base["HTTP_X_LAPWING_TOKEN"]
     for token in ("", "0" * 64, theirs, "\xff"):
-        for path in ("/drive/start", "/access/keys"):
+        for path in (START, "/access/keys"):
             answer = client.post(path, json=fresh(), headers={**HERE, CSRF_HEADER: token})
             assert answer.status_code == 403
     assert vehicle.asked == []
@@ -374,20 +376,20 @@ def test_a_script_with_a_key_needs_neither_cookie_nor_token_nor_origin(
     owned: Flask, vehicle: RecordingVehicle
 ) -> None:
     client = script(owned)
-    assert client.get("/status").status_code == 200
-    assert client.post("/drive/start", json=fresh()).status_code == 200
+    assert client.get("/api/status").status_code == 200
+    assert client.post(START, json=fresh()).status_code == 200
     assert RequestKind.START in vehicle.kinds
 
 
 def test_a_page_of_another_site_gains_nothing_by_a_header(owned: Flask, vehicle: RecordingVehicle) -> None:
     headers = {"Origin": "http://evil.example", "Authorization": "Bearer x"}
-    assert signed_in(owned).post("/drive/start", json=fresh(), headers=headers).status_code == 403
+    assert signed_in(owned).post(START, json=fresh(), headers=headers).status_code == 403
     assert vehicle.asked == []
 
 
 @pytest.mark.parametrize("authorization", ["Bearer", "Bearer x", "Basic x", "x", "Bearer \xff"])
 def test_a_key_that_is_not_known_is_refused_even_with_a_session(owned: Flask, authorization: str) -> None:
-    assert signed_in(owned).get("/status", headers={"Authorization": authorization}).status_code == 401
+    assert signed_in(owned).get("/api/status", headers={"Authorization": authorization}).status_code == 401
 
 
 def test_a_key_is_made_shown_once_listed_and_revoked(owned: Flask) -> None:
@@ -400,10 +402,10 @@ def test_a_key_is_made_shown_once_listed_and_revoked(owned: Flask) -> None:
 
     with_key = owned.test_client(use_cookies=False)
     bearer = {"Authorization": f"Bearer {key[1]}"}
-    assert with_key.get("/status", headers=bearer).status_code == 200
+    assert with_key.get("/api/status", headers=bearer).status_code == 200
     (listed,) = store_of(owned).state().keys
     assert send(owner, "/access/keys/revoke", id=listed.id).status_code == 303
-    assert with_key.get("/status", headers=bearer).status_code == 401
+    assert with_key.get("/api/status", headers=bearer).status_code == 401
     assert send(owner, "/access/keys/revoke", id=listed.id).status_code == 404
 
 
@@ -416,7 +418,7 @@ def test_a_script_cannot_see_or_change_who_has_access(owned: Flask) -> None:
 def test_a_watcher_sees_and_stops_and_changes_nothing(owned: Flask, vehicle: RecordingVehicle) -> None:
     client = watcher(owned)
     assert client.get("/").status_code == 200
-    assert client.get("/status").status_code == 200
+    assert client.get("/api/status").status_code == 200
     assert client.get("/access").status_code == 403
     for rule in owned.url_map.iter_rules():
         path = re.sub(r"<[^>]+>", "a", rule.rule)
@@ -433,13 +435,13 @@ def test_a_view_link_is_opened_by_a_press_and_ends_when_revoked(owned: Flask) ->
     address = re.search(r'id="new-link" readonly value="http://localhost(/watch\?link=([\w-]{43}))"', made)
     assert address is not None
     assert "Watch this car" in friend.get(address[1]).text
-    assert friend.get("/status").status_code == 401  # looking at a link opens nothing
+    assert friend.get("/api/status").status_code == 401  # looking at a link opens nothing
 
     assert send(friend, "/watch", link=address[2]).location == "/"
-    assert friend.get("/status").status_code == 200
+    assert friend.get("/api/status").status_code == 200
     (listed,) = store_of(owned).state().view_links
     send(owner, "/access/view-links/revoke", id=listed.id)
-    assert friend.get("/status").status_code == 401
+    assert friend.get("/api/status").status_code == 401
     assert send(friend, "/watch", link=address[2]).status_code == 401
 
 
@@ -450,7 +452,7 @@ def test_a_one_time_link_signs_in_by_a_press_and_once(owned: Flask) -> None:
     assert send(first, "/sign-in", link=link).location == "/"
     assert first.get("/access").status_code == 200
     assert send(second, "/sign-in", link=link).status_code == 401
-    assert second.get("/status").status_code == 401
+    assert second.get("/api/status").status_code == 401
 
 
 # ---- sockets ----

@@ -1,8 +1,6 @@
 """The page's server: who may speak, what is passed on, and what is said when the car does not answer."""
 
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,25 +9,24 @@ from werkzeug.test import TestResponse
 
 from tests.unit.webui_visitors import signed_in
 from vehicle.errors import VehicleSilentError
-from vehicle.messages import DriveState, Fault, Preview, Reply, RequestKind, Status
+from vehicle.messages import DriveState, Fault, Reply, RequestKind, Status
 from vehicle.truth import Crossing, WorldTruth
 from webui import create_app
 from webui.car import Trail, TrailPoint
 from webui.drive import source_of
-from webui.video import VIEWER_LIMIT
 
 NOW_NS = 50_000_000_000
 PAGE = "0123456789abcdef" * 2
 OTHER_PAGE = "f" * 32
 ORIGIN = "http://localhost"
-CHANGES = [
-    "/emergency-stop",
-    "/drive/start",
-    "/drive/stop",
-    "/drive/clear",
-    "/drive/lease",
-    "/drive/speed-cap",
+DRIVING = [
+    f"/api/drive/{command}?page={PAGE}" for command in ("start", "stop", "clear", "renew-lease", "speed-cap")
 ]
+START, STOP, CLEAR, RENEW, SPEED_CAP = DRIVING
+CHANGES = ["/emergency-stop", *DRIVING]
+DRIVERS_KINDS = frozenset(
+    {RequestKind.START, RequestKind.RENEW_LEASE, RequestKind.RELEASE_LEASE, RequestKind.SET_SPEED_CAP}
+)
 
 
 class RecordingVehicle:
@@ -42,7 +39,6 @@ class RecordingVehicle:
         self.silent = False
         self.state = DriveState.DISARMED
         self.driver = ""
-        self.picture: Preview | None = None
 
     @property
     def kinds(self) -> list[RequestKind]:
@@ -84,14 +80,20 @@ class RecordingVehicle:
     def status_age_s(self) -> float:
         return float("inf") if self.silent else 0.25
 
-    def preview(self, newer_than: int = -1, timeout_s: float = 1.0) -> Preview | None:
-        return self.picture
-
     def request(self, kind: RequestKind, timeout_s: float = 1.0, **fields: Any) -> Reply:
         if self.silent:
             raise VehicleSilentError("the vehicle did not answer in time; is it running?")
         self.asked.append((kind, fields))
+        source = fields["source"]
         reason = self.refusals.get(kind, "")
+        if kind in DRIVERS_KINDS and source != self.driver:
+            reason = reason or f"{self.driver or 'nobody'} drives; take the lease first"
+        elif kind is RequestKind.TAKE_LEASE and self.driver not in {"", source}:
+            reason = reason or f"{self.driver} drives; wait until they let go"
+        elif kind is RequestKind.TAKE_LEASE and not reason:
+            self.driver = source
+        elif kind is RequestKind.RELEASE_LEASE:
+            self.driver = ""
         return Reply("1", ok=not reason, reason=reason)
 
     def emergency_stop(self, timeout_s: float = 0.5) -> Reply:
@@ -153,7 +155,7 @@ def post(
 
 
 def fresh(**fields: Any) -> dict[str, Any]:
-    return {"page": PAGE, "seen_ns": NOW_NS - 200_000_000, **fields}
+    return {"echo_ns": NOW_NS - 200_000_000, **fields}
 
 
 def test_the_page_carries_a_secret_of_its_own_each_time(browser: FlaskClient) -> None:
@@ -162,7 +164,7 @@ def test_the_page_carries_a_secret_of_its_own_each_time(browser: FlaskClient) ->
 
 
 def test_every_answer_carries_the_security_headers(browser: FlaskClient) -> None:
-    for path in ["/", "/status", "/static/drive.js", "/nowhere"]:
+    for path in ["/", "/api/status", "/static/drive.js", "/nowhere"]:
         with browser.get(path) as answer:
             headers = answer.headers
         assert "default-src 'none'" in headers["Content-Security-Policy"]
@@ -183,7 +185,7 @@ def test_the_page_has_no_inline_script_or_style(browser: FlaskClient) -> None:
     "host", ["evil.example", "localhost.evil.example", "192.168.1.5:8080", "127.0.0.1.nip.io", ""]
 )
 def test_a_host_that_is_not_loopback_is_refused(browser: FlaskClient, host: str) -> None:
-    for path in ["/", "/status", "/preview.jpg", "/static/drive.js"]:
+    for path in ["/", "/api/status", "/ca.crt", "/static/drive.js"]:
         assert browser.get(path, headers={"Host": host}).status_code == 403
 
 
@@ -191,7 +193,7 @@ def test_a_host_that_is_not_loopback_is_refused(browser: FlaskClient, host: str)
     "host", ["localhost", "localhost:8080", "127.0.0.1:8080", "[::1]:8080", "LOCALHOST:1"]
 )
 def test_loopback_hosts_are_served(browser: FlaskClient, host: str) -> None:
-    assert browser.get("/status", headers={"Host": host}).status_code == 200
+    assert browser.get("/api/status", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("path", CHANGES)
@@ -242,17 +244,16 @@ def test_nothing_changes_by_get(browser: FlaskClient, vehicle: RecordingVehicle,
         b"[]",
         b"null",
         b"\xff",
-        b'{"page": "short", "seen_ns": 1}',
-        json.dumps({"page": PAGE}).encode(),
-        json.dumps({"page": PAGE, "seen_ns": "now"}).encode(),
-        json.dumps({"page": PAGE, "seen_ns": 1, "extra": 1}).encode(),
-        json.dumps({"page": PAGE + "\n", "seen_ns": 1}).encode(),
+        b'{"echo_ns": "now"}',
+        b'{"echo_ns": 1.5}',
+        b'{"echo_ns": 1, "id": 7}',
+        json.dumps({"echo_ns": 1, "id": "x" * 65}).encode(),
     ],
 )
 def test_a_bad_body_is_refused_with_a_sentence(
     browser: FlaskClient, vehicle: RecordingVehicle, body: bytes
 ) -> None:
-    for path in ["/drive/start", "/drive/stop", "/drive/clear", "/drive/lease", "/drive/speed-cap"]:
+    for path in DRIVING:
         answer = browser.post(path, data=body, content_type="application/json", headers={"Origin": ORIGIN})
         assert answer.status_code == 400
         assert answer.json["error"]
@@ -261,13 +262,13 @@ def test_a_bad_body_is_refused_with_a_sentence(
 
 def test_a_body_must_say_that_it_is_json(browser: FlaskClient) -> None:
     body = json.dumps(fresh())
-    answer = browser.post("/drive/stop", data=body, content_type="text/plain", headers={"Origin": ORIGIN})
+    answer = browser.post(STOP, data=body, content_type="text/plain", headers={"Origin": ORIGIN})
     assert answer.status_code == 400
 
 
 def test_a_large_body_is_refused(browser: FlaskClient, vehicle: RecordingVehicle) -> None:
     answer = browser.post(
-        "/drive/start", data=b" " * 5000, content_type="application/json", headers={"Origin": ORIGIN}
+        START, data=b" " * 5000, content_type="application/json", headers={"Origin": ORIGIN}
     )
     assert answer.status_code == 413
     assert vehicle.asked == []
@@ -277,10 +278,8 @@ def test_a_large_body_is_refused(browser: FlaskClient, vehicle: RecordingVehicle
 def test_a_speed_cap_out_of_range_is_refused(
     browser: FlaskClient, vehicle: RecordingVehicle, cap: object
 ) -> None:
-    body = json.dumps({"page": PAGE, "speed_cap_frac": cap})
-    answer = browser.post(
-        "/drive/speed-cap", data=body, content_type="application/json", headers={"Origin": ORIGIN}
-    )
+    body = json.dumps(fresh(speed_cap_frac=cap))
+    answer = browser.post(SPEED_CAP, data=body, content_type="application/json", headers={"Origin": ORIGIN})
     assert answer.status_code == 400
     assert vehicle.asked == []
 
@@ -297,93 +296,75 @@ def test_the_emergency_stop_needs_no_lease_and_no_body(
 def test_start_takes_the_lease_and_starts_in_the_pages_name(
     browser: FlaskClient, vehicle: RecordingVehicle
 ) -> None:
-    answer = post(browser, "/drive/start", **fresh())
+    answer = post(browser, START, **fresh())
     assert answer.status_code == 200
     assert answer.json["server_ns"] == NOW_NS
-    source = source_of(PAGE)
-    assert vehicle.asked == [
-        (RequestKind.TAKE_LEASE, {"source": source}),
-        (RequestKind.START, {"source": source, "target": DriveState.AUTONOMOUS}),
-    ]
+    assert vehicle.driver == source_of(PAGE)
+    assert {fields["source"] for _, fields in vehicle.asked} == {source_of(PAGE)}
+    assert {fields["echo_ns"] for _, fields in vehicle.asked} == {NOW_NS - 200_000_000}
+    assert vehicle.asked[-1][1]["target"] is DriveState.AUTONOMOUS
 
 
 def test_a_refused_start_gives_the_reason_and_lets_go_of_the_lease(
     browser: FlaskClient, vehicle: RecordingVehicle
 ) -> None:
     vehicle.refusals[RequestKind.START] = "no policy is loaded"
-    answer = post(browser, "/drive/start", **fresh())
+    answer = post(browser, START, **fresh())
     assert answer.status_code == 409
     assert answer.json["error"] == "No policy is loaded."
-    assert vehicle.kinds == [RequestKind.TAKE_LEASE, RequestKind.START, RequestKind.RELEASE_LEASE]
+    assert vehicle.kinds[-3:] == [RequestKind.TAKE_LEASE, RequestKind.START, RequestKind.RELEASE_LEASE]
+    assert vehicle.driver == ""
 
 
-def test_a_start_while_another_drives_is_not_sent(browser: FlaskClient, vehicle: RecordingVehicle) -> None:
-    vehicle.refusals[RequestKind.TAKE_LEASE] = "laps drives; wait until they let go"
-    assert post(browser, "/drive/start", **fresh()).status_code == 409
-    assert vehicle.kinds == [RequestKind.TAKE_LEASE]
+def test_a_start_while_another_drives_takes_nothing_from_them(
+    browser: FlaskClient, vehicle: RecordingVehicle
+) -> None:
+    vehicle.driver = "laps"
+    answer = post(browser, START, **fresh())
+    assert (answer.status_code, answer.json["error"]) == (409, "Laps drives; wait until they let go.")
+    assert vehicle.driver == "laps"
 
 
-@pytest.mark.parametrize(
-    ("path", "limit_s"), [("/drive/start", 1.0), ("/drive/clear", 1.0), ("/drive/lease", 1.5)]
-)
+@pytest.mark.parametrize(("path", "limit_s"), [(START, 0.3), (CLEAR, 0.3), (RENEW, 1.5)])
 def test_what_waited_on_the_way_is_refused(
     browser: FlaskClient, vehicle: RecordingVehicle, path: str, limit_s: float
 ) -> None:
+    vehicle.driver = source_of(PAGE)
     late_ns = NOW_NS - int((limit_s + 0.001) * 1e9)
     for seen_ns in [late_ns, 0, NOW_NS + 1]:
-        answer = post(browser, path, page=PAGE, seen_ns=seen_ns)
+        answer = post(browser, path, echo_ns=seen_ns)
         assert answer.status_code == 409
     assert vehicle.asked == []
 
     in_time_ns = NOW_NS - int(limit_s * 1e9)
-    assert post(browser, path, page=PAGE, seen_ns=in_time_ns).status_code == 200
+    assert post(browser, path, echo_ns=in_time_ns).status_code == 200
 
 
 def test_a_renewal_is_forwarded_once_and_under_the_pages_name(
     browser: FlaskClient, vehicle: RecordingVehicle
 ) -> None:
-    post(browser, "/drive/lease", **fresh())
-    assert vehicle.asked == [(RequestKind.RENEW_LEASE, {"source": source_of(PAGE)})]
+    vehicle.driver = source_of(PAGE)
+    assert post(browser, RENEW, **fresh()).status_code == 200
+    assert vehicle.kinds == [RequestKind.RENEW_LEASE]
+    assert vehicle.asked[0][1]["source"] == source_of(PAGE)
 
 
 def test_anybody_may_stop(browser: FlaskClient, vehicle: RecordingVehicle) -> None:
     vehicle.state, vehicle.driver = DriveState.AUTONOMOUS, source_of(OTHER_PAGE)
-    assert post(browser, "/drive/stop", page=PAGE, seen_ns=0).status_code == 200
+    assert post(browser, STOP).status_code == 200
     assert vehicle.kinds == [RequestKind.DISARM]
-
-
-def test_the_driver_who_stops_lets_go(browser: FlaskClient, vehicle: RecordingVehicle) -> None:
-    vehicle.state, vehicle.driver = DriveState.AUTONOMOUS, source_of(PAGE)
-    post(browser, "/drive/stop", **fresh())
-    assert vehicle.kinds == [RequestKind.DISARM, RequestKind.RELEASE_LEASE]
 
 
 def test_stop_does_not_clear_a_failsafe(browser: FlaskClient, vehicle: RecordingVehicle) -> None:
     vehicle.state = DriveState.FAILSAFE
-    assert post(browser, "/drive/stop", **fresh()).status_code == 200
+    assert post(browser, STOP, **fresh()).status_code == 200
     assert vehicle.asked == []
 
 
 def test_a_failsafe_is_cleared_on_purpose(browser: FlaskClient, vehicle: RecordingVehicle) -> None:
     vehicle.state = DriveState.FAILSAFE
-    assert post(browser, "/drive/clear", **fresh()).status_code == 200
+    assert post(browser, CLEAR, **fresh()).status_code == 200
     assert vehicle.kinds == [RequestKind.DISARM]
-
-
-def test_the_speed_cap_is_set_under_a_momentary_lease(
-    browser: FlaskClient, vehicle: RecordingVehicle
-) -> None:
-    vehicle.refusals[RequestKind.SET_SPEED_CAP] = "not now"
-    assert post(browser, "/drive/speed-cap", page=PAGE, speed_cap_frac=0.5).status_code == 409
-    assert vehicle.kinds == [RequestKind.TAKE_LEASE, RequestKind.SET_SPEED_CAP, RequestKind.RELEASE_LEASE]
-
-
-def test_the_driver_keeps_the_lease_when_setting_the_speed_cap(
-    browser: FlaskClient, vehicle: RecordingVehicle
-) -> None:
-    vehicle.driver = source_of(PAGE)
-    post(browser, "/drive/speed-cap", page=PAGE, speed_cap_frac=0.5)
-    assert vehicle.asked == [(RequestKind.SET_SPEED_CAP, {"source": source_of(PAGE), "speed_cap_frac": 0.5})]
 
 
 def test_the_source_does_not_give_the_secret_away() -> None:
@@ -396,21 +377,20 @@ def test_requests_to_a_silent_vehicle_are_503_with_a_sentence(
     browser: FlaskClient, vehicle: RecordingVehicle, path: str
 ) -> None:
     vehicle.silent = True
-    body = {"page": PAGE, "speed_cap_frac": 0.5} if path.endswith("cap") else fresh()
-    answer = post(browser, path, **body)
+    answer = post(browser, path, **fresh(speed_cap_frac=0.5))
     assert answer.status_code == 503
     assert answer.json["error"] == "The vehicle did not answer in time; is it running?"
 
 
 def test_the_status_says_that_the_vehicle_is_silent(browser: FlaskClient, vehicle: RecordingVehicle) -> None:
     vehicle.silent = True
-    document = browser.get("/status").json
+    document = browser.get("/api/status").json
     assert document["car"] is None
     assert "lapwing run" in document["silence"]
 
 
 def test_the_status_shows_the_car_and_the_world(browser: FlaskClient) -> None:
-    document = browser.get("/status").json
+    document = browser.get("/api/status").json
     assert document["server_ns"] == NOW_NS
     assert document["car"]["state"] == "disarmed"
     assert document["car"]["frame_to_wire_p99_ms"] is None  # JSON has no NaN
@@ -421,61 +401,19 @@ def test_the_status_shows_the_car_and_the_world(browser: FlaskClient) -> None:
 
 
 def test_the_driven_line_is_told_from_where_the_page_has_it(browser: FlaskClient) -> None:
-    assert browser.get("/status?trail=2").json["world"]["trail"] == {"points": [[0.2, 0.0, 1.5]], "end": 3}
-    assert browser.get("/status?trail=yesterday").json["world"]["trail"]["end"] == 3
+    assert browser.get("/api/status?trail=2").json["world"]["trail"] == {
+        "points": [[0.2, 0.0, 1.5]],
+        "end": 3,
+    }
+    assert browser.get("/api/status?trail=yesterday").json["world"]["trail"]["end"] == 3
 
 
 def test_the_status_does_without_a_world(
     browser: FlaskClient, vehicle: RecordingVehicle, world: StillWorld
 ) -> None:
     world.newest = None
-    assert browser.get("/status").json["world"] is None
-    assert signed_in(create_app(vehicle)).get("/status").json["world"] is None
-
-
-def test_a_picture_comes_with_its_number_and_its_age_on_the_cars_clock(
-    browser: FlaskClient, vehicle: RecordingVehicle
-) -> None:
-    vehicle.picture = Preview(41, 7_000_000_000 - 100_000_000, b"jpeg")
-    answer = browser.get("/preview.jpg?after=40")
-    assert answer.data == b"jpeg"
-    assert answer.mimetype == "image/jpeg"
-    assert answer.headers["X-Frame-Number"] == "41"
-    assert answer.headers["X-Frame-Age-Ms"] == "350"  # the status was 250 ms old
-
-
-def test_no_new_picture_is_an_empty_answer(browser: FlaskClient) -> None:
-    assert browser.get("/preview.jpg").status_code == 204
-
-
-def test_a_picture_after_nonsense_is_refused(browser: FlaskClient) -> None:
-    assert browser.get("/preview.jpg?after=yesterday").status_code == 400
-
-
-def test_one_viewer_too_many_is_told_so(vehicle: RecordingVehicle) -> None:
-    app = create_app(vehicle)
-    all_look = threading.Barrier(VIEWER_LIMIT + 1, timeout=10)
-    over = threading.Event()
-
-    def look(newer_than: int = -1, timeout_s: float = 1.0) -> None:
-        all_look.wait()
-        over.wait(10)
-
-    vehicle.preview = look  # type: ignore[method-assign]
-    with ThreadPoolExecutor(VIEWER_LIMIT) as viewers:
-        answers = [
-            viewers.submit(lambda: signed_in(app).get("/preview.jpg").status_code)
-            for _ in range(VIEWER_LIMIT)
-        ]
-        all_look.wait()
-        one_more = signed_in(app).get("/preview.jpg")
-        over.set()
-        assert {answer.result() for answer in answers} == {204}
-    assert one_more.status_code == 503
-    assert one_more.json["error"].startswith("40 pages watch already")
-
-    vehicle.preview = lambda newer_than=-1, timeout_s=1.0: None  # type: ignore[method-assign]
-    assert signed_in(app).get("/preview.jpg").status_code == 204
+    assert browser.get("/api/status").json["world"] is None
+    assert signed_in(create_app(vehicle)).get("/api/status").json["world"] is None
 
 
 @pytest.mark.parametrize("state", list(DriveState))

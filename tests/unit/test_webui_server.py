@@ -115,7 +115,7 @@ def test_a_port_out_of_range_is_refused(port: int, run_dir: Path) -> None:
 
 def test_the_server_answers_without_a_vehicle_and_ends_cleanly(run_dir: Path) -> None:
     with serving(run_dir) as (process, address):
-        with get(address + "status", timeout_s=5) as answer:
+        with get(address + "api/status", timeout_s=5) as answer:
             document = json.loads(answer.read())
         assert document["car"] is None
         assert document["silence"]
@@ -140,7 +140,7 @@ def test_a_killed_worker_is_replaced(run_dir: Path) -> None:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) == 1
         os.kill(int(children[0]), signal.SIGKILL)
-        with get(address + "status", timeout_s=START_LIMIT_S) as answer:
+        with get(address + "api/status", timeout_s=START_LIMIT_S) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=END_LIMIT_S)

@@ -269,7 +269,7 @@ def test_the_server_serves_https_and_sends_plain_visitors_there(run_dir: Path, t
             socket.create_connection(("127.0.0.1", port)) as raw,
             context.wrap_socket(raw, server_hostname="localhost") as secure,
         ):
-            head = f"GET /status HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: {cookie}\r\n"
+            head = f"GET /api/status HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: {cookie}\r\n"
             secure.sendall(f"{head}Connection: close\r\n\r\n".encode())
             answer = secure.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 200 ")

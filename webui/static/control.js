@@ -13,15 +13,9 @@ const RECONNECT_MS = 500;
 const RECONNECT_LIMIT_MS = 4000;
 const QUEUE_LIMIT_BYTES = 2048; // what has not left yet is old already: do not add to it
 const OPEN_MS = 3000;
-
-/** Commands that work without a socket, and where. @type {Record<string, string>} */
-const POSTS = {
-  start: "/drive/start",
-  stop: "/drive/stop",
-  clear: "/drive/clear",
-  renew_lease: "/drive/lease",
-  speed_cap: "/drive/speed-cap",
-};
+const LOOK_MS = 300; // a command by POST may bear no older stamp
+const RENEW_MS = 700;
+const STOPPING = new Set(["stop", "release_lease"]); // obeyed however late they come
 
 export class Control {
   /**
@@ -41,7 +35,7 @@ export class Control {
     this.count = 0;
     /** @type {Map<string, (answer: Answer) => void>} */
     this.waiting = new Map();
-    if (document.body.dataset.sockets !== "no") this.connect();
+    this.connect();
     this.poll();
   }
 
@@ -114,16 +108,26 @@ export class Control {
         socket.send(JSON.stringify({ kind, id, echo_ns: this.echoNs, ...fields }));
       });
     }
-    if (!(kind in POSTS)) return { ok: false, error: "This needs the live connection, which is not there at the moment." };
-    const body = kind === "speed_cap" ? { page: this.page, ...fields } : { page: this.page, seen_ns: this.echoNs };
-    return post(POSTS[kind], body);
+    const isLooking = STOPPING.has(kind) || (await this.look(LOOK_MS));
+    return isLooking ? this.post(kind, fields) : { ok: false, error: "The car's computer did not answer." };
+  }
+
+  /** Ask by POST. @param {string} kind @param {object} fields @returns {Promise<Answer>} */
+  post(kind, fields = {}, timing = {}) {
+    const path = `/api/drive/${kind.replaceAll("_", "-")}?page=${this.page}`;
+    return post(path, { echo_ns: this.echoNs, ...fields }, timing);
+  }
+
+  /** Tell over whatever carries, without waiting for an answer. @param {string} kind */
+  send(kind) {
+    if (!this.tell(kind)) this.post(kind);
   }
 
   /** Renew the lease, over whatever carries. */
   async renew() {
     if (this.tell("renew_lease") || this.underway >= 2) return;
     this.underway += 1;
-    await post(POSTS.renew_lease, { page: this.page, seen_ns: this.echoNs }, { timeoutMs: 700 });
+    await this.post("renew_lease", {}, { timeoutMs: RENEW_MS });
     this.underway -= 1;
   }
 
@@ -134,19 +138,21 @@ export class Control {
 
   /** Ask for the status again and again while there is no socket. */
   async poll() {
-    if (!this.isLive) {
-      try {
-        const { response, body } = await fetchGently(`/status?${this.query()}`);
-        const text = response.ok && body ? await body.text() : "";
-        if (text && !this.isLive) { // what a socket has overtaken is old
-          const document = JSON.parse(text);
-          this.see(document.server_ns);
-          this.onStatus(document);
-        }
-      } catch {
-        // Seen by its age: the page says that it has lost the car.
-      }
-    }
+    if (!this.isLive) await this.look();
     setTimeout(() => this.poll(), POLL_MS);
+  }
+
+  /** Ask for the status once; false when it did not come, which the page sees by its age too. */
+  async look(timeoutMs = 1000) {
+    try {
+      const { response, body } = await fetchGently(`/api/status?page=${this.page}&${this.query()}`, { timeoutMs });
+      if (!response.ok || !body) return false;
+      const document = JSON.parse(await body.text());
+      this.see(document.server_ns);
+      if (!this.isLive) this.onStatus(document); // what a socket has overtaken is old
+      return true;
+    } catch {
+      return false;
+    }
   }
 }

@@ -284,7 +284,7 @@ async function start() {
   followWakeLock();
   if (answer.ok) return;
   lease.letGo();
-  control.tell("release_lease");
+  control.send("release_lease");
   note(answer.error);
 }
 
@@ -309,10 +309,15 @@ async function askAsDriver(kind, fields) {
 }
 
 async function stop() {
+  await halt();
+  control.send("release_lease");
+}
+
+/** Stop, and keep the wheel for the moment. */
+async function halt() {
   lease.letGo();
   inputs.neutral();
   const answer = await control.ask("stop");
-  control.tell("release_lease");
   note(answer.error);
 }
 
@@ -437,7 +442,7 @@ byId("wheel-ask").addEventListener("click", async () => {
 byId("request-yes").addEventListener("click", async () => {
   const asking = newest?.lease?.asked_by[0];
   if (!asking) return;
-  await stop();
+  await halt(); // whoever has let go has nothing to hand over
   note((await control.ask("yield_lease", { to: asking.source })).error);
 });
 byId("request-no").addEventListener("click", () => {
@@ -471,7 +476,8 @@ addEventListener("pagehide", () => {
   lease.letGo();
   control.tell("drive", NEUTRAL);
   control.tell("stop");
-  post("/drive/stop", { page, seen_ns: control.echoNs });
+  control.tell("release_lease");
+  control.post("stop");
 });
 setInterval(show, SHOW_MS); // also while no answer comes
 show();

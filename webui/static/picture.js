@@ -1,15 +1,11 @@
 /** The live pictures: newest only, with their age, grey as soon as they are old. */
 
-import { fetchGently } from "./link.js";
 import { drawDecision } from "./overlay.js";
 import { readPicture } from "./wire.js";
 import { pictureAge } from "./words.js";
 
 const STALE_MS = 500;
-const PAUSE_MS = 40;
-const BACK_OFF_MS = 1000;
 const RECONNECT_MS = 700;
-const TIMEOUT_MS = 600; // the server holds a request for 200 ms
 
 export class Pictures {
   /**
@@ -27,7 +23,6 @@ export class Pictures {
     this.policy = /** @type {HTMLCanvasElement} */ (view.querySelector("#policy-picture"));
     this.ageLabel = /** @type {HTMLElement} */ (view.querySelector("#age"));
     this.staleLabel = /** @type {HTMLElement} */ (view.querySelector("#stale"));
-    this.newest = -1;
     /** @type {number | null} */
     this.takenMs = null;
     this.isDecoding = false;
@@ -35,12 +30,11 @@ export class Pictures {
     this.next = null;
     /** @type {WebSocket | null} */
     this.socket = null;
-    this.isRefused = document.body.dataset.sockets === "no";
+    this.isRefused = false;
     this.showAge();
     setInterval(() => this.showAge(), 100);
     document.addEventListener("visibilitychange", () => this.followVisibility());
     this.followVisibility();
-    this.fetchStills();
   }
 
   /** Nobody looks at a hidden page: it has no socket, and costs the car nothing. */
@@ -50,7 +44,7 @@ export class Pictures {
   }
 
   connect() {
-    if (document.hidden || document.body.dataset.sockets === "no" || (this.socket && this.socket.readyState <= WebSocket.OPEN)) return;
+    if (document.hidden || (this.socket && this.socket.readyState <= WebSocket.OPEN)) return;
     const socket = new WebSocket(`${location.origin.replace("http", "ws")}/ws/video?page=${this.page}`);
     let wasOpen = false;
     socket.binaryType = "arraybuffer";
@@ -71,34 +65,6 @@ export class Pictures {
       if (!wasOpen) this.isRefused = true;
       setTimeout(() => this.connect(), wasOpen ? RECONNECT_MS : 5 * RECONNECT_MS);
     });
-  }
-
-  /** Single pictures by request, where a socket is refused. */
-  async fetchStills() {
-    for (;;) {
-      const wanted = this.isRefused && !document.hidden;
-      await pause(wanted && (await this.fetchStill()) ? PAUSE_MS : wanted ? BACK_OFF_MS : RECONNECT_MS);
-    }
-  }
-
-  /** Get and draw one picture; false when the server cannot be reached or has no place. */
-  async fetchStill() {
-    try {
-      const { response, body } = await fetchGently(`/preview.jpg?after=${this.newest}`, { timeoutMs: TIMEOUT_MS });
-      if (response.status === 204) return true; // none newer
-      if (!response.ok || !body) return false;
-      const header = {
-        frame: Number(response.headers.get("X-Frame-Number")),
-        age_ms: Number(response.headers.get("X-Frame-Age-Ms")),
-        server_ns: 0,
-        record: null,
-        input: null,
-      };
-      await this.draw(header, body);
-      return true;
-    } catch (error) {
-      return /** @type {Error} */ (error).name === "AbortError"; // made room for a stop
-    }
   }
 
   /** Draw the newest of what has come; what a newer one overtakes is acknowledged and never drawn. */
@@ -123,7 +89,6 @@ export class Pictures {
   /** @param {PictureHeader} header @param {Blob} jpeg */
   async draw(header, jpeg, receivedMs = performance.now()) {
     const bitmap = await createImageBitmap(jpeg);
-    this.newest = header.frame;
     this.takenMs = receivedMs - header.age_ms;
     for (const canvas of [this.camera, this.policy]) {
       if (canvas.offsetParent === null) continue; // not shown
@@ -144,13 +109,8 @@ export class Pictures {
     this.view.classList.toggle("is-stale", stale);
     this.staleLabel.hidden = !stale;
     this.ageLabel.hidden = stale;
-    if (this.takenMs === null) this.staleLabel.textContent = "No picture yet";
+    if (this.takenMs === null) this.staleLabel.textContent = this.isRefused ? "No picture: the live connection is refused" : "No picture yet";
     else if (stale) this.staleLabel.textContent = `No new picture for ${(ageMs / 1000).toFixed(1)} s`;
     else this.ageLabel.textContent = `Live, ${pictureAge(ageMs)}`;
   }
-}
-
-/** @param {number} ms */
-function pause(ms) {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

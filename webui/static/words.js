@@ -20,7 +20,7 @@ const TITLES = {
 
 /**
  * Everything the state card shows.
- * `document` is the newest answer of /status, null when none has come for a second.
+ * `document` is the newest status, null when none has come for a second.
  */
 export function describe(document) {
   if (document === null) {
