@@ -51,6 +51,7 @@ def create_app(
     app = Flask(__name__)
     app.config["PAGES"] = PAGES
     app.jinja_env.globals["pages"] = PAGES
+    app.context_processor(lambda: {"simulated": _is_simulated(vehicle, world)})
     guard.protect(app, hosts or Hosts(loopback_only=True))
     access.protect(app, Access(access_store or AccessStore()))
     app.register_blueprint(access_pages.make_blueprint(certificates))
@@ -68,3 +69,9 @@ def create_app(
     app.register_blueprint(models.make_blueprint(policies, vehicle))
     app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))
     return app
+
+
+def _is_simulated(vehicle: Vehicle, world: World | None) -> bool:
+    """Whether nothing real moves; the world is there while its vehicle restarts, too."""
+    status = vehicle.status()
+    return world is not None if status is None else status.hil

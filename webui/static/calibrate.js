@@ -31,7 +31,6 @@ function follow() {
     wasLost = true;
     return;
   }
-  byId("simulated").hidden = !car.hil;
   walk.follow(car);
   floor.follow(car);
   if (failed) offer(car.sentence, "Disarm and go on", goOn);

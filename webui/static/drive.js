@@ -132,7 +132,6 @@ function show() {
   setText(byId("driver"), connected ? describeDriver(now, source, newest?.lease) : "");
   if (!connected || !now) return;
 
-  byId("simulated").hidden = !now.hil;
   document.title = `${words.title} · Lapwing`;
   showCap(now);
   showTrim(now);
