@@ -14,6 +14,11 @@ import numpy.typing as npt
 SCHEMA_VERSION = 1  # of everything below that travels between processes
 
 
+def _this_version() -> int:
+    """Return SCHEMA_VERSION; as a factory, because `omit_defaults` leaves out what is a plain default."""
+    return SCHEMA_VERSION
+
+
 class DriveState(enum.StrEnum):
     """What the car is allowed to do right now."""
 
@@ -234,7 +239,7 @@ class OperatorRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """With START: the car disarms by itself after driving for so long; 0 for never."""
     trim_us: float = 0.0
     """With SET_TRIM: added to every steering pulse."""
-    version: int = SCHEMA_VERSION
+    version: int = msgspec.field(default_factory=_this_version)
 
 
 class LeaseWish(msgspec.Struct, frozen=True):
@@ -252,7 +257,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     ok: bool
     reason: str = ""
     """Why not, in words for the owner."""
-    version: int = SCHEMA_VERSION
+    version: int = msgspec.field(default_factory=_this_version)
 
 
 class StageTimes(msgspec.Struct, frozen=True):
@@ -319,7 +324,7 @@ class TickRecord(msgspec.Struct, frozen=True):
     sensed: Sensed = Sensed()
     sent_frac: DriveAction = DriveAction(0.0, 0.0)
     """What was sent, in shares of this car's range; without the trim."""
-    version: int = SCHEMA_VERSION
+    version: int = msgspec.field(default_factory=_this_version)
 
 
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -398,7 +403,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     """Width, height and channels of the picture that the policy looks at; None without a policy."""
     is_lockstep: bool = False
     """Whether `now_ns` is the clock of a HIL world that steps with the car, not CLOCK_MONOTONIC."""
-    version: int = SCHEMA_VERSION
+    version: int = msgspec.field(default_factory=_this_version)
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -407,4 +412,4 @@ class Preview(msgspec.Struct, frozen=True):
     frame_number: int
     stamp_ns: int
     jpeg: bytes
-    version: int = SCHEMA_VERSION
+    version: int = msgspec.field(default_factory=_this_version)

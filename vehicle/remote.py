@@ -141,6 +141,12 @@ class RemoteServer:
         os.close(self._lock_fd)
 
 
+class _Spoken(msgspec.Struct):
+    """What can be read of a message in every version."""
+
+    version: int = 0
+
+
 class _Named(msgspec.Struct):
     """What an answer needs of a request that cannot be read otherwise."""
 
@@ -231,6 +237,7 @@ class VehicleClient:
         self._fresh = threading.Condition()
         self._status: Status | None = None
         self._status_at_s = 0.0
+        self._spoken_version = SCHEMA_VERSION
         self._preview: Preview | None = None
         self._of_frames: OrderedDict[int, TickRecord] = OrderedDict()
         self._looking_until_s = 0.0
@@ -248,8 +255,22 @@ class VehicleClient:
     ) -> None:
         self.close()
 
+    @property
+    def version_note(self) -> str:
+        """Why a vehicle that speaks cannot be understood, in words; empty while it can be."""
+        spoken = self._spoken_version
+        if spoken == SCHEMA_VERSION:
+            return ""
+        return (
+            f"the vehicle process speaks version {spoken}, allowed {SCHEMA_VERSION}: it and what asks are of "
+            "two releases; end both and start them from one (lapwing run)"
+        )
+
     def status(self) -> Status | None:
-        """Return the newest status, or None when the vehicle has been silent for over a second."""
+        """Return the newest status, or None when the vehicle has been silent for over a second.
+
+        None too while it speaks another version: numbers of another meaning are no status.
+        """
         with self._fresh:
             return self._status if self.status_age_s() <= STATUS_AGE_LIMIT_S else None
 
@@ -312,7 +333,7 @@ class VehicleClient:
             return self._of_frames[frame_number]
 
     def request(self, kind: RequestKind, timeout_s: float = 1.0, **fields: Any) -> Reply:
-        """Send a request and return its answer.
+        """Send a request and return its answer; to a vehicle of another version only what stops it.
 
         Args:
             kind: what is asked for.
@@ -325,6 +346,8 @@ class VehicleClient:
         """
         fields.setdefault("source", self.source)
         request = OperatorRequest(secrets.token_hex(8), kind=kind, sent_ns=self.now_ns(), **fields)
+        if kind not in STOPPING_KINDS and (note := self.version_note):
+            return Reply(request.id, ok=False, reason=note)
         answer: queue.SimpleQueue[Reply] = queue.SimpleQueue()
         self._waiting[request.id] = answer
         self._outbox.put(request)
@@ -452,12 +475,18 @@ class VehicleClient:
 
     def _keep_status(self, message: bytes) -> None:
         with contextlib.suppress(*_UNREADABLE), self._fresh:
+            self._spoken_version = msgspec.msgpack.decode(message, type=_Spoken).version
+            if self._spoken_version != SCHEMA_VERSION:
+                self._status, self._status_at_s = None, 0.0
+                return
             self._status = msgspec.msgpack.decode(message, type=Status)
             self._status_at_s = time.monotonic()
             self._fresh.notify_all()
 
     def _keep_preview(self, message: bytes) -> None:
         with contextlib.suppress(*_UNREADABLE), self._fresh:
+            if msgspec.msgpack.decode(message, type=_Spoken).version != SCHEMA_VERSION:
+                return
             self._preview = msgspec.msgpack.decode(message, type=Preview)
             self._fresh.notify_all()
 
@@ -472,6 +501,9 @@ class VehicleClient:
         try:
             record = msgspec.msgpack.decode(message, type=TickRecord)
         except _UNREADABLE:
+            self.records_incomplete = True
+            return last_sequence
+        if record.version != SCHEMA_VERSION:
             self.records_incomplete = True
             return last_sequence
         self._keep_of_frame(record)

@@ -251,7 +251,8 @@ def _wait_until_ready(car: RunningCar) -> None:
         if tend_until(car, lambda: is_ready(vehicle.status()), START_TIMEOUT_S):
             return
         status = vehicle.status()
-        reason = " ".join(status.not_ready) if status else "the vehicle process is silent"
+        silent = vehicle.version_note or "the vehicle process is silent"
+        reason = " ".join(status.not_ready) if status else silent
         raise VehicleSilentError(f"the car was not ready within {START_TIMEOUT_S:g} s: {reason}")
 
 

@@ -10,6 +10,10 @@ from vehicle.truth import WorldTruth
 class Vehicle(Protocol):
     """The vehicle process as the page sees it; `vehicle.remote.VehicleClient` is one. Safe in any thread."""
 
+    @property
+    def version_note(self) -> str:
+        """Why a vehicle that speaks cannot be understood, in words; empty while it can be."""
+
     def status(self) -> Status | None:
         """Return the newest status, None when the vehicle is silent."""
 

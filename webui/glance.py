@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from vehicle.messages import Status
 from webui.car import Vehicle, World
+from webui.guard import sentence
 from webui.host import HostHealth
 from webui.laps import LAPS_SHOWN, Laps
 from webui.speed_caps import SpeedCaps
@@ -26,6 +27,11 @@ class Glance:
         """Return the vehicle's clock."""
         return self._clock_ns()
 
+    def _silence(self) -> str:
+        if note := self._vehicle.version_note:
+            return sentence(note)
+        return silence(self._vehicle.status_age_s())
+
     def document(self, source: str, trail_from: int) -> dict[str, object]:
         """Return the car at a glance, and of a HIL car the driven line from point `trail_from` on."""
         car = self._vehicle.status()
@@ -33,7 +39,7 @@ class Glance:
             "kind": "status",
             "server_ns": self._clock_ns(),
             "car": car,
-            "silence": "" if car else silence(self._vehicle.status_age_s()),
+            "silence": "" if car else self._silence(),
             "world": None if self._world is None else world_document(self._world, trail_from),
             "lease": lease_document(car, source),
             "laps": self._laps.document(),

@@ -23,6 +23,8 @@ DRIVERS_KINDS = frozenset(
 class SimulatedPageCar:
     """What the page sees of a vehicle and its world; every test may bend its attributes."""
 
+    version_note = ""
+
     def __init__(self) -> None:
         self.state = DriveState.DISARMED
         self.driver = ""

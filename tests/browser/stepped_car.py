@@ -21,6 +21,8 @@ ANSWER_S = 10.0  # of the real clock; a computer that is slower than this is no 
 class SteppedCar:
     """What the page sees of a vehicle; its loop is stepped until the end."""
 
+    version_note = ""
+
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         rig.renewing = False

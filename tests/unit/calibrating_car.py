@@ -23,6 +23,8 @@ LEASE_S = 0.3
 class CalibratingCar:
     """What the page sees of a vehicle; every test may bend its attributes. Safe in any thread."""
 
+    version_note = ""
+
     def __init__(self, path: Path, *, is_calibrated: bool = True) -> None:
         self.path = path
         self.is_calibrated = is_calibrated

@@ -31,6 +31,7 @@ from vehicle.messages import (
     DriveState,
     Frame,
     OperatorRequest,
+    Preview,
     Reply,
     RequestKind,
     StageTimes,
@@ -543,6 +544,71 @@ def test_without_a_vehicle_there_is_no_status(client):
     assert client.status() is None
     assert client.status_age_s() == float("inf")
     assert client.wait_status(lambda _: True, 0.05) is None
+
+
+@pytest.mark.parametrize(
+    "message", [STATUS, OperatorRequest("1", "a", RequestKind.DISARM, 0), Reply("1", True)]
+)
+def test_every_message_says_its_version(message):
+    """`omit_defaults` must not leave it out: the other side would read its own version there."""
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(message))["version"] == SCHEMA_VERSION
+
+
+def of_version(version: int | None, message: msgspec.Struct) -> bytes:
+    fields = msgspec.to_builtins(message) | {"version": version}
+    if version is None:
+        del fields["version"]
+    return msgspec.msgpack.encode(fields)
+
+
+@pytest.mark.parametrize("version", [None, 0, 2, 99])
+def test_a_status_of_another_version_is_none_and_says_what_to_do(client, version):
+    client._keep_status(msgspec.msgpack.encode(STATUS))
+    client._keep_status(of_version(version, STATUS))
+
+    assert client.status() is None
+    assert client.version_note.startswith(f"the vehicle process speaks version {version or 0}, allowed 1")
+    assert "lapwing run" in client.version_note
+
+
+def test_a_status_that_only_its_own_version_can_read_is_no_silence(client):
+    client._keep_status(msgspec.msgpack.encode({"version": 2, "state": ["in", "other", "words"]}))
+
+    assert client.status() is None
+    assert "speaks version 2" in client.version_note
+
+
+def test_a_vehicle_of_this_version_is_understood_again_after_one_of_another(client):
+    client._keep_status(of_version(2, STATUS))
+    client._keep_status(msgspec.msgpack.encode(STATUS))
+
+    assert client.status() == STATUS
+    assert client.version_note == ""
+
+
+@pytest.mark.parametrize("kind", sorted(RequestKind))
+def test_a_vehicle_of_another_version_is_only_asked_to_stop(running, client, kind):
+    client._keep_status(of_version(2, STATUS))
+    stops = kind in {RequestKind.DISARM, RequestKind.EMERGENCY_STOP}
+    reply = client.request(kind, 5.0)
+
+    assert reply.ok == bool(running.requests) == stops
+    assert stops or reply.reason == client.version_note
+
+
+def test_pictures_and_records_of_another_version_are_not_taken(run_dir):
+    with VehicleClient(run_dir, "recorder", records=True) as client:
+        client._keep_preview(msgspec.msgpack.encode(Preview(1, 0, b"", version=2)))
+        assert client._preview is None
+        client._keep_preview(msgspec.msgpack.encode(Preview(1, 0, b"")))
+        assert client._preview is not None
+
+        assert (
+            client._keep_record(msgspec.msgpack.encode(msgspec.structs.replace(record_of(1), version=2)), -1)
+            == -1
+        )
+        assert client.records_incomplete
+        assert list(client.records(0.0)) == []
 
 
 def test_a_status_that_grew_old_is_none_at_all(client, monkeypatch):

@@ -32,6 +32,8 @@ DRIVERS_KINDS = frozenset(
 class RecordingVehicle:
     """Records what it is asked and answers what it is told to."""
 
+    version_note = ""
+
     def __init__(self) -> None:
         self.asked: list[tuple[RequestKind, dict[str, Any]]] = []
         self.stops = 0
@@ -387,6 +389,14 @@ def test_the_status_says_that_the_vehicle_is_silent(browser: FlaskClient, vehicl
     document = browser.get("/api/status").json
     assert document["car"] is None
     assert "lapwing run" in document["silence"]
+
+
+def test_a_vehicle_of_another_release_is_named_as_such(
+    browser: FlaskClient, vehicle: RecordingVehicle
+) -> None:
+    vehicle.silent, vehicle.version_note = True, "the vehicle process speaks version 2"
+
+    assert browser.get("/api/status").json["silence"] == "The vehicle process speaks version 2."
 
 
 def test_the_status_shows_the_car_and_the_world(browser: FlaskClient) -> None:
