@@ -31,11 +31,11 @@ class InconclusiveError(Exception):
     """The computer was too busy for this run to say anything; it is repeated, never passed."""
 
 
-def conclusive(check: Callable[["LiveCar"], None], wiring: str = "aws") -> None:
+def conclusive(check: Callable[["LiveCar"], None], wiring: str = "aws", *, illness: str = "") -> None:
     """Run a check against a fresh car, again while the computer is too busy for an answer."""
     for attempt in range(ATTEMPTS):
         try:
-            with live_car(wiring) as car:
+            with live_car(wiring, illness) as car:
                 check(car)
         except InconclusiveError as error:
             print(f"attempt {attempt + 1} says nothing: {error}")
@@ -52,6 +52,7 @@ class LiveCar:
         self.vehicle = vehicle
         self.run_dir = run_dir
         self.neutral_us = NEUTRAL_US[wiring]
+        self.is_ill = False
         self.client = VehicleClient(run_dir, "test", records=False)
         self._renewing = threading.Event()
         self._closing = threading.Event()
@@ -122,25 +123,35 @@ class LiveCar:
         self.client.close()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.vehicle.pid, signal.SIGCONT)
+        if self.is_ill:
+            self.vehicle.kill()
         self.vehicle.terminate()
         try:
             self.vehicle.wait(5)
         except subprocess.TimeoutExpired:
             self.vehicle.kill()
             self.vehicle.wait()
+        if self.vehicle.stderr is not None:
+            self.vehicle.stderr.close()
 
 
 @contextmanager
-def live_car(wiring: str = "aws") -> Iterator[LiveCar]:
-    """Yield a car that stands ready; end its processes afterwards."""
+def live_car(wiring: str = "aws", illness: str = "") -> Iterator[LiveCar]:
+    """Yield a car that stands ready; end its processes afterwards.
+
+    With an illness of `tests.hil.ill_vehicle` nobody reads what the vehicle says.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lw", dir="/tmp")))
         settings = HilSettings(hil_dir=folder / "hil", track="oval", wiring=wiring)  # type: ignore[arg-type]
         hil = stack.enter_context(start_hil(settings))
         policy = write_policy(folder / "straight", speed_mps=0.6)
-        command = [sys.executable, "-m", "vehicle.cli", "drive", "--policy", str(policy)]
+        program = ["tests.hil.ill_vehicle", illness] if illness else ["vehicle.cli"]
+        command = [sys.executable, "-m", *program, "drive", "--policy", str(policy)]
         command += ["--run-dir", str(folder / "run"), "--hil-dir", str(settings.hil_dir), "--wiring", wiring]
-        vehicle = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        unread = subprocess.PIPE if illness else None
+        vehicle = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=unread)
         car = LiveCar(hil, vehicle, folder / "run", wiring)
+        car.is_ill = bool(illness)
         stack.callback(car.close)
         yield car

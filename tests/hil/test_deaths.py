@@ -16,8 +16,15 @@ LEASE_BOUND_S = 1.5 + 0.25 + 0.25
 pytestmark = [pytest.mark.realtime, pytest.mark.timeout(240)]
 
 
-@pytest.mark.parametrize("wiring", ["aws", "standard"])
-@pytest.mark.parametrize("killer", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize(
+    ("killer", "wiring"),
+    [
+        (signal.SIGKILL, "aws"),
+        (signal.SIGSTOP, "standard"),
+        (signal.SIGTERM, "aws"),
+        (signal.SIGSEGV, "standard"),
+    ],
+)
 def test_a_dead_or_stopped_vehicle_leaves_neutral_pulses_within_220_ms(wiring, killer):
     def check(car: LiveCar) -> None:
         car.drive()
@@ -25,6 +32,33 @@ def test_a_dead_or_stopped_vehicle_leaves_neutral_pulses_within_220_ms(wiring, k
         assert car.neutral_after_last_command_s() <= DEAD_HOST_BOUND_S
 
     conclusive(check, wiring)
+
+
+@pytest.mark.parametrize(
+    ("illness", "wiring"),
+    [("hungry", "aws"), ("endless", "standard"), ("deaf", "aws"), ("mute", "standard")],
+)
+def test_a_vehicle_without_memory_answer_or_disk_leaves_neutral_pulses_within_220_ms(illness, wiring):
+    def check(car: LiveCar) -> None:
+        car.drive()
+        os.kill(car.vehicle.pid, signal.SIGUSR1)
+        assert car.neutral_after_last_command_s() <= DEAD_HOST_BOUND_S
+        assert (car.vehicle.poll() is None) == (illness != "hungry")  # without memory it crashes
+        assert_neutral_pulses_go_on(car)
+
+    conclusive(check, wiring, illness=illness)
+
+
+def test_a_thread_that_hogs_the_interpreter_is_a_stalled_host():
+    def check(car: LiveCar) -> None:
+        car.drive()
+        os.kill(car.vehicle.pid, signal.SIGUSR1)
+        status = car.wait(lambda status: status.state is DriveState.FAILSAFE)
+
+        assert status.latched_fault is Fault.HOST_STALLED
+        assert car.neutral_after_last_command_s() <= DEAD_HOST_BOUND_S
+
+    conclusive(check, illness="hog")
 
 
 def test_a_vehicle_that_was_stopped_and_continues_says_neutral_and_stays_in_failsafe():
@@ -42,8 +76,7 @@ def test_a_vehicle_that_was_stopped_and_continues_says_neutral_and_stays_in_fail
     conclusive(check)
 
 
-@pytest.mark.parametrize("wiring", ["aws", "standard"])
-def test_a_dying_world_stops_the_car(wiring):
+def test_a_dying_world_stops_the_car():
     def check(car: LiveCar) -> None:
         car.drive()
         assert car.hil.world is not None
@@ -53,7 +86,7 @@ def test_a_dying_world_stops_the_car(wiring):
         assert status.latched_fault in {Fault.CAMERA_LOST, Fault.CAMERA_OVERDUE}
         assert_neutral_pulses_go_on(car)
 
-    conclusive(check, wiring)
+    conclusive(check)
 
 
 def test_a_dying_board_is_a_lost_board():
