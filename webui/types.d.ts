@@ -52,7 +52,8 @@ interface LapsDocument {
   best: Crossing | null;
   target_laps?: number | null;
   time_limit_s?: number | null;
-  left_s?: number | null;
+  by_hand?: boolean;
+  note?: string;
 }
 
 interface Lease { driver: string; name: string; mine: boolean; asked_by: { source: string; name: string }[] }
@@ -90,3 +91,10 @@ interface PictureHeader {
 interface Answer { ok: boolean; error?: string; server_ns?: number }
 
 interface Tile { value: string; more: string; bad: boolean }
+
+interface Listed {
+  key: string;
+  name: string;
+  active: boolean;
+  policy_hash?: string | null;
+}

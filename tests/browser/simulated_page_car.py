@@ -4,10 +4,13 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from models.bundle_hash import hash_of_files
+from models.store_builtin import METADATA_NAME
 from vehicle.errors import VehicleSilentError
 from vehicle.messages import DriveState, Fault, Preview, Reply, RequestKind, Status
 from vehicle.truth import Crossing, WorldTruth
@@ -37,6 +40,12 @@ class SimulatedPageCar:
         self.off_track = False
         self.started_ns = 0
         self.asked: list[RequestKind] = []
+        self.wishes: list[tuple[RequestKind, dict[str, object]]] = []
+        """What was asked for, with its fields."""
+        self.refusals: dict[RequestKind, str] = {}
+        self.policy, self.policy_hash, self.policy_note = "meadow-discrete", "3f9a" * 16, ""
+        self.trim_us = 0.0
+        self.calibration_file = ""
         self.stops_ns: list[int] = []
         self.renewed_ns = 0
         self.changed = threading.Condition()
@@ -72,9 +81,9 @@ class SimulatedPageCar:
             not_ready=self.not_ready,
             driver=self.driver,
             speed_cap_frac=self.speed_cap_frac,
-            policy="meadow-discrete",
-            policy_hash="3f9a" * 16,
-            policy_note="",
+            policy=self.policy,
+            policy_hash=self.policy_hash,
+            policy_note=self.policy_note,
             control_rate_hz=15.0,
             tick_rate_hz=60.0,
             camera_rate_hz=29.97,
@@ -91,7 +100,19 @@ class SimulatedPageCar:
             battery_v=7.9,
             board_note="",
             hil=True,
+            trim_us=self.trim_us,
+            calibration_file=self.calibration_file,
         )
+
+    def wait_status(self, accept: Callable[[Status], bool], timeout_s: float) -> Status | None:
+        """Return the first status that is accepted, or None after the time-out."""
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            status = self.status()
+            if status is not None and accept(status):
+                return status
+            time.sleep(0.01)
+        return None
 
     def now_ns(self) -> int:
         """Return the clock of every stamp."""
@@ -130,7 +151,8 @@ class SimulatedPageCar:
             )
         with self.changed:
             self.asked.append(kind)
-            reason = self._why_refused(kind, str(fields["source"]))
+            self.wishes.append((kind, fields))
+            reason = self.refusals.get(kind) or self._why_refused(kind, str(fields["source"]))
             if not reason:
                 self._apply(kind, fields)
             self.changed.notify_all()
@@ -154,6 +176,12 @@ class SimulatedPageCar:
                 self.started_ns = time.monotonic_ns()
             case RequestKind.DISARM:
                 self.state = DriveState.DISARMED
+            case RequestKind.ACTIVATE_POLICY:
+                folder = Path(str(fields["policy"]))
+                files = (folder / "model.onnx", folder / METADATA_NAME)
+                self.policy, self.policy_hash = folder.name, hash_of_files(files)
+            case RequestKind.SET_TRIM:
+                self.trim_us = float(str(fields["trim_us"]))
             case RequestKind.SET_SPEED_CAP:
                 self.speed_cap_frac = float(str(fields["speed_cap_frac"]))
 

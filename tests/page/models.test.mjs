@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { loadedKey, modelChoices } from "../../webui/static/loaded.js";
 import { gather, inWords, placer, reach, roundStep } from "../../webui/static/models-plot.js";
 import { AT_ONCE, Queue } from "../../webui/static/models-queue.js";
 import * as words from "../../webui/static/models-words.js";
@@ -60,10 +61,20 @@ test("the dry run pairs each picture with its mirror image", () => {
 
 test("the loaded model is known by its hash alone", () => {
   const models = [model("own"), { ...model("straight"), built_in: true, policy_hash: "abc" }];
-  assert.equal(words.loadedKey(models, { policy: "straight", policy_hash: "abc" }), "straight");
-  assert.equal(words.loadedKey(models, { policy: "straight", policy_hash: "another" }), "");
-  assert.equal(words.loadedKey(models, { policy: "", policy_hash: "" }), "");
-  assert.equal(words.loadedKey(models, null), "");
+  assert.equal(loadedKey(models, { policy: "straight", policy_hash: "abc" }), "straight");
+  assert.equal(loadedKey(models, { policy: "straight", policy_hash: "another" }), "");
+  assert.equal(loadedKey(models, { policy: "", policy_hash: "" }), "");
+  assert.equal(loadedKey(models, null), "");
+});
+
+test("what is chosen is what the car has loaded, whatever comes after a restart", () => {
+  const models = [{ ...model("own"), active: true }, { ...model("plover"), built_in: true, policy_hash: "abc" }];
+  const chosen = (car) => modelChoices(models, car).filter((one) => one.chosen).map(({ label, key }) => [label, key]);
+  assert.deepEqual(chosen({ policy: "plover", policy_hash: "abc" }), [["plover", "plover"]]);
+  assert.deepEqual(chosen({ policy: "swift", policy_hash: "d" }), [["swift, which is none of these", ""]]);
+  assert.deepEqual(chosen({ policy: "", policy_hash: "" }), [["Choose a model", ""]]);
+  assert.deepEqual(chosen(null), [["Choose a model", ""]]);
+  assert.equal(modelChoices(models, { policy: "plover", policy_hash: "abc" }).length, 2);
 });
 
 test("only a model at rest in a car at rest is activated or removed", () => {

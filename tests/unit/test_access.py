@@ -576,6 +576,11 @@ def test_this_computers_own_addresses_are_found() -> None:
             "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/130.0 Safari/537.36 Edg/130.0",
             "Edge on Windows",
         ),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+            "HeadlessChrome/150.0.0.0 Safari/537.36",
+            "Chrome on Linux",
+        ),
         ("", "A browser"),
         ("<script>", "A browser"),
     ],

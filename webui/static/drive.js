@@ -6,9 +6,10 @@ import { NEUTRAL } from "./hands.js";
 import { Laps } from "./laps.js";
 import { DrivingLease } from "./lease.js";
 import { fetchGently, post } from "./link.js";
+import { modelChoices } from "./loaded.js";
 import { Pictures } from "./picture.js";
 import { emergencyStop, watchForStop } from "./stop.js";
-import { GUARDED, describe, describeDriver, describeHealth, describeLease } from "./words.js";
+import { GUARDED, describe, describeDriver, describeGoal, describeHealth, describeLease } from "./words.js";
 
 const SHOW_MS = 200;
 const LOST_MS = 1000;
@@ -35,6 +36,8 @@ const view = /** @type {HTMLElement} */ (document.querySelector(".view"));
 /** @type {StatusDocument | null} */
 let newest = null;
 let newestAt = -Infinity;
+/** @type {Listed[] | null} */
+let models = null; // as the store has them
 /** @type {number | null} */
 let wanted = null; // speed cap that this page asks for, in percent, while the car has not confirmed it
 let capUnderway = false;
@@ -133,6 +136,7 @@ function show() {
   if (!connected || !now) return;
 
   document.title = `${words.title} · Lapwing`;
+  showModels();
   showCap(now);
   showTrim(now);
   const missesLately = performance.now() - misses.at < MISS_MS;
@@ -172,10 +176,8 @@ function showControls(connected) {
   byId("pad").hidden = !connected || !handsOn();
   document.body.classList.toggle("has-pad", !byId("pad").hidden);
   setText(byId("pad-words"), state === "assisted" ? "Drag up for throttle" : "Drag here to drive");
-  byId("mark-lap").hidden = !newest?.laps || !GUARDED.has(state ?? "");
-  const { target_laps: target, left_s: left } = newest?.laps ?? {};
-  const goals = [target ? `stops after lap ${target}` : "", left ? `stops in ${Math.ceil(left)} s` : ""].filter(Boolean);
-  setText(byId("goal"), goals.join(", "));
+  byId("mark-lap").hidden = !newest?.laps?.by_hand || !GUARDED.has(state ?? "");
+  setText(byId("goal"), describeGoal(newest?.laps, GUARDED.has(state ?? "")));
 }
 
 /** @param {boolean} connected */
@@ -389,25 +391,22 @@ async function askForTrim(us) {
 async function followModels() {
   try {
     const { response, body } = await fetchGently("/api/models", { timeoutMs: 2000 });
-    if (response.ok && body) showModels(JSON.parse(await body.text()));
+    if (response.ok && body) ({ models } = JSON.parse(await body.text()));
   } catch {
     // The list stays as it was.
   }
+  showModels();
   setTimeout(followModels, MODELS_MS);
 }
 
-/** @param {{models: {key: string, name: string, active: boolean}[]}} list */
-function showModels({ models }) {
+function showModels() {
   const select = byId("model");
-  if (document.activeElement === select && select.matches(":open")) return;
-  const active = models.find((one) => one.active);
-  const signature = JSON.stringify(models.map(({ key, name, active }) => [key, name, active]));
+  if (!models || !newest || (document.activeElement === select && select.matches(":open"))) return;
+  const choices = modelChoices(models, car());
+  const signature = JSON.stringify(choices);
   if (select.dataset.shown === signature) return;
   select.dataset.shown = signature;
-  select.replaceChildren(
-    ...(active ? [] : [new Option("Choose a model", "", true, true)]),
-    ...models.map(({ key, name }) => new Option(name, key, false, key === active?.key)),
-  );
+  select.replaceChildren(...choices.map(({ label, key, chosen }) => new Option(label, key, chosen, chosen)));
 }
 
 async function chooseModel() {
@@ -415,7 +414,7 @@ async function chooseModel() {
   if (!select.value) return;
   const answer = await post(`/api/models/${select.value}/activate`, {}, { timeoutMs: 20000 });
   if (answer.error) note(answer.error);
-  select.dataset.shown = "";
+  select.dataset.shown = ""; // what was chosen and refused gives way to what is loaded
   select.blur();
 }
 
@@ -432,11 +431,11 @@ byId("cap-more").addEventListener("click", () => changeCap(5));
 byId("trim").addEventListener("input", () => askForTrim(byId("trim").valueAsNumber));
 byId("trim-less").addEventListener("click", () => askForTrim(byId("trim").valueAsNumber - 2));
 byId("trim-more").addEventListener("click", () => askForTrim(byId("trim").valueAsNumber + 2));
-byId("trim-save").addEventListener("click", async () => note((await askAsDriver("save_trim", {})).error ?? "The trim is saved with the calibration."));
+byId("trim-save").addEventListener("click", async () => note((await askAsDriver("save_trim", {})).error || "The trim is saved with the calibration."));
 byId("mark-lap").addEventListener("click", async () => note((await control.ask("mark_lap")).error));
 byId("wheel-ask").addEventListener("click", async () => {
   const answer = await control.ask("ask_lease", { name: byId("name").value.trim() });
-  note(answer.error ?? "Asked. The driver decides.");
+  note(answer.error || "Asked. The driver decides.");
 });
 byId("request-yes").addEventListener("click", async () => {
   const asking = newest?.lease?.asked_by[0];

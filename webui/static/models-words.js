@@ -164,12 +164,6 @@ export function mirrorError(frames) {
   return sum / pairs.length;
 }
 
-/** Key of the model that the car has loaded; empty when it is none of these. */
-export function loadedKey(models, car) {
-  if (!car || !car.policy) return "";
-  return models.find((model) => (model.policy_hash ?? model.key) === car.policy_hash)?.key ?? "";
-}
-
 /** Why a model cannot be activated now, as a sentence, or nothing. */
 export function whyNotActivate(model, car) {
   if (model.problem) return "It cannot be used: see above.";

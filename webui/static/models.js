@@ -1,12 +1,13 @@
 /** The Models page: puts the parts together. */
 
 import { changeHeaders, Followed, change, read, send } from "./models-api.js";
+import { loadedKey } from "./loaded.js";
 import { describeModel } from "./models-details.js";
 import { element, keep, setText } from "./models-dom.js";
 import { drawThumbnail } from "./models-plot.js";
 import { Queue } from "./models-queue.js";
 import { showUploads } from "./models-uploads.js";
-import { ago, arrange, kindOf, loadedKey, milliseconds, whyNotActivate, whyNotRemove } from "./models-words.js";
+import { ago, arrange, kindOf, milliseconds, whyNotActivate, whyNotRemove } from "./models-words.js";
 
 const LOOK_MS = 1000;
 const LOOK_OFTEN_MS = 250; // while something is on its way, or somebody types and space must still stop a car

@@ -67,6 +67,19 @@ export function lapTime(seconds, digits = 2) {
   return `${minutes}:${(rounded - minutes * 60).toFixed(digits).padStart(3 + digits, "0")}`;
 }
 
+/**
+ * When a drive ends by itself, while it lasts; afterwards, that it did.
+ * @param {LapsDocument | null | undefined} laps
+ * @param {boolean} moves
+ */
+export function describeGoal(laps, moves) {
+  if (!laps) return "";
+  if (!moves) return laps.note ?? "";
+  const { target_laps: target, time_limit_s: limit } = laps;
+  const goals = [target ? `after lap ${target}` : "", limit ? `after ${number(limit / 60, limit % 60 ? 1 : 0)} min` : ""].filter(Boolean);
+  return goals.length ? `Stops by itself ${goals.join(" or ")}.` : "";
+}
+
 /** How old a picture is. */
 export function pictureAge(ms) {
   return `${Math.max(0, Math.round(ms / 10) * 10)} ms old`;
