@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 
+import msgspec
 from flask import Blueprint, Response, current_app, g, redirect, render_template, request, url_for
 from werkzeug.exceptions import Forbidden, NotFound
 from werkzeug.wrappers import Response as AnyResponse
@@ -12,7 +13,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from webui.access import current_access, give_cookie, take_cookie, visitor
 from webui.access_store import AccessError, AlreadySetUpError, NotFoundError, WrongSetupCodeError
 from webui.certificates import Certificates
-from webui.guard import sentence
+from webui.describing import HTML, described, html_page
+from webui.guard import read_form, sentence
 from webui.hosts import is_loopback
 from webui.passwords import LENGTH_MAX, LENGTH_MIN, BusyError, PasswordError
 
@@ -45,6 +47,58 @@ SYSTEMS = (
 )
 
 
+CERTIFICATE = "application/x-x509-ca-cert"
+
+
+class SignInForm(msgspec.Struct, frozen=True):
+    """The password, and the page that somebody wanted to see."""
+
+    password: str = ""
+    next: str = ""
+
+
+class FirstVisitForm(msgspec.Struct, frozen=True):
+    """The code that the car's console shows, and the password twice."""
+
+    code: str = ""
+    password: str = ""
+    again: str = ""
+    next: str = ""
+
+
+class PasswordForm(msgspec.Struct, frozen=True):
+    """The present password, and the new one twice."""
+
+    old: str = ""
+    password: str = ""
+    again: str = ""
+
+
+class LinkForm(msgspec.Struct, frozen=True):
+    """The secret of a link."""
+
+    link: str = ""
+    next: str = ""
+
+
+class IdForm(msgspec.Struct, frozen=True):
+    """One of the list."""
+
+    id: str = ""
+
+
+class NameForm(msgspec.Struct, frozen=True):
+    """What it is to be called."""
+
+    name: str = ""
+
+
+class StopForm(msgspec.Struct, frozen=True):
+    """Whether the emergency stop asks who presses it: yes or no."""
+
+    needs_sign_in: str = ""
+
+
 class _RefusedError(Exception):
     """A form is shown again with a sentence."""
 
@@ -61,6 +115,7 @@ def make_blueprint(certificates: Certificates | None = None) -> Blueprint:
     # ---- coming in ----
 
     @blueprint.get("/setup")
+    @html_page
     def setup() -> str | AnyResponse:
         store = current_access().store
         if store.has_password:
@@ -69,23 +124,25 @@ def make_blueprint(certificates: Certificates | None = None) -> Blueprint:
         return _setup_page()
 
     @blueprint.post("/setup")
+    @described(form=FirstVisitForm, answers={303: None}, refuses=(409, 429))
     def set_up() -> AnyResponse | tuple[str, int]:
         """Set the first password; of two visitors at once the second gets 409."""
-        access = current_access()
+        access, form = current_access(), read_form(FirstVisitForm)
         try:
             with _as_refusal():
                 if access.store.has_password:
                     raise AlreadySetUpError("somebody has set the password already; sign in with it")
-                password = _new_password()
+                password = _new_password(form)
                 with _one_guess():
-                    access.store.set_first_password(_field("code"), access.passwords.hash(password))
+                    access.store.set_first_password(form.code, access.passwords.hash(password))
         except _RefusedError as refused:
             if refused.status == 409:
                 return _login_page(refused.message), 409
-            return _setup_page(refused.message, code=_field("code")), refused.status
+            return _setup_page(refused.message, code=form.code), refused.status
         return _let_in("the first visit")
 
     @blueprint.get("/login")
+    @html_page
     def login() -> str | AnyResponse:
         if g.visitor is not None and g.visitor.may_drive:
             return redirect(_next_page(), 303)
@@ -94,35 +151,45 @@ def make_blueprint(certificates: Certificates | None = None) -> Blueprint:
         return _login_page()
 
     @blueprint.post("/login")
+    @described(form=SignInForm, answers={303: None}, refuses=(429,))
     def sign_in() -> AnyResponse | tuple[str, int]:
+        """Come in by the password."""
         access = current_access()
         try:
             with _as_refusal(), _one_guess():
-                if not access.passwords.is_right(_field("password"), access.store.state().password):
+                if not access.passwords.is_right(
+                    read_form(SignInForm).password, access.store.state().password
+                ):
                     raise _RefusedError("that is not the password; try again", 401)
         except _RefusedError as refused:
             return _login_page(refused.message), refused.status
         return _let_in("the password")
 
     @blueprint.get("/sign-in")
+    @html_page
     def one_time_link() -> str:
         return render_template("arrive.html", link=request.args.get("link", ""), watching=False)
 
     @blueprint.post("/sign-in")
+    @described(form=LinkForm, answers={303: None})
     def spend_link() -> AnyResponse | tuple[str, int]:
-        if not current_access().store.spend_sign_in_link(_field("link")):
+        """Come in by a link that lets in once."""
+        if not current_access().store.spend_sign_in_link(read_form(LinkForm).link):
             message = "This link was used already, or is older than ten minutes. Ask for another, or sign in."
             return _login_page(message), 401
         return _let_in("a one-time link")
 
     @blueprint.get("/watch")
+    @html_page
     def view_link() -> str:
         return render_template("arrive.html", link=request.args.get("link", ""), watching=True)
 
     @blueprint.post("/watch")
+    @described(form=LinkForm, answers={303: None})
     def begin_to_watch() -> AnyResponse | tuple[str, int]:
+        """Come in to watch, by a link of the owner's."""
         store = current_access().store
-        link = store.view_link(_field("link"))
+        link = store.view_link(read_form(LinkForm).link)
         if link is None:
             return _login_page("This link was revoked. Ask the car's owner for another."), 401
         response = redirect("/", 303)
@@ -130,11 +197,12 @@ def make_blueprint(certificates: Certificates | None = None) -> Blueprint:
         return response
 
     @blueprint.get("/ca.crt")
+    @described(answers={200: CERTIFICATE}, refuses=(404,))
     def authority() -> AnyResponse:
         """Give the certificate that a phone may trust; there is nothing secret in it."""
         if certificates is None:
             raise NotFound("This page is served over plain HTTP, so there is no certificate to trust.")
-        response = Response(certificates.authority_der(), mimetype="application/x-x509-ca-cert")
+        response = Response(certificates.authority_der(), mimetype=CERTIFICATE)
         response.headers["Content-Disposition"] = 'attachment; filename="lapwing-car.crt"'
         return response
 
@@ -148,57 +216,73 @@ def make_blueprint(certificates: Certificates | None = None) -> Blueprint:
     # ---- who is in ----
 
     @blueprint.get("/access")
+    @html_page
     def page() -> str:
         return _access_page()
 
     @blueprint.post("/access/sign-out")
+    @described(answers={303: None})
     def sign_out() -> AnyResponse:
+        """End this browser's session."""
         current_access().store.close_session(visitor().credential)
         response = redirect(url_for("access.login"), 303)
         take_cookie(response)
         return response
 
     @blueprint.post("/access/password")
+    @described(form=PasswordForm, answers={303: None}, refuses=(429,))
     def change_password() -> AnyResponse | tuple[str, int]:
         """Set another password; every other browser is signed out, this one comes in anew."""
-        access = current_access()
+        access, form = current_access(), read_form(PasswordForm)
 
         def change() -> None:
             with _one_guess():
-                if not access.passwords.is_right(_field("old"), access.store.state().password):
+                if not access.passwords.is_right(form.old, access.store.state().password):
                     raise _RefusedError("that is not the present password; nothing was changed", 401)
-            access.store.set_password(access.passwords.hash(_new_password()))
+            access.store.set_password(access.passwords.hash(_new_password(form)))
 
         refused = _try(change)
         return refused or _let_in("a changed password", "access.page")
 
     @blueprint.post("/access/sessions/close")
+    @described(form=IdForm, answers={303: None}, refuses=(404,))
     def close_session() -> AnyResponse | tuple[str, int]:
-        return _try(lambda: current_access().store.close_session(_field("id"))) or _back()
+        """Sign another browser out."""
+        return _try(lambda: current_access().store.close_session(read_form(IdForm).id)) or _back()
 
     @blueprint.post("/access/keys")
+    @described(form=NameForm, answers={201: HTML})
     def make_key() -> tuple[str, int]:
+        """Make an API key; the page that comes back shows it, once."""
         with _as_forbidden():
-            key = current_access().store.make_key(_field("name"))
+            key = current_access().store.make_key(read_form(NameForm).name)
         return _access_page(new_key=key), 201
 
     @blueprint.post("/access/keys/revoke")
+    @described(form=IdForm, answers={303: None}, refuses=(404,))
     def revoke_key() -> AnyResponse | tuple[str, int]:
-        return _try(lambda: current_access().store.revoke_key(_field("id"))) or _back()
+        """End what an API key lets in."""
+        return _try(lambda: current_access().store.revoke_key(read_form(IdForm).id)) or _back()
 
     @blueprint.post("/access/view-links")
+    @described(form=NameForm, answers={201: HTML})
     def make_view_link() -> tuple[str, int]:
+        """Make a view-only link; the page that comes back shows it, once."""
         with _as_forbidden():
-            secret = current_access().store.make_view_link(_field("name"))
+            secret = current_access().store.make_view_link(read_form(NameForm).name)
         return _access_page(new_link=url_for("access.view_link", link=secret, _external=True)), 201
 
     @blueprint.post("/access/view-links/revoke")
+    @described(form=IdForm, answers={303: None}, refuses=(404,))
     def revoke_view_link() -> AnyResponse | tuple[str, int]:
-        return _try(lambda: current_access().store.revoke_view_link(_field("id"))) or _back()
+        """End a view-only link and what it let in."""
+        return _try(lambda: current_access().store.revoke_view_link(read_form(IdForm).id)) or _back()
 
     @blueprint.post("/access/stop")
+    @described(form=StopForm, answers={303: None})
     def set_stop_needs_sign_in() -> AnyResponse | tuple[str, int]:
-        needed = _field("needs_sign_in") == "yes"
+        """Say whether the emergency stop asks who presses it, as at an event."""
+        needed = read_form(StopForm).needs_sign_in == "yes"
         return _try(lambda: current_access().store.set_stop_needs_sign_in(needed)) or _back()
 
     return blueprint
@@ -255,15 +339,10 @@ def _back() -> AnyResponse:
     return redirect(url_for("access.page"), 303)
 
 
-def _field(name: str) -> str:
-    return request.form.get(name, "")
-
-
-def _new_password() -> str:
-    password = _field("password")
-    if password != _field("again"):
+def _new_password(form: FirstVisitForm | PasswordForm) -> str:
+    if form.password != form.again:
         raise _RefusedError("the two passwords differ; type the same one twice", 400)
-    return password
+    return form.password
 
 
 def _next_page() -> str:

@@ -1,43 +1,39 @@
-"""What a page can do, for scripts: `/api/status`, `/api/drive/...`, described by `/api/openapi.json`."""
+"""What a page can do, for scripts: `/api/status`, `/api/drive/...`; all addresses in `/api/openapi.json`."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import BadRequest
 
 from webui.commands import AnyCommand, Commands, EmergencyStop
-from webui.drive import PAGE_TOKEN, source_of
-from webui.glance import Glance
-from webui.guard import answer, read_body
+from webui.describing import Done, described, openapi
+from webui.drive import PAGE_TOKEN, PageToken, source_of
+from webui.glance import Glance, StatusDocument
+from webui.guard import answer, read_body, read_query
 
 COMMANDS: tuple[type[AnyCommand], ...] = tuple(
     kind for kind in AnyCommand.__args__ if kind is not EmergencyStop
 )
 """By POST; the emergency stop has an address of its own, which asks nobody who they are."""
-SUMMARY = "The car's computer, its page and its sockets. Errors are JSON: `error` holds a sentence."
-PAGE_PARAMETER = {
-    "name": "page",
-    "in": "query",
-    "required": True,
-    "description": "Secret of one driver: 32 hexadecimal digits, chosen once by a script.",
-    "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-}
 
 
-class Done(msgspec.Struct, frozen=True):
-    """It was done."""
+class PageQuery(msgspec.Struct, frozen=True):
+    """Who asks."""
 
-    ok: bool
-    server_ns: int
-    """The vehicle's clock; goes back as `echo_ns` with the next command."""
+    page: PageToken
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """It was not done."""
+class StatusQuery(msgspec.Struct, frozen=True):
+    """Who looks, and what they know already."""
 
-    error: str
-    """A sentence: what was seen, what is allowed, what to do."""
+    page: Annotated[str, msgspec.Meta(description="As with a command; tells whether its lease is yours.")] = (
+        ""
+    )
+    trail: Annotated[
+        int,
+        msgspec.Meta(ge=0, le=2**31, description="Of a HIL car: the driven line from this point on alone."),
+    ] = 0
 
 
 def path_of(command: type[AnyCommand]) -> str:
@@ -55,20 +51,26 @@ def make_blueprint(commands: Commands, glance: Glance) -> Blueprint:
     blueprint = Blueprint("api", __name__)
 
     @blueprint.get("/api/status")
+    @described(answers=StatusDocument, query=StatusQuery)
     def api_status() -> Response:
-        source = _source() if "page" in request.args else ""
-        return answer(glance.document(source, request.args.get("trail", default=0, type=int)))
+        """Tell the car at a glance: state, driver, laps, computer."""
+        query = read_query(StatusQuery)
+        return answer(glance.document(_source(query.page) if query.page else "", query.trail))
 
     @blueprint.get("/api/openapi.json")
+    @described(answers=dict[str, Any])
     def describe() -> Response:
-        return answer(description())
+        """Tell what every address takes and answers: this description."""
+        return answer(openapi(current_app))
 
     def add(kind: type[AnyCommand]) -> None:
+        @described(body=kind, query=PageQuery, refuses=(409,))
         def obey() -> Response:
             command = read_body(kind)
-            commands.obey(command, _source())
+            commands.obey(command, _source(request.args.get("page", "")))
             return answer(Done(True, glance.now_ns()))
 
+        obey.__doc__ = kind.__doc__
         blueprint.add_url_rule(path_of(kind), tag_of(kind), obey, methods=["POST"])
 
     for kind in COMMANDS:
@@ -76,62 +78,8 @@ def make_blueprint(commands: Commands, glance: Glance) -> Blueprint:
     return blueprint
 
 
-def description() -> dict[str, Any]:
-    """Return what the OpenAPI format says of this interface, made from the types that check it."""
-    schemas, components = msgspec.json.schema_components(
-        (*COMMANDS, Done, Problem), ref_template="#/components/schemas/{name}"
-    )
-    *bodies, done, problem = schemas
-    posts = {
-        path_of(kind): {
-            "post": {
-                "operationId": tag_of(kind),
-                "summary": (kind.__doc__ or "").strip(),
-                "parameters": [PAGE_PARAMETER],
-                "requestBody": {"required": True, "content": _json(body)},
-                "responses": _answers(done, problem),
-            }
-        }
-        for kind, body in zip(COMMANDS, bodies, strict=True)
-    }
-    status = {
-        "operationId": "status",
-        "summary": "The car at a glance: state, driver, laps, computer.",
-        "parameters": [{**PAGE_PARAMETER, "required": False}],
-        "responses": _answers({"type": "object"}, problem),
-    }
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Lapwing", "version": "1", "description": SUMMARY},
-        "components": {
-            "schemas": components,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-        },
-        "security": [{"key": []}],
-        "paths": {**posts, "/api/status": {"get": status}},
-    }
-
-
-def _answers(done: dict[str, Any], problem: dict[str, Any]) -> dict[str, Any]:
-    problems = {
-        "400": "The request is not what is expected.",
-        "401": "Nobody has signed in.",
-        "403": "This visitor may not.",
-        "409": "The car is in the wrong state, or this came late.",
-        "413": "The body is too long.",
-        "503": "The vehicle process is silent.",
-    }
-    refused = {code: {"description": said, "content": _json(problem)} for code, said in problems.items()}
-    return {"200": {"description": "Done.", "content": _json(done)}, **refused}
-
-
-def _json(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
-
-
-def _source() -> str:
-    page = request.args.get("page", "")
-    if not PAGE_TOKEN.fullmatch(page):
+def _source(page: str) -> str:
+    if len(page) != 32 or not PAGE_TOKEN.fullmatch(page):
         raise BadRequest(
             "`page` is 32 hexadecimal digits, chosen once by whoever asks; send it in the address."
         )

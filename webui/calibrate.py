@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 from flask import Blueprint, Response, render_template, request
@@ -20,6 +20,8 @@ from calibration.car import AWS_DEFAULTS, HIL_AWS, HIL_STANDARD, CarCalibration,
 from calibration.errors import CalibrationError
 from vehicle.messages import Actuator, DriveState, RequestKind, Status
 from webui.car import Vehicle
+from webui.commands import Stamp
+from webui.describing import described, html_page
 from webui.drive import PageToken, source_of
 from webui.guard import answer, read_body, refuse_late, sentence
 
@@ -47,7 +49,7 @@ class StartBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is calibrated next, and where both actuators rest."""
 
     page: PageToken
-    seen_ns: int
+    seen_ns: Stamp
     actuator: Actuator
     center_us: Pulse
     neutral_us: Pulse
@@ -57,7 +59,7 @@ class PulseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the actuator shall stand; 0 is at rest."""
 
     page: PageToken
-    seen_ns: int
+    seen_ns: Stamp
     actuator: Actuator
     pulse_us: Pulse
 
@@ -66,7 +68,7 @@ class HoldBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The page is there and somebody looks at it; on a test drive with what the hand does."""
 
     page: PageToken
-    seen_ns: int
+    seen_ns: Stamp
     steering_frac: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] | None = None
     """None: no test drive."""
     throttle_frac: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
@@ -76,7 +78,7 @@ class DriveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A test drive by a share of this car's throttle."""
 
     page: PageToken
-    seen_ns: int
+    seen_ns: Stamp
     share: Annotated[float, msgspec.Meta(gt=0.0, le=SHARE_LIMIT)]
 
 
@@ -109,6 +111,68 @@ class ImportBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: Annotated[str, msgspec.Meta(max_length=2 * store.MAX_FILE_BYTES)]
 
 
+class DraftDocument(TypedDict):
+    """A draft with what every step makes of it."""
+
+    calibration: dict[str, Any]
+    problem: str
+    reach_us: dict[str, tuple[float, float]]
+    mark_us: dict[str, float]
+    trial_us: dict[str, float]
+
+
+class AtRest(TypedDict):
+    """What the page shows at rest."""
+
+    fresh: bool
+    hil: bool
+    problem: str
+    name: str
+    saved: CarCalibration | None
+    history: list[CarCalibration]
+    kinds: dict[str, CarCalibration]
+    steps: tuple[procedure.Step, ...]
+    walks: dict[str, list[str]]
+    draft: DraftDocument
+    told: bool
+    board_note: str
+
+
+class CalibrationDocument(AtRest):
+    """This car's numbers, and the steps that lead to new ones."""
+
+    server_ns: int
+
+
+class SavedDocument(CalibrationDocument):
+    """What is in force after a change; `note` says where it is in force in the file alone."""
+
+    ok: bool
+    note: str
+
+
+class LiveDocument(TypedDict):
+    """What moves now."""
+
+    server_ns: int
+    car: dict[str, Any] | None
+
+
+class HeldDocument(LiveDocument):
+    """It was held; what moves now."""
+
+    ok: bool
+
+
+class DrivingDocument(TypedDict):
+    """A test drive has begun."""
+
+    ok: bool
+    server_ns: int
+    throttle_frac: float
+    """Of the hand, for the share that was asked for."""
+
+
 def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
     """Return the calibration page of this car."""
     blueprint = Blueprint("calibrate", __name__)
@@ -122,21 +186,25 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         request.max_content_length = BODY_LIMIT_BYTES
 
     @blueprint.get("/calibrate")
+    @html_page
     def page() -> str:
         token = secrets.token_hex(16)
         return render_template("calibrate.html", page=token, source=source_of(token))
 
     @blueprint.get("/api/calibration")
+    @described(answers=CalibrationDocument)
     def show() -> Response:
         """Tell this car's numbers, their history, and the steps that lead to new ones."""
         return answer({"server_ns": clock_ns(), **desk.document()})
 
     @blueprint.get("/api/calibration/live")
+    @described(answers=LiveDocument)
     def live() -> Response:
         """Tell what moves now."""
         return answer({"server_ns": clock_ns(), "car": _live(vehicle.status())})
 
     @blueprint.post("/api/calibration/start")
+    @described(body=StartBody, refuses=(409,))
     def start() -> Response:
         """Take the lease, tell the board which actuator may move, and go to where its pulses count."""
         body = read_body(StartBody)
@@ -146,6 +214,7 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         return done()
 
     @blueprint.post("/api/calibration/pulse")
+    @described(body=PulseBody, refuses=(409,))
     def pulse() -> Response:
         """Ask for one pulse of the actuator that is calibrated."""
         body = read_body(PulseBody)
@@ -155,6 +224,7 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         return done()
 
     @blueprint.post("/api/calibration/hold")
+    @described(body=HoldBody, answers=HeldDocument, refuses=(409,))
     def hold() -> Response:
         """Renew the lease for the page, which says that it is looked at; tell what moves."""
         body = read_body(HoldBody)
@@ -168,12 +238,14 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         return done(car=_live(car))
 
     @blueprint.post("/api/calibration/stop")
+    @described(body=PageBody, refuses=(409,))
     def stop() -> Response:
         """Leave calibrating, or end a test drive; the page that drove lets the car go."""
         desk.stop(source_of(read_body(PageBody).page))
         return done()
 
     @blueprint.post("/api/calibration/clear")
+    @described(body=HoldBody, refuses=(409,))
     def clear() -> Response:
         """Leave FAILSAFE, on purpose."""
         body = read_body(HoldBody)
@@ -182,6 +254,7 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         return done()
 
     @blueprint.post("/api/calibration/drive")
+    @described(body=DriveBody, answers=DrivingDocument, refuses=(409,))
     def drive() -> Response:
         """Begin a test drive, on the floor, by hand at a share of the throttle."""
         body = read_body(DriveBody)
@@ -189,6 +262,7 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         return done(throttle_frac=desk.begin_drive(source_of(body.page), body.share))
 
     @blueprint.post("/api/calibration/answer")
+    @described(body=AnswerBody, answers=DraftDocument)
     def put_answer() -> Response:
         """Return the draft with a step's answer in it, and where every step stands then."""
         body = read_body(AnswerBody)
@@ -198,11 +272,13 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         return answer(_draft_document(_changed(body.draft, step, body)))
 
     @blueprint.post("/api/calibration/draft")
+    @described(body=DraftBody, answers=DraftDocument)
     def look_at_draft() -> Response:
         """Return where every step stands with this draft, and what is wrong with it."""
         return answer(_draft_document(_whole(read_body(DraftBody).draft)))
 
     @blueprint.post("/api/calibration/save")
+    @described(body=SaveBody, answers=SavedDocument, refuses=(409,))
     def save() -> Response:
         """Write the car's file, and have the vehicle and the board take it over."""
         body = read_body(SaveBody)
@@ -215,18 +291,21 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         return done(note=note, **desk.document())
 
     @blueprint.post("/api/calibration/undo")
+    @described(body=PageBody, answers=SavedDocument, refuses=(409,))
     def undo() -> Response:
         """Put the version before the one in force back."""
         note = desk.keep(source_of(read_body(PageBody).page), store.undo)
         return done(note=note, **desk.document())
 
     @blueprint.post("/api/calibration/store")
+    @described(body=PageBody, answers=SavedDocument, refuses=(409,))
     def tell_board() -> Response:
         """Have the vehicle read the file again and tell the board, as after a mishap."""
         note = desk.keep(source_of(read_body(PageBody).page), store.load)
         return done(note=note, **desk.document())
 
     @blueprint.post("/api/calibration/import")
+    @described(body=ImportBody, answers=DraftDocument)
     def read_file() -> Response:
         """Read a file of ours or an AWS car's `calibration.json` into a draft; nothing is saved."""
         text = read_body(ImportBody).text
@@ -238,6 +317,7 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         return answer(_draft_document(msgspec.to_builtins(calibration)))
 
     @blueprint.get("/api/calibration/export")
+    @described(answers=CarCalibration, refuses=(409,))
     def export() -> Response:
         """Return the car's file."""
         saved = desk.saved()
@@ -316,7 +396,7 @@ class _Desk:
                 self._let_go(source)
         return self._await_taken_over(saved)
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> AtRest:
         """Return what the page shows at rest."""
         car = self._status()
         path = Path(car.calibration_file)
@@ -440,7 +520,7 @@ def _changed(draft: dict[str, Any], step: procedure.Step, body: AnswerBody) -> d
     return procedure.answered(_whole(draft), step, body.value, body.angle_deg)
 
 
-def _draft_document(draft: dict[str, Any]) -> dict[str, Any]:
+def _draft_document(draft: dict[str, Any]) -> DraftDocument:
     """Return a draft with what every step makes of it."""
     problem = ""
     try:

@@ -21,6 +21,7 @@ QUICK_TIMEOUT_S = 0.3  # of what comes ten times a second: the next one is alrea
 ECHO_LIMIT_S = 0.3
 RENEWAL_LIMIT_S = 1.5  # the longest lease; the vehicle knows which one counts now
 
+Stamp = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Share = Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)]
 Name = Annotated[str, msgspec.Meta(max_length=40)]
 Source = Annotated[str, msgspec.Meta(max_length=60)]
@@ -31,7 +32,7 @@ class Command(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):
 
     id: Annotated[str, msgspec.Meta(max_length=64)] = ""
     """Comes back with the answer."""
-    echo_ns: int = 0
+    echo_ns: Stamp = 0
     """The newest `server_ns` that the page has received."""
 
 

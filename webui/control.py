@@ -20,7 +20,7 @@ from webui.access import CLOSED_SIGNED_OUT, Visitor, socket_visitor
 from webui.car import Vehicle
 from webui.commands import SILENT_COMMANDS, AnyCommand, Commands, EmergencyStop
 from webui.drive import PAGE_TOKEN, source_of
-from webui.glance import Glance
+from webui.glance import Glance, StatusDocument
 from webui.guard import sentence
 from webui.sockets import Line, Places, guard_sockets
 
@@ -155,11 +155,10 @@ class _Conversation:
             self._line.send(msgspec.json.encode(document).decode())
 
 
-def _trail_end(document: dict[str, object], trail_from: int) -> int:
+def _trail_end(document: StatusDocument, trail_from: int) -> int:
     """Return from which point on the page needs the driven line next."""
     world = document["world"]
-    trail = world.get("trail") if isinstance(world, dict) else None
-    return int(trail["end"]) if isinstance(trail, dict) else trail_from
+    return trail_from if world is None else int(world["trail"]["end"])
 
 
 def in_order(commands: list[AnyCommand]) -> list[AnyCommand]:

@@ -12,10 +12,25 @@ from werkzeug.exceptions import Conflict
 
 from vehicle.messages import GUARDED_STATES
 from webui.car import Vehicle
+from webui.describing import Done, described, html_page
 from webui.guard import answer, sentence
 
-PAGE_TOKEN = re.compile(r"[0-9a-f]{32}")
-PageToken = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
+PAGE_PATTERN = "^[0-9a-f]{32}$"
+PAGE_TOKEN = re.compile(PAGE_PATTERN)
+PageToken = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=PAGE_PATTERN,
+        max_length=32,  # the pattern alone lets a new line follow
+        description="Secret of one driver: 32 hexadecimal digits, chosen once by whoever asks.",
+    ),
+]
+
+
+class MayMove(msgspec.Struct, frozen=True):
+    """What anybody may know of the car."""
+
+    may_move: bool
 
 
 def source_of(page: str) -> str:
@@ -28,23 +43,26 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
     blueprint = Blueprint("drive", __name__)
 
     @blueprint.get("/")
+    @html_page
     def page() -> str:
         token = secrets.token_hex(16)
         return render_template("drive.html", page=token, source=source_of(token))
 
     @blueprint.get("/emergency-stop")
+    @described(answers=MayMove)
     def may_move() -> Response:
         """Tell anybody whether the car may move: where it may not, space in a text field is a space."""
         car = vehicle.status()
-        return answer({"may_move": car is not None and car.state in GUARDED_STATES})
+        return answer(MayMove(car is not None and car.state in GUARDED_STATES))
 
     @blueprint.post("/emergency-stop")
+    @described(refuses=(409,))
     def emergency_stop() -> Response:
         """Stop the car for anybody: no lease, no token, no body needed."""
         reply = vehicle.emergency_stop()
         current_app.logger.info("emergency stop from %s", request.remote_addr)
         if not reply.ok:
             raise Conflict(sentence(reply.reason))
-        return answer({"ok": True, "server_ns": clock_ns()})
+        return answer(Done(True, clock_ns()))
 
     return blueprint

@@ -1,13 +1,37 @@
 """All that a page shows of the car, in one document: for the socket, for the poll and for scripts."""
 
 from collections.abc import Callable
+from typing import Any, Literal, TypedDict
 
-from vehicle.messages import Status
+from vehicle.messages import LeaseWish, Status
 from webui.car import Vehicle, World
 from webui.guard import sentence
-from webui.host import HostHealth
-from webui.laps import LAPS_SHOWN, Laps
+from webui.host import Host, HostHealth
+from webui.laps import LAPS_SHOWN, Laps, LapsDocument
 from webui.speed_caps import SpeedCaps
+
+
+class LeaseDocument(TypedDict):
+    """Who drives and who would like to."""
+
+    driver: str
+    name: str
+    mine: bool
+    asked_by: tuple[LeaseWish, ...]
+
+
+class StatusDocument(TypedDict):
+    """The car at a glance."""
+
+    kind: Literal["status"]
+    server_ns: int
+    car: Status | None
+    silence: str
+    world: dict[str, Any] | None
+    lease: LeaseDocument
+    laps: LapsDocument
+    host: Host
+    remembered_cap_frac: float | None
 
 
 class Glance:
@@ -32,7 +56,7 @@ class Glance:
             return sentence(note)
         return silence(self._vehicle.status_age_s())
 
-    def document(self, source: str, trail_from: int) -> dict[str, object]:
+    def document(self, source: str, trail_from: int) -> StatusDocument:
         """Return the car at a glance, and of a HIL car the driven line from point `trail_from` on."""
         car = self._vehicle.status()
         return {
@@ -48,7 +72,7 @@ class Glance:
         }
 
 
-def lease_document(car: Status | None, source: str) -> dict[str, object]:
+def lease_document(car: Status | None, source: str) -> LeaseDocument:
     """Return who drives and who would like to."""
     if car is None:
         return {"driver": "", "name": "", "mine": False, "asked_by": ()}
@@ -65,7 +89,7 @@ def silence(age_s: float) -> str:
     )
 
 
-def world_document(world: World, trail_from: int) -> dict[str, object] | None:
+def world_document(world: World, trail_from: int) -> dict[str, Any] | None:
     """Return the HIL world's truth for people, None when it is silent."""
     truth = world.truth()
     if truth is None:

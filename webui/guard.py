@@ -53,6 +53,19 @@ def read_body(kind: type[Body]) -> Body:
         raise BadRequest(f"The body is not what is expected here: {error}.") from error
 
 
+def read_query(kind: type[Body]) -> Body:
+    """Return what stands in the address after the question mark, checked; a bad one is a 400."""
+    try:
+        return msgspec.convert(request.args.to_dict(), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"The address is not what is expected here: {error}.") from error
+
+
+def read_form(kind: type[Body]) -> Body:
+    """Return the fields of the form that was sent; a missing one is empty."""
+    return msgspec.convert(request.form.to_dict(), kind)
+
+
 def refuse_late(seen_ns: int, now_ns: int, limit_s: float) -> None:
     """Refuse what was sent by a page that looked at the car too long ago, or has waited on the way."""
     age_s = (now_ns - seen_ns) / 1e9

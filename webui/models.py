@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from flask import Blueprint, Request, Response, render_template, request, send_file
@@ -21,17 +21,21 @@ from models.activation import NotActivatedError, activate
 from models.check_pictures import seen_jpegs
 from models.errors import PolicyError
 from models.int8_summary import int8_document
-from models.store import Entry, PolicyStore
+from models.store import Entry, PolicyStore, Removed
 from models.store_intake import UPLOAD_LIMIT_BYTES
 from models.store_report import entry_document, export_name, remove_unused
 from vehicle.messages import DriveState
 from webui.car import Vehicle
-from webui.guard import answer, read_body, sentence
+from webui.describing import BINARY, Ok, described, html_page
+from webui.guard import answer, read_body, read_query, sentence
 from webui.shipped import ShippedReports
 from webui.uploads import RANGES, Uploads, UploadState
 
 WAIT_LIMIT_S = 20.0
 CLOCK_STEP_NS = 50_000_000  # of a file system; two changes within one look alike
+
+
+Wait = Annotated[float, msgspec.Meta(ge=0.0, description="Seconds to wait for the outcome, at most 20.")]
 
 
 class NameBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +48,68 @@ class RangeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which values a network's input takes, as its owner says."""
 
     input_range: Literal["0..1", "0..255"]
+
+
+class UploadQuery(msgspec.Struct, frozen=True):
+    """What is sent, and how it is to be checked."""
+
+    name: Annotated[str, msgspec.Meta(description="The file's name, such as swift.tar.gz.")] = ""
+    input_range: Annotated[
+        str,
+        msgspec.Meta(description="Which values the network takes, 0..1 or 0..255, where it does not say."),
+    ] = ""
+    id: Annotated[
+        str, msgspec.Meta(description="16 random digits of 0 to 9 and a to f; else one is made.")
+    ] = ""
+    ask: Annotated[str, msgspec.Meta(description="1: ask for the input range where nothing states it.")] = ""
+    wait: Wait = 0.0
+
+
+class WaitQuery(msgspec.Struct, frozen=True):
+    """How long the outcome is waited for."""
+
+    wait: Wait = 0.0
+
+
+class RoomQuery(msgspec.Struct, frozen=True):
+    """What somebody would like to upload."""
+
+    size_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+
+
+class Room(msgspec.Struct, frozen=True):
+    """Whether an upload would be let in."""
+
+    error: str
+    crowded: bool
+
+
+class ModelsDocument(TypedDict):
+    """The policies of this car."""
+
+    models: list[dict[str, Any]]
+    removed: tuple[Removed, ...]
+    car: dict[str, Any] | None
+
+
+class UploadsDocument(TypedDict):
+    """The uploads on their way, and the outcomes of the last ones."""
+
+    uploads: list[UploadState]
+
+
+class RemovedDocument(TypedDict):
+    """What puts it back."""
+
+    removed: str
+
+
+class Measuring(msgspec.Struct, frozen=True):
+    """How far it has come."""
+
+    ok: bool
+    stage: str
+    share: float
 
 
 class Listing:
@@ -78,25 +144,33 @@ def make_blueprint(store: PolicyStore, vehicle: Vehicle) -> Blueprint:
     listing = Listing(store)
 
     @blueprint.get("/models")
+    @html_page
     def page() -> str:
         return render_template("models.html", upload_limit_bytes=UPLOAD_LIMIT_BYTES)
 
     @blueprint.get("/api/models")
+    @described(answers={200: ModelsDocument, 304: None})
     def list_models() -> Response:
         """List the policies, what can be put back, and what the car has loaded; 304 when nothing changed."""
         return _unless_known(answer({**listing.document(), "car": _car_document(vehicle)}))
 
     @blueprint.put("/api/models")
+    @described(
+        body=bytes,
+        query=UploadQuery,
+        answers=dict.fromkeys((201, 202, 409, 422), UploadState),
+        refuses=(409, 507),
+    )
     def upload() -> tuple[Response, int]:
         """Take a policy's file; 202 with the upload, or its outcome when `wait` seconds were enough."""
         _allow_large(request)
-        file_name = request.args.get("name", "")
-        input_range = request.args.get("input_range", "")
+        query = read_query(UploadQuery)
+        file_name, input_range = query.name, query.input_range
         if not file_name.strip():
             raise BadRequest("Send the file's name as `name`, such as /api/models?name=swift.tar.gz.")
         if input_range not in RANGES:
             raise BadRequest(f"`input_range` is {input_range!r}; allowed are 0..1 and 0..255.")
-        state = uploads.begin(file_name, request.content_length, request.args.get("id", ""))
+        state = uploads.begin(file_name, request.content_length, query.id)
         with contextlib.ExitStack() as kept:
             try:
                 incoming = kept.enter_context(store.begin())
@@ -109,38 +183,44 @@ def make_blueprint(store: PolicyStore, vehicle: Vehicle) -> Blueprint:
                 incoming,
                 kept.pop_all(),
                 input_range=input_range,
-                may_ask=request.args.get("ask") == "1",
+                may_ask=query.ask == "1",
             )
-        return _outcome(uploads.wait(state.id, _wait_s()))
+        return _outcome(uploads.wait(state.id, min(WAIT_LIMIT_S, query.wait)))
 
     @blueprint.get("/api/uploads")
+    @described(answers={200: UploadsDocument, 304: None})
     def list_uploads() -> Response:
+        """List the uploads on their way, and what came of the last ones; 304 when nothing changed."""
         return _unless_known(answer({"uploads": uploads.all()}))
 
     @blueprint.get("/api/uploads/room")
+    @described(answers=Room, query=RoomQuery)
     def room() -> Response:
         """Tell before an upload whether it would be let in: `error` says why not, `crowded` to wait."""
-        size_bytes = request.args.get("size_bytes", default=0, type=int)
-        return answer({"error": uploads.why_not_now(max(0, size_bytes)), "crowded": uploads.is_crowded()})
+        return answer(Room(uploads.why_not_now(read_query(RoomQuery).size_bytes), uploads.is_crowded()))
 
     @blueprint.get("/api/uploads/<upload>")
+    @described(answers=UploadState, query=WaitQuery)
     def follow(upload: str) -> tuple[Response, int]:
         """Tell how an upload goes; with `wait` seconds, when it is over or that much later."""
-        return answer(uploads.wait(upload, _wait_s())), 200
+        return answer(uploads.wait(upload, min(WAIT_LIMIT_S, read_query(WaitQuery).wait))), 200
 
     @blueprint.post("/api/uploads/<upload>/input-range")
+    @described(body=RangeBody, answers=Ok, refuses=(409,))
     def choose_range(upload: str) -> Response:
         """Answer the question of an upload that was sent with `ask=1`."""
         uploads.choose(upload, read_body(RangeBody).input_range)
-        return answer({"ok": True})
+        return answer(Ok(True))
 
     @blueprint.delete("/api/uploads/<upload>")
+    @described(answers=Ok)
     def take_back(upload: str) -> Response:
         """Cancel an upload, or forget what came of it."""
         uploads.take_back(upload)
-        return answer({"ok": True})
+        return answer(Ok(True))
 
     @blueprint.get("/api/models/<key>")
+    @described(answers=dict[str, Any])
     def show(key: str) -> Response:
         """Show all that is known of a policy; of one that ships the report is made by `measure`."""
         entry = _entry(store, key)
@@ -157,15 +237,17 @@ def make_blueprint(store: PolicyStore, vehicle: Vehicle) -> Blueprint:
         return answer(document)
 
     @blueprint.post("/api/models/<key>/measure")
+    @described(answers=Measuring, refuses=(409,))
     def measure(key: str) -> Response:
         """Have a policy that ships checked on this computer, as uploads are; follow it as `measuring`."""
         entry = _entry(store, key)
         if not entry.built_in:
             raise Conflict("It was measured here when it was uploaded; its report has the times.")
         made = shipped.begin(entry)
-        return answer({"ok": True, "stage": made.stage, "share": made.share})
+        return answer(Measuring(True, made.stage, made.share))
 
     @blueprint.get("/api/check-pictures/<int:index>.jpg")
+    @described(answers={200: "image/jpeg"})
     def check_picture(index: int) -> Response:
         """Send one of the pictures that every policy is tried on, the left eye's."""
         pictures = seen_jpegs()
@@ -174,6 +256,7 @@ def make_blueprint(store: PolicyStore, vehicle: Vehicle) -> Blueprint:
         return Response(pictures[index], mimetype="image/jpeg")
 
     @blueprint.get("/api/models/<key>/original")
+    @described(answers={200: BINARY}, refuses=(409,))
     def original(key: str) -> Response:
         """Send the file as it was uploaded, byte for byte."""
         entry = _entry(store, key)
@@ -181,7 +264,7 @@ def make_blueprint(store: PolicyStore, vehicle: Vehicle) -> Blueprint:
             path = store.original(entry.key)
         return send_file(
             path,
-            mimetype="application/octet-stream",
+            mimetype=BINARY,
             as_attachment=True,
             download_name=export_name(entry, tidy=False),
             conditional=False,
@@ -189,27 +272,35 @@ def make_blueprint(store: PolicyStore, vehicle: Vehicle) -> Blueprint:
         )
 
     @blueprint.post("/api/models/<key>/activate")
+    @described(answers=dict[str, Any], refuses=(409,))
     def activate_model(key: str) -> Response:
+        """Make it the policy that the car drives by, now and after a restart."""
         entry = _entry(store, key)
         with _conflicts():
             entry, is_loaded = activate(store, entry.key, vehicle)
         return answer({**entry_document(entry), "loaded": is_loaded})
 
     @blueprint.patch("/api/models/<key>")
+    @described(body=NameBody, answers=dict[str, Any], refuses=(409,))
     def rename(key: str) -> Response:
+        """Give a policy another name."""
         body = read_body(NameBody)
         entry = _entry(store, key)
         with _conflicts():
             return answer(entry_document(store.rename(entry.key, body.name)))
 
     @blueprint.delete("/api/models/<key>")
+    @described(answers=RemovedDocument, refuses=(409,))
     def remove(key: str) -> Response:
+        """Remove a policy; `removed` puts it back for a while."""
         entry = _entry(store, key)
         with _conflicts():
             return answer({"removed": remove_unused(store, entry.key, vehicle)})
 
     @blueprint.post("/api/models/<removed>/restore")
+    @described(answers=dict[str, Any], refuses=(409,))
     def restore(removed: str) -> Response:
+        """Put a removed policy back."""
         with _conflicts():
             return answer(entry_document(store.restore(removed)))
 
@@ -224,11 +315,6 @@ def _allow_large(current: Request) -> None:
             f"The upload has {length / 1e6:.0f} MB, allowed {UPLOAD_LIMIT_BYTES / 1e6:.0f} MB; "
             "upload the network and its metadata alone, without checkpoints."
         )
-
-
-def _wait_s() -> float:
-    wait_s = request.args.get("wait", default=0.0, type=float) or 0.0
-    return min(WAIT_LIMIT_S, wait_s) if wait_s > 0 else 0.0
 
 
 def _unless_known(response: Response) -> Response:

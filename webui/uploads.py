@@ -49,7 +49,7 @@ class UploadState(msgspec.Struct):
     error: str = ""
     responses: dict[str, tuple[Response, ...]] = {}
     """Where the owner must choose an input range: the answers with each."""
-    model: dict[str, object] | None = None
+    model: dict[str, Any] | None = None
     new: bool = False
 
 

@@ -415,7 +415,10 @@ def test_the_driven_line_is_told_from_where_the_page_has_it(browser: FlaskClient
         "points": [[0.2, 0.0, 1.5]],
         "end": 3,
     }
-    assert browser.get("/api/status?trail=yesterday").json["world"]["trail"]["end"] == 3
+    for nonsense in ("yesterday", "-1", "9" * 30):
+        answer = browser.get(f"/api/status?trail={nonsense}")
+        assert answer.status_code == 400
+        assert "$.trail" in answer.json["error"]
 
 
 def test_the_status_does_without_a_world(
