@@ -24,6 +24,7 @@ from vehicle.clock import Clock, MonotonicClock
 from vehicle.config import CarConfig, LidarMount
 from vehicle.errors import BoardError, ConfigError
 from vehicle.hil.faults import parse_fault
+from vehicle.hil.host_desk import HostDesk
 from vehicle.hil.host_faults import BrokenClock, BrokenDisk, BrokenLink, HostFaults, broken_load
 from vehicle.hil.lockstep import LockstepClock, PacedClock
 from vehicle.lidar import Lidar, open_lidar_source
@@ -62,6 +63,8 @@ class HilCar(msgspec.Struct, frozen=True):
     """False: a car that nobody has calibrated yet, until its file is saved."""
     faults: tuple[str, ...] | None = None
     """Of policy, operator link, clock and disk, as `vehicle.hil.faults` reads them; None: none can come."""
+    takes_orders: bool = False
+    """More of them can be ordered while it runs (`vehicle.hil.host_desk`)."""
     faults_since_ns: int = 0
     """Of the clock, from which they count their seconds; 0: from the start of this process."""
     seed: int = 0
@@ -126,7 +129,7 @@ class Vehicle:
             load = load or open_policy
             if self.host_faults is not None:
                 self.loop_clock = BrokenClock(clock, self.host_faults)
-                publisher = BrokenLink(publisher, self.host_faults)
+                publisher = BrokenLink(publisher, self.host_faults, self._host_desk(hil, opened))
                 load = broken_load(load, self.host_faults)
                 self.disk = BrokenDisk(self.host_faults)
                 opened.callback(self.disk.close)
@@ -160,6 +163,13 @@ class Vehicle:
             )
             notifier.ready()
             self._opened = opened.pop_all()
+
+    def _host_desk(self, hil: HilCar | None, opened: contextlib.ExitStack) -> HostDesk | None:
+        if hil is None or not hil.takes_orders:
+            return None
+        desk = HostDesk(hil.folder, self._context)
+        opened.callback(desk.close)
+        return desk
 
     def _facts(self, config: CarConfig, hil: HilCar | None, calibration: CarCalibration | None) -> CarFacts:
         return CarFacts(
@@ -208,9 +218,9 @@ def _clock(hil: HilCar | None) -> Clock:
 
 def _host_faults(hil: HilCar | None, clock: Clock) -> HostFaults | None:
     """Return what can be broken on this side of a HIL car; never of a real one."""
-    if hil is None or hil.faults is None:
+    if hil is None or (hil.faults is None and not hil.takes_orders):
         return None
-    orders = [parse_fault(text) for text in hil.faults]
+    orders = [parse_fault(text) for text in hil.faults or ()]
     start_ns = hil.faults_since_ns or clock.now_ns()
     if isinstance(clock, LockstepClock):
         return HostFaults(orders, clock.now_ns, pause=clock.pause, seed=hil.seed, start_ns=start_ns)

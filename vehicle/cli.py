@@ -63,6 +63,9 @@ def drive(
     lockstep: Annotated[
         bool, typer.Option(hidden=True, help="With --hil-dir of a world in lockstep.")
     ] = False,
+    takes_orders: Annotated[
+        bool, typer.Option("--takes-orders", hidden=True, help="With --hil-dir: faults while it runs.")
+    ] = False,
 ) -> None:
     """Run the vehicle process: camera to policy to pulses."""
     from vehicle.__main__ import HilCar
@@ -87,6 +90,7 @@ def drive(
             is_paced=lockstep,
             calibration=hil_calibration,
             faults=faults,
+            takes_orders=takes_orders,
             faults_since_ns=faults_since_ns,
             seed=seed,
             is_calibrated=not uncalibrated,

@@ -10,6 +10,23 @@ from vehicle.errors import HilError
 from vehicle.truth import WorldTruth, control_endpoint, truth_endpoint
 
 
+def ask_desk(
+    context: zmq.Context[Any], endpoint: str, order: dict[str, object], timeout_s: float
+) -> dict[str, Any] | None:
+    """Send one order and return the answer, None when none comes in time; in any thread."""
+    desk = context.socket(zmq.DEALER)  # a fresh one each time: no late answer to an older order
+    desk.setsockopt(zmq.LINGER, 0)
+    try:
+        desk.connect(endpoint)
+        desk.send(msgspec.json.encode(order))
+        if not desk.poll(round(timeout_s * 1e3)):
+            return None
+        answer: dict[str, Any] = msgspec.json.decode(desk.recv())
+        return answer
+    finally:
+        desk.close()
+
+
 class HilClient:
     """Talks to the world of one HIL directory. One thread uses it; the world may come and go."""
 
@@ -26,20 +43,15 @@ class HilClient:
         """Give one order and return the answer; raises HilError when it is refused or nobody answers.
 
         Orders: `ping`, `fault(part, fault, on=True, amount=None, at_s=None, for_s=None)`, `stop_input(on)`,
-        `reset(s_m=None, offset_m=0, turned_rad=0)`, `pulses(since_ns=0)`, `truth`, `advance(s)`, `quit`.
+        `reset(s_m=None, offset_m=0, turned_rad=0)`, `track(track)`, `layout`, `pulses(since_ns=0)`,
+        `truth`, `advance(s)`, `quit`.
         """
-        desk = self._context.socket(zmq.DEALER)  # a fresh one each time: no late answer to an older order
-        desk.setsockopt(zmq.LINGER, 0)
-        try:
-            desk.connect(control_endpoint(self._hil_dir))
-            desk.send(msgspec.json.encode({"op": op, **fields}))
-            if not desk.poll(round(timeout_s * 1e3)):
-                raise HilError(
-                    f"the HIL world in {self._hil_dir} did not answer within {timeout_s:g} s; is it running?"
-                )
-            answer: dict[str, Any] = msgspec.json.decode(desk.recv())
-        finally:
-            desk.close()
+        order = {"op": op, **fields}
+        answer = ask_desk(self._context, control_endpoint(self._hil_dir), order, timeout_s)
+        if answer is None:
+            raise HilError(
+                f"the HIL world in {self._hil_dir} did not answer within {timeout_s:g} s; is it running?"
+            )
         if not answer.get("ok"):
             raise HilError(f"the HIL world refused '{op}': {answer.get('reason', 'it gave no reason')}")
         return answer

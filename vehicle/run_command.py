@@ -132,7 +132,7 @@ def _children(
             ChildSpec("board", python_module("vehicle.hil.board_process", as_json), is_hardware=True),
             ChildSpec("world", python_module("vehicle.hil.server", as_json), is_hardware=True),
         ]
-        drive += ["--hil-dir", str(hil_dir), "--wiring", options.wiring]
+        drive += ["--hil-dir", str(hil_dir), "--wiring", options.wiring, "--takes-orders"]
         if not options.is_calibrated:
             drive.append("--uncalibrated")
         elif not options.is_private:

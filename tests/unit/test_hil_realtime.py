@@ -173,6 +173,13 @@ def test_orders_reach_camera_and_board(hil_dir):
         port.close()
         hil.client.control("fault", part="camera", fault="off", on=False)
         wait_for((hil_dir / "camera.sock").exists)
+
+        hil.client.control("track", track="kidney")
+        wait_for(lambda: hil.client.truth_now().track == "kidney")
+        answer = hil.client.control("ping")
+        assert (answer["track"], answer["preparing"], answer["problem"]) == ("kidney", "", "")
+        assert answer["faults"] == {"board=stop_input": 0.0}
+        assert hil.client.control("layout")["track"] == "kidney"
         with camera_of(hil) as camera:
             read_frame(camera)
 

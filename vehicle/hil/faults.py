@@ -263,6 +263,15 @@ def refuse_host_part(order: FaultOrder) -> None:
         )
 
 
+def refuse_world_part(order: FaultOrder) -> None:
+    """Raise HilError for a part that is not broken in the process that drives."""
+    if order.part not in HOST_PARTS:
+        raise HilError(
+            f"{order.part} is broken in the world, not in the process that drives; "
+            "give --fault to `lapwing hil`"
+        )
+
+
 class FaultChange(NamedTuple):
     """A fault that was just switched on or off."""
 
@@ -319,9 +328,18 @@ class FaultSchedule:
         """Whether this fault is on now."""
         return (part, fault) in self._amounts
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on and nothing is to come."""
+        return not self._amounts and not self._pending
+
     def any_on(self, part: Part) -> bool:
         """Whether anything at all is wrong with this part now."""
         return any(broken is part for broken, _ in self._amounts)
+
+    def amounts(self) -> dict[str, float]:
+        """Return how much of each fault is on now, by `part=fault`."""
+        return {f"{part}={fault}": self._amounts[part, fault] for part, fault in sorted(self._amounts)}
 
     def ons(self) -> tuple[tuple[Part, str], ...]:
         """Return what is on now."""

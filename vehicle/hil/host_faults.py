@@ -23,8 +23,9 @@ from models.errors import OutputProblem, PolicyOutputError
 from models.observation import Sight
 from models.policy import Decision, Policy
 from vehicle.clock import Clock, FrameArrival
-from vehicle.errors import HilError
-from vehicle.hil.faults import HOST_PARTS, FaultOrder, FaultSchedule, Part
+from vehicle.hil.faults import FaultOrder, FaultSchedule, Part, refuse_world_part
+from vehicle.hil.host_desk import HostDesk
+from vehicle.hil.orders import Answer, FaultOp, HostOrder, switch_host_fault
 from vehicle.messages import DriveAction, OperatorRequest, Reply, Status, TickRecord
 from vehicle.parts import Publisher
 
@@ -49,11 +50,7 @@ class HostFaults:
     ) -> None:
         orders = tuple(orders)
         for order in orders:
-            if order.part not in HOST_PARTS:
-                raise HilError(
-                    f"{order.part} is broken in the world, not in the process that drives; "
-                    "give --fault to `lapwing hil`"
-                )
+            refuse_world_part(order)
         self.true_now_ns = true_now_ns
         self.pause = pause
         self._start_ns = start_ns
@@ -67,6 +64,13 @@ class HostFaults:
         """Take one more order."""
         self.schedule.add(order)
 
+    def carry_out(self, order: HostOrder) -> Answer:
+        """Break or mend something now, and tell what is broken; raises HilError."""
+        if isinstance(order, FaultOp):
+            switch_host_fault(order, self.schedule, self.elapsed_s())
+        self.schedule.advance(self.true_now_ns())
+        return {"faults": self.schedule.amounts()}
+
     def mend(self) -> None:
         """Switch everything off now."""
         for part, fault in list(self.schedule.ons()):
@@ -75,11 +79,15 @@ class HostFaults:
 
     def is_on(self, part: Part, fault: str) -> bool:
         """Whether this is broken now."""
+        if self.schedule.is_idle:
+            return False
         self.schedule.advance(self.true_now_ns())
         return self.schedule.is_on(part, fault)
 
     def amount(self, part: Part, fault: str) -> float | None:
         """Return how much of this fault is on now, None when it is off."""
+        if self.schedule.is_idle:
+            return None
         self.schedule.advance(self.true_now_ns())
         return self.schedule.amount(part, fault)
 
@@ -146,9 +154,11 @@ class BrokenLink:
     Who asked gets an answer at once also where nothing arrived, which says so: this is a laptop's tool.
     """
 
-    def __init__(self, inner: Publisher, faults: HostFaults) -> None:
+    def __init__(self, inner: Publisher, faults: HostFaults, desk: HostDesk | None = None) -> None:
+        """`desk` takes orders to break and mend, whatever becomes of the link."""
         self._inner = inner
         self._faults = faults
+        self._desk = desk
         self._held: deque[tuple[int, OperatorRequest]] = deque()
         self._slow_share = 0.0
         self._encoder = msgspec.msgpack.Encoder()
@@ -156,6 +166,8 @@ class BrokenLink:
 
     def drain(self, answer: Callable[[OperatorRequest], Reply]) -> None:
         """Give what arrives to `answer`."""
+        if self._desk is not None:
+            self._desk.serve(self._faults.carry_out)
         now_ns = self._faults.true_now_ns()
         is_stuck = self._faults.is_on(Part.OPERATOR_LINK, "stuck")
         while self._held and not is_stuck and self._held[0][0] <= now_ns:

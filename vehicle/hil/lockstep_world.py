@@ -22,16 +22,19 @@ from vehicle.hil.orders import (
     AdvanceOp,
     Answer,
     FaultOp,
+    LayoutOp,
     Order,
     PulsesOp,
     QuitOp,
     ResetOp,
     StopInputOp,
+    TrackOp,
     TruthOp,
     switch_fault,
 )
 from vehicle.hil.port import BoardPort
 from vehicle.hil.pulse_log import PulseLogWriter
+from vehicle.hil.scene_change import SceneChange
 from vehicle.hil.sensor import Reading
 from vehicle.hil.sensor_socket import SENSORS, SensorSockets
 from vehicle.hil.settings import (
@@ -81,6 +84,7 @@ class LockstepWorld:
             on_change=self._change,
             on_board=self._write_down,
         )
+        self._scene_change = SceneChange(world)
         self._barrier = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = barrier_socket(hil_dir)
         path.unlink(missing_ok=True)
@@ -256,6 +260,11 @@ class LockstepWorld:
                 timeline.change_faults_now()
             case ResetOp():
                 reset_world(timeline.world, order)
+            case TrackOp():
+                self._scene_change.begin(order.track, timeline.now_ns)
+                self._scene_change.finish(timeline.now_ns, wait=True)  # time stands still meanwhile
+            case LayoutOp():
+                return timeline.world.track.layout()
             case PulsesOp():
                 self._log.flush()
                 return {
@@ -275,7 +284,15 @@ class LockstepWorld:
             case QuitOp():
                 self._is_quitting = True
             case _:
-                return {"lockstep": True, "board": True, "now_ns": timeline.now_ns}
+                return {
+                    "lockstep": True,
+                    "board": True,
+                    "now_ns": timeline.now_ns,
+                    "track": timeline.world.track.source,
+                    "preparing": "",
+                    "problem": self._scene_change.problem,
+                    "faults": timeline.faults.amounts(),
+                }
         return {}
 
     def _elapsed_s(self) -> float:

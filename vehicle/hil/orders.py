@@ -1,11 +1,19 @@
 """What people, pages and tests can ask of a HIL world: one JSON object each, named by its `op`."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
 
 from vehicle.errors import HilError
-from vehicle.hil.faults import MOMENTARY, FaultOrder, FaultSchedule, order_fault, refuse_host_part
+from vehicle.hil.faults import (
+    MOMENTARY,
+    FaultOrder,
+    FaultSchedule,
+    order_fault,
+    refuse_host_part,
+    refuse_world_part,
+)
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):
@@ -40,6 +48,17 @@ class ResetOp(msgspec.Struct, frozen=True, tag_field="op", tag="reset"):
     turned_rad: float = 0.0
 
 
+class TrackOp(msgspec.Struct, frozen=True, tag_field="op", tag="track"):
+    """Carry the car, which must stand, to another track; in real time it stands there a second later."""
+
+    track: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+    """A name or the path of a route file, as `vehicle.hil.track.load_track` takes it."""
+
+
+class LayoutOp(msgspec.Struct, frozen=True, tag_field="op", tag="layout"):
+    """Tell the track's lines, for people to look at."""
+
+
 class PulsesOp(msgspec.Struct, frozen=True, tag_field="op", tag="pulses"):
     """Tell the board's pulses, and the commands it accepted, since a time."""
 
@@ -60,16 +79,39 @@ class QuitOp(msgspec.Struct, frozen=True, tag_field="op", tag="quit"):
     """End the world."""
 
 
-Order = Ping | FaultOp | StopInputOp | ResetOp | PulsesOp | TruthOp | AdvanceOp | QuitOp
+Order = Ping | FaultOp | StopInputOp | ResetOp | TrackOp | LayoutOp | PulsesOp | TruthOp | AdvanceOp | QuitOp
+HostOrder = Ping | FaultOp
+"""What can be asked of the process that drives a HIL car."""
 Answer = dict[str, Any]
 
 
 def switch_fault(order: FaultOp, faults: FaultSchedule, now_s: float) -> FaultOrder:
-    """Put an order to break or mend something into the schedule, and return it; raises HilError."""
+    """Put an order to break or mend something of the world into the schedule, and return it.
+
+    Raises:
+        HilError: there is no such fault, or it is not the world's to make.
+
+    """
+    return _switch(order, faults, now_s, refuse_host_part)
+
+
+def switch_host_fault(order: FaultOp, faults: FaultSchedule, now_s: float) -> FaultOrder:
+    """Put an order to break or mend something of the process that drives into the schedule, and return it.
+
+    Raises:
+        HilError: there is no such fault, or it is the world's to make.
+
+    """
+    return _switch(order, faults, now_s, refuse_world_part)
+
+
+def _switch(
+    order: FaultOp, faults: FaultSchedule, now_s: float, refuse: Callable[[FaultOrder], None]
+) -> FaultOrder:
     start_s = now_s if order.at_s is None else order.at_s
     end_s = None if order.for_s is None else start_s + order.for_s
     checked = order_fault(order.part, order.fault, order.amount, start_s, end_s)
-    refuse_host_part(checked)
+    refuse(checked)
     if order.on:
         faults.add(checked)
     elif (checked.part, checked.fault) in MOMENTARY:

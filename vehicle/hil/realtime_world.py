@@ -18,14 +18,17 @@ from vehicle.hil.orders import (
     AdvanceOp,
     Answer,
     FaultOp,
+    LayoutOp,
     Order,
     PulsesOp,
     QuitOp,
     ResetOp,
     StopInputOp,
+    TrackOp,
     TruthOp,
     switch_fault,
 )
+from vehicle.hil.scene_change import SceneChange
 from vehicle.hil.sensor_socket import SENSORS, SensorSockets
 from vehicle.hil.sensors import SensorSet
 from vehicle.hil.settings import HilSettings, board_mailbox, claim, world_mailbox
@@ -55,6 +58,7 @@ class RealtimeWorld:
         self._sockets = SensorSockets(hil_dir, waits=False)
         self._sensors = SensorSet(settings, world, self._faults, now_ns, self._sockets.is_watched)
         self._desk = Desk(hil_dir)
+        self._scene_change = SceneChange(world)
         self._pulses: deque[PulseEvent] = deque(maxlen=KEPT_PULSES)
         self._fresh_pulses: list[PulseEvent] = []
         self._heard_board_ns = 0
@@ -69,6 +73,7 @@ class RealtimeWorld:
             self._desk.serve(self._carry_out)
             self._sockets.accept()
             self._change_faults(now_ns)
+            self._scene_change.finish(now_ns)
 
             self._hear_board(now_ns)
             self._expose(now_ns)
@@ -133,6 +138,10 @@ class RealtimeWorld:
                 self._break(FaultOp(Part.BOARD, "stop_input", on=order.on), now_ns)
             case ResetOp():
                 reset_world(self._world, order)
+            case TrackOp():
+                self._scene_change.begin(order.track, now_ns)
+            case LayoutOp():
+                return self._world.track.layout()
             case PulsesOp():
                 return {"pulses": [pulse for pulse in self._pulses if pulse.t_ns >= order.since_ns]}
             case TruthOp():
@@ -143,7 +152,15 @@ class RealtimeWorld:
                 self._is_quitting = True
             case _:
                 heard = now_ns - self._heard_board_ns < BOARD_SILENT_NS
-                return {"lockstep": False, "board": heard, "now_ns": now_ns}
+                return {
+                    "lockstep": False,
+                    "board": heard,
+                    "now_ns": now_ns,
+                    "track": self._world.track.source,
+                    "preparing": self._scene_change.preparing,
+                    "problem": self._scene_change.problem,
+                    "faults": self._faults.amounts(),
+                }
         return {}
 
     def _break(self, order: FaultOp, now_ns: int) -> None:

@@ -182,6 +182,11 @@ def barrier_socket(hil_dir: Path) -> Path:
     return hil_dir / "barrier.sock"
 
 
+def host_endpoint(hil_dir: Path) -> str:
+    """Return where the process that drives takes orders to break what belongs to it."""
+    return f"ipc://{hil_dir}/host"
+
+
 def pulse_log(hil_dir: Path) -> Path:
     """Return where the board writes down every pulse."""
     return hil_dir / "pulses.log"

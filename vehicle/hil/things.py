@@ -53,9 +53,14 @@ class Things:
     ) -> None:
         """`start_ns` is when the moving cars were where their settings say."""
         self._track = track
+        self._obstacles = tuple(obstacles)
         self._cars = tuple(cars)
         self._start_ns = start_ns
-        self._standing = tuple(self._obstacle(one) for one in obstacles)
+        self._standing = tuple(self._obstacle(one) for one in self._obstacles)
+
+    def on(self, track: Track) -> "Things":
+        """Return the same things as far along another track."""
+        return Things(track, self._obstacles, self._cars, start_ns=self._start_ns)
 
     def boxes_at(self, now_ns: int) -> tuple[Box, ...]:
         """Return where everything is at this time."""

@@ -17,7 +17,9 @@ from vehicle.hil.orders import ResetOp
 from vehicle.hil.sensor import Reading
 from vehicle.hil.sensors import SensorSet, Sights
 from vehicle.hil.settings import HilSettings
+from vehicle.hil.track import Track
 from vehicle.hil.wired_board import WiredBoard
+from vehicle.hil.world import Scene
 from vehicle.truth import WorldTruth
 
 KEPT_EVENTS = 200_000
@@ -40,6 +42,19 @@ class SimulatedWorld(Sights, Protocol):
 
     def power_cycle_esc(self) -> None:
         """Switch the ESC off and on."""
+        ...
+
+    @property
+    def track(self) -> Track:
+        """Where the car is."""
+        ...
+
+    def scene(self, track: Track) -> Scene:
+        """Draw another track for this car; in any thread."""
+        ...
+
+    def enter(self, scene: Scene) -> None:
+        """Carry the car to another track and put it down at its start."""
         ...
 
     @property

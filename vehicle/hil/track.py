@@ -23,6 +23,7 @@ SMOOTHING_M = 0.24  # curvature is a mean over this length: route files are poly
 Floats: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
 
+LAYOUT_POINTS = 400  # of each line: a centimetre is not seen from above
 MAX_LENGTH_M = 500.0
 MAX_POINTS = 100_000
 
@@ -205,6 +206,16 @@ class Track:
         x = float(self.center[index, 0]) + along * math.cos(heading) - offset_m * math.sin(heading)
         y = float(self.center[index, 1]) + along * math.sin(heading) + offset_m * math.cos(heading)
         return x, y, heading
+
+    def layout(self) -> dict[str, object]:
+        """Return the lines from above, in metres, with as many points as an eye needs."""
+        every = max(1, len(self.center) // LAYOUT_POINTS)
+        lines = {"center": self.center, "inner": self.inner, "outer": self.outer}
+        return {
+            "track": self.source or self.name,
+            "length_m": self.length_m,
+            **{name: line[::every].round(3).tolist() for name, line in lines.items()},
+        }
 
     def reversed(self) -> "Track":
         """Return the same track driven the other way, from the same start line."""

@@ -42,6 +42,37 @@ def step_index(now_ns: int) -> int:
     return (now_ns + ROUNDING_NS) * STEPS_PER_S // SECOND_NS
 
 
+class Scene:
+    """A track in its room, drawn for the car's sensors; making one takes up to a second or two."""
+
+    def __init__(
+        self,
+        track: Track,
+        things: Things,
+        *,
+        room: Room,
+        camera: CameraParameters,
+        right_camera: RightCameraSettings,
+        seed: int,
+    ) -> None:
+        self.track = track
+        self.things = things
+        self.renderer = room.renderer(camera, seed)
+        self._room = room
+        self._right_eye = dataclasses.replace(camera, left_m=camera.left_m - right_camera.baseline_m)
+        self._seed = seed
+
+    @cached_property
+    def right_renderer(self) -> Renderer:
+        """Drawn when somebody first looks through it."""
+        return self._room.renderer(self._right_eye, self._seed + RIGHT_EYE_SEED)
+
+    @cached_property
+    def walls(self) -> Floats:
+        """What stands around the track, as a LIDAR sees it."""
+        return walls(self.track, BARRIER_M)
+
+
 class World:
     """The car, its track, its camera and what is true of them. Not thread-safe."""
 
@@ -59,21 +90,40 @@ class World:
         seed: int = 0,
         now_ns: int = 0,
     ) -> None:
-        self.track = track
         self.car = car or CarParameters()
         self.camera = camera or CameraParameters()
-        self._room = Room(track, scenery, size)
-        self._renderer = self._room.renderer(self.camera, seed)
+        self._scenery = scenery
+        self._size = size
         self._right_camera = right_camera or RightCameraSettings()
         self._lidar = lidar or LidarSettings()
-        self._things = things or Things(track)
         self._seed = seed
+        self._scene = self._draw(track, things or Things(track))
         self._state = CarState()
         self._index = step_index(now_ns)
         self._pending: deque[Pulse] = deque()
         self._pulse: Pulse = (now_ns, 0.0, 0.0)
         self._frame_number = -1
         self.reset()
+
+    @property
+    def track(self) -> Track:
+        """Where the car is."""
+        return self._scene.track
+
+    def scene(self, track: Track) -> Scene:
+        """Draw another track for this car, in the same room, with the same things on it; in any thread."""
+        return self._draw(track, self._scene.things.on(track))
+
+    def enter(self, scene: Scene) -> None:
+        """Carry the car to another track and put it down at its start."""
+        self._scene = scene
+        self.reset()
+
+    def _draw(self, track: Track, things: Things) -> Scene:
+        room = Room(track, self._scenery, self._size)
+        return Scene(
+            track, things, room=room, camera=self.camera, right_camera=self._right_camera, seed=self._seed
+        )
 
     def reset(
         self, s_m: float = -START_BEFORE_LINE_M, offset_m: float = 0.0, turned_rad: float = 0.0
@@ -153,23 +203,16 @@ class World:
         return any(touch(own, box) for box in boxes)
 
     def _boxes_at(self, now_ns: int) -> tuple[Box, ...]:
-        return self._things.boxes_at(now_ns)
+        return self._scene.things.boxes_at(now_ns)
 
     def expose(self, frame_number: int, now_ns: int) -> Image:
         """Return the camera's picture of this moment (BGR); call `advance` to it first."""
         self._frame_number = frame_number
-        return self._render(self._renderer, frame_number, now_ns)
+        return self._render(self._scene.renderer, frame_number, now_ns)
 
     def expose_right(self, frame_number: int, now_ns: int) -> Image:
         """Return the right eye's picture of this moment (BGR); call `advance` to it first."""
-        return self._render(self._right_renderer, frame_number, now_ns)
-
-    @cached_property
-    def _right_renderer(self) -> Renderer:
-        """Drawn when somebody first looks through it."""
-        aside_m = self.camera.left_m - self._right_camera.baseline_m
-        camera = dataclasses.replace(self.camera, left_m=aside_m)
-        return self._room.renderer(camera, self._seed + RIGHT_EYE_SEED)
+        return self._render(self._scene.right_renderer, frame_number, now_ns)
 
     def measure(self, now_ns: int) -> Floats:
         """Return the true distances in m that the LIDAR would measure now, inf where nothing is."""
@@ -177,14 +220,10 @@ class World:
         forward_m = self._lidar.forward_m
         place = [x_m + forward_m * math.cos(yaw_rad), y_m + forward_m * math.sin(yaw_rad), yaw_rad]
         boxes = self._boxes_at(now_ns)
-        pieces = self._walls
+        pieces = self._scene.walls
         if boxes:
             pieces = np.concatenate([pieces, box_sides(boxes, self._lidar.height_m)])
         return np.asarray(cast(np.array([place]), self._ray_angles_rad, pieces)[0])
-
-    @cached_property
-    def _walls(self) -> Floats:
-        return walls(self.track, BARRIER_M)
 
     @cached_property
     def _ray_angles_rad(self) -> Floats:
