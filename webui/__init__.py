@@ -7,9 +7,10 @@ from flask import Flask
 
 from models.store import PolicyStore
 from webui import access, access_pages, api, calibrate, control, drive, guard, models, sockets, video
+from webui import simulator as simulation
 from webui.access import Access
 from webui.access_store import AccessStore
-from webui.car import Vehicle, World
+from webui.car import Simulator, Vehicle, World
 from webui.certificates import Certificates
 from webui.commands import Commands
 from webui.glance import Glance
@@ -25,6 +26,9 @@ PAGES = (
 )
 """Endpoint and name of each page that the navigation leads to."""
 
+SIMULATOR_PAGE = ("simulator.page", "Simulator")
+"""In front of a HIL car only."""
+
 
 def create_app(
     vehicle: Vehicle,
@@ -35,6 +39,7 @@ def create_app(
     access_store: AccessStore | None = None,
     hosts: Hosts | None = None,
     certificates: Certificates | None = None,
+    simulator: Simulator | None = None,
 ) -> Flask:
     """Return the page's application.
 
@@ -46,11 +51,13 @@ def create_app(
         access_store: who may come in; this user's own where none is given.
         hosts: the names and addresses that the page answers to; loopback alone where none are given.
         certificates: of a car whose page is served over HTTPS.
+        simulator: takes orders for a HIL car; None in front of a real car, which has no such page.
 
     """
     app = Flask(__name__)
-    app.config["PAGES"] = PAGES
-    app.jinja_env.globals["pages"] = PAGES
+    pages = PAGES if simulator is None else (*PAGES, SIMULATOR_PAGE)
+    app.config["PAGES"] = pages
+    app.jinja_env.globals["pages"] = pages
     app.context_processor(lambda: {"simulated": _is_simulated(vehicle, world)})
     guard.protect(app, hosts or Hosts(loopback_only=True))
     access.protect(app, Access(access_store or AccessStore()))
@@ -68,6 +75,8 @@ def create_app(
     app.register_blueprint(video.make_blueprint(vehicle, places))
     app.register_blueprint(models.make_blueprint(policies, vehicle))
     app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))
+    if world is not None and simulator is not None:
+        app.register_blueprint(simulation.make_blueprint(vehicle, world, simulator))
     return app
 
 

@@ -19,6 +19,7 @@ from webui import create_app
 from webui.access_store import AccessStore
 from webui.certificates import Certificates
 from webui.hosts import Hosts
+from webui.simulator_desk import SimulatorDesk
 from webui.tls_context import TlsContexts
 from webui.worker import CarWorker
 from webui.world import WorldFollower
@@ -129,6 +130,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             access_store=self._access,
             hosts=self._hosts,
             certificates=None if self._tls is None else self._tls.certificates,
+            simulator=None if hil_dir is None else SimulatorDesk(hil_dir),
         )
 
     def _announce(self, worker: Worker) -> None:

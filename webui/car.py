@@ -1,7 +1,7 @@
 """What the page needs of the car: a client of the vehicle process, and of the HIL world if there is one."""
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from vehicle.messages import Preview, Reply, RequestKind, Status, TickRecord
 from vehicle.truth import WorldTruth
@@ -63,3 +63,16 @@ class World(Protocol):
 
     def trail(self, after: int) -> Trail:
         """Return the driven line's points from number `after` on, as far as they are remembered."""
+
+    def forget_trail(self) -> None:
+        """Begin the driven line anew."""
+
+
+class Simulator(Protocol):
+    """Takes orders for a HIL car; `webui.simulator_desk.SimulatorDesk` is one. Safe in any thread."""
+
+    def ask_world(self, op: str, **fields: object) -> Mapping[str, Any]:
+        """Give the world an order and return its answer; raises HilError when it is silent or refuses."""
+
+    def ask_host(self, op: str, **fields: object) -> Mapping[str, Any]:
+        """Give the process that drives an order, and return its answer; raises HilError as above."""

@@ -33,6 +33,11 @@ class MayMove(msgspec.Struct, frozen=True):
     may_move: bool
 
 
+def secret_token() -> str:
+    """Return a new page's secret."""
+    return secrets.token_hex(16)
+
+
 def source_of(page: str) -> str:
     """Return the name under which a page asks; others see it, and cannot learn the page's secret from it."""
     return f"page {hashlib.sha256(page.encode()).hexdigest()[:8]}"
@@ -45,7 +50,7 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
     @blueprint.get("/")
     @html_page
     def page() -> str:
-        token = secrets.token_hex(16)
+        token = secret_token()
         return render_template("drive.html", page=token, source=source_of(token))
 
     @blueprint.get("/emergency-stop")

@@ -31,11 +31,20 @@ interface Car {
 
 interface Crossing { lap: number; time_s: number; by_hand?: boolean }
 
+interface Thing { x_m: number; y_m: number; heading_rad: number; length_m: number; width_m: number }
+
 interface World {
+  track: string;
   x_m: number;
   y_m: number;
   heading_rad: number;
   speed_mps: number;
+  steering_rad: number;
+  offset_m: number;
+  servo_pulse_us: number;
+  esc_pulse_us: number;
+  crashed_into: string;
+  things: Thing[];
   off_track: boolean;
   crashed: boolean;
   lap_time_s: number | null;
@@ -97,4 +106,15 @@ interface Listed {
   name: string;
   active: boolean;
   policy_hash?: string | null;
+}
+
+interface Layout { track: string; length_m: number; center: number[][]; inner: number[][]; outer: number[][] }
+
+interface SimulatorDocument {
+  track: string;
+  preparing: string;
+  problem: string;
+  faults: Record<string, number>;
+  host_faults: Record<string, number> | null;
+  host_silence: string;
 }

@@ -47,6 +47,12 @@ class WorldFollower:
             skipped = max(0, after - first) if after <= self._trail_end else 0  # a number from another server
             return Trail(list(itertools.islice(self._trail, skipped, None)), self._trail_end)
 
+    def forget_trail(self) -> None:
+        """Begin the driven line anew."""
+        with self._trail_lock:
+            self._trail.clear()
+            self._trail_end += 1  # a gap in the numbers: whoever has the old points drops them
+
     def close(self) -> None:
         """End the background thread."""
         self._closing.set()
@@ -58,6 +64,8 @@ class WorldFollower:
             with contextlib.suppress(msgspec.DecodeError):  # of another version: as good as silent
                 truth = client.wait_truth(0.2)
                 if truth is not None:
+                    if self._newest is not None and self._newest[0].track != truth.track:
+                        self.forget_trail()
                     self._newest = (truth, time.monotonic())
                     self._extend_trail(TrailPoint(truth.x_m, truth.y_m, truth.speed_mps))
         client.close()

@@ -66,9 +66,17 @@ class PacedCar:
 
 @contextlib.contextmanager
 def paced_car(
-    *, track: str = "oval", wiring: str = "aws", policy: Path | None = None, uncalibrated: bool = False
+    *,
+    track: str = "oval",
+    wiring: str = "aws",
+    policy: Path | None = None,
+    uncalibrated: bool = False,
+    takes_orders: bool = False,
 ) -> Iterator[PacedCar]:
-    """Yield a car that stands ready behind its page; end its processes afterwards."""
+    """Yield a car that stands ready behind its page; end its processes afterwards.
+
+    With `takes_orders` what belongs to the vehicle process can be broken while it runs.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lw", dir="/tmp")))
         run_dir, access_dir = folder / "run", folder / "access"
@@ -81,6 +89,8 @@ def paced_car(
         drive += ["--policy", str(policy or write_policy(folder / "straight", speed_mps=0.6))]
         if uncalibrated:
             drive.append("--uncalibrated")
+        if takes_orders:
+            drive.append("--takes-orders")
         vehicle = stack.enter_context(running(drive))
         stack.enter_context(
             running([*lapwing, "web", *places, "--port", str(port), "--access-dir", str(access_dir)])

@@ -82,6 +82,8 @@ SHOTS = (
     Shot("models-dark", "models", "dark", fit),
     Shot("calibrate", "calibrate", "light", fit),
     Shot("calibrate-dark", "calibrate", "dark", fit),
+    Shot("simulator", "simulator", "light", fit),
+    Shot("simulator-dark", "simulator", "dark", fit),
     Shot("access", "access", "light", fit),
     Shot("access-dark", "access", "dark", fit),
 )

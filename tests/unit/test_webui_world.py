@@ -107,3 +107,22 @@ def test_a_message_of_another_version_is_dropped(
     tell(msgspec.msgpack.encode({"speed": 3}))
     later = msgspec.structs.replace(TRUTH, now_ns=2)
     tell_until(lambda: follower.truth() == later, tell, msgspec.msgpack.encode(later))
+
+
+def test_the_line_begins_anew_on_another_track_and_whoever_has_the_old_one_can_tell(
+    follower: WorldFollower, tell: Callable[[bytes], None]
+) -> None:
+    def drive_to(x_m: float, track: str) -> None:
+        truth = msgspec.structs.replace(TRUTH, x_m=x_m, track=track)
+        tell_until(lambda: follower.truth() == truth, tell, msgspec.msgpack.encode(truth))
+
+    for x_m in (0.0, 1.0, 2.0):
+        drive_to(x_m, "oval")
+    tell_until(lambda: len(follower.trail(0).points) == 3, tell, b"")
+    known = follower.trail(0).end
+
+    drive_to(5.0, "kidney")
+    tell_until(lambda: len(follower.trail(0).points) == 1, tell, b"")
+
+    assert [point.x_m for point in follower.trail(known).points] == [5.0]
+    assert follower.trail(known).end - known != 1, "a page would draw the new point onto the old line"
