@@ -109,13 +109,14 @@ def web(
     ] = None,
     name: Annotated[list[str] | None, typer.Option(help="Another name of this car; often as wanted.")] = None,
     access_dir: Annotated[Path | None, typer.Option(help="Where passwords and keys are kept.")] = None,
+    runs: Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")] = None,
 ) -> None:
     """Serve the car's page."""
     from vehicle.remote import default_run_dir
     from webui.__main__ import PageSettings, serve
 
     names = tuple(name or ())
-    serve(PageSettings(run_dir or default_run_dir(), hil_dir, host, port, https, names, access_dir))
+    serve(PageSettings(run_dir or default_run_dir(), hil_dir, host, port, https, names, access_dir, runs))
 
 
 @app.command("setup-code")

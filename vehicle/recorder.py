@@ -6,7 +6,6 @@ truth of a HIL world is the only thing it knows that the vehicle does not.
 
 import contextlib
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import zmq
 from vehicle.hil_client import HilClient
 from vehicle.messages import TickRecord
 from vehicle.realtime import die_with_parent
+from vehicle.recorder_status import STATUS, RecorderStatus
 from vehicle.remote import RECORD_QUEUE, prepare_run_dir
 from vehicle.run_recording import Moment, RunRecording
 from vehicle.run_schemas import Topic
@@ -33,7 +33,7 @@ from vehicle.run_stream import (
     RunMessage,
     RunStart,
 )
-from vehicle.runs import RunShelf
+from vehicle.runs import RunShelf, free_bytes
 from vehicle.supervisor import StopSignal
 
 NICE = 10  # what drives and what people look at come first
@@ -41,19 +41,6 @@ POLL_MS = 100
 STATUS_PERIOD_S = 0.5
 SILENT_S = 2.0  # of records: the vehicle process is gone
 BATCH = 200  # messages taken from one socket before the others get their turn
-
-STATUS = "recorder"
-"""Name of the socket in the run directory on which the recorder tells how it fares."""
-
-
-class RecorderStatus(msgspec.Struct, frozen=True):
-    """How the recorder fares; published twice a second."""
-
-    run: str
-    """Name of the run that is being written, or empty."""
-    size_bytes: int
-    problem: str
-    """Why nothing is recorded, in words, or empty."""
 
 
 class Recorder:
@@ -127,6 +114,7 @@ class Recorder:
         if now_s - self._told_s > STATUS_PERIOD_S:
             self._told_s = now_s
             self._tell()
+            self._shelf.forget()
 
     def _take_run(self, message: RunMessage) -> None:
         if isinstance(message, RunStart):
@@ -152,13 +140,6 @@ class Recorder:
         if self._world is not None:
             self._world.close()
         self._context.destroy(linger=0)
-
-
-def free_bytes(folder: Path) -> int:
-    """Return how much of the disk is free where a folder is, or will be."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def _moment() -> Moment:

@@ -145,6 +145,7 @@ def _children(
     recorder = ["record", "--run-dir", str(run_dir)]
     if runs_dir is not None:
         recorder += ["--runs", str(runs_dir)]
+        web += ["--runs", str(runs_dir)]
     if hil_dir is not None:
         recorder += ["--hil-dir", str(hil_dir)]
     return [

@@ -1,7 +1,8 @@
 """One run's file: written as it happens, readable to the last second after a kill, indexed when done.
 
 MCAP in small chunks: what a chunk holds is on the disk when the next one begins, and `sync` makes it
-survive a power cut. A file without its end is mended by `mend`, which reads what is whole.
+survive a power cut. A file without its end is mended by
+`vehicle.run_mending`, which reads what is whole.
 """
 
 import contextlib
@@ -76,6 +77,10 @@ class RunWriter:
         self._channels[topic] = self._writer.register_channel(topic, kind.message_encoding, schema)
         return self._channels[topic]
 
+    def attach(self, name: str, data: bytes) -> None:
+        """Append what belongs to the run as a whole; the index at the end tells where it stands."""
+        self._writer.add_attachment(0, 0, name, "application/octet-stream", data)
+
     def sync(self) -> None:
         """Make what has been written survive a power cut."""
         os.fdatasync(self._file.fileno())
@@ -111,26 +116,6 @@ class _Whole:
 
     def flush(self) -> None:
         self._file.flush()
-
-
-def mend(part: Path) -> Path | None:
-    """Make a run of a file that was cut off, and return it; None where it holds no message at all.
-
-    The cut-off file is removed only when the run is safely on the disk.
-    """
-    path = part.with_name(part.name.removesuffix(PART_SUFFIX))
-    writer, count = None, 0
-    for entry in read_whole(part):
-        writer = writer or RunWriter(path.with_name(f"{path.stem}-mended.mcap"))
-        writer.add(*entry)
-        count += 1
-    if writer is None:
-        part.unlink()
-        return None
-    writer.finish({"cut_off": "true", "messages": str(count)})
-    writer.path.rename(path)
-    part.unlink(missing_ok=True)
-    return path
 
 
 def read_whole(path: Path) -> Iterator[Entry]:

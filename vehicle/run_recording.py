@@ -18,6 +18,8 @@ from vehicle.messages import GUARDED_STATES, DriveState, Fault, TickRecord
 from vehicle.run_file import RunWriter, as_json, pack
 from vehicle.run_schemas import LogLevel, Topic, protobuf_bytes
 from vehicle.run_stream import InputArray, LidarTurn, Picture, PolicyInputs, RunStart
+from vehicle.run_summary import RunSummary
+from vehicle.run_traces import TRACES, EventKind, TraceKeeper
 from vehicle.truth import WorldTruth
 
 PRE_ROLL_READINGS = 40  # pictures, or scans: more than a second
@@ -27,44 +29,6 @@ SYNC_PERIOD_S = 1.0
 RESERVE_BYTES = 1 << 30  # of the disk stays free, whatever happens
 
 Array = npt.NDArray[np.generic]
-
-
-class RunSummary(msgspec.Struct, kw_only=True):
-    """One run at a glance; beside its file and inside it."""
-
-    name: str
-    """Stem of the file."""
-    started_wall_ns: int
-    """By the car's clock, which may be wrong; `boot_id` and `started_ns` are not."""
-    boot_id: str
-    started_ns: int
-    """CLOCK_MONOTONIC of that boot."""
-    duration_s: float = 0.0
-    driven_s: float = 0.0
-    """In a moving state."""
-    car: str = ""
-    is_hil: bool = False
-    policy: str = ""
-    policy_hash: str = ""
-    calibration_version: int = 0
-    drivers: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
-    """In the order in which they first appeared while armed."""
-    latched_fault: str = ""
-    laps_s: tuple[float, ...] = ()
-    ticks: int = 0
-    decisions: int = 0
-    pictures: int = 0
-    size_bytes: int = 0
-    is_complete: bool = True
-    """False: records or pictures are missing, or the file was cut off."""
-    note: str = ""
-
-    @property
-    def best_lap_s(self) -> float | None:
-        """The fastest lap."""
-        return min(self.laps_s, default=None)
 
 
 class Moment(NamedTuple):
@@ -97,11 +61,13 @@ class RunRecording:
         self._start: RunStart | None = None
         self._last: TickRecord | None = None
         self._faults: tuple[Fault, ...] = ()
+        self._request = ("", "")
+        """Who asked for what last."""
         self._failsafe_ns = 0
         self._closing_ns = 0
         self._synced_ns = 0
         self._laps_before = 0
-        self._laps = 0
+        self._traces = TraceKeeper()
         self.finished: deque[RunSummary] = deque()
         """Runs that are on the disk, for whoever looks after the folder."""
         self.problem = ""
@@ -194,11 +160,12 @@ class RunRecording:
             self._laps_before = len(truth.laps)
             return
         self._put(Topic.TRUTH, truth.now_ns, as_json(truth))
+        self._traces.truth(truth)
         if len(truth.laps) < self._laps_before:
             self._laps_before = 0  # the car was put back to the start
         laps = tuple(crossing.time_s for crossing in truth.laps[self._laps_before :])
         if len(laps) > len(self._summary.laps_s):
-            self._log(truth.now_ns, LogLevel.INFO, "lap", f"lap {len(laps)}: {laps[-1]:.2f} s")
+            self._log(truth.now_ns, EventKind.LAP, f"lap {len(laps)}: {laps[-1]:.3f} s")
         if len(laps) >= len(self._summary.laps_s):
             self._summary.laps_s = laps
 
@@ -215,6 +182,7 @@ class RunRecording:
             return
         try:
             summary.size_bytes = writer.size_bytes
+            writer.attach(TRACES, self._traces.packed())
             writer.finish({"summary": as_json(summary).decode()})
             summary.size_bytes = writer.path.stat().st_size
         except OSError as error:
@@ -237,8 +205,10 @@ class RunRecording:
             note="" if complete else "the recorder came when the car was driving already",
         )
         self._faults = ()
+        self._request = ("", "")
         self._failsafe_ns = 0
         self._synced_ns = record.now_ns
+        self._traces = TraceKeeper()
         free_bytes = self._free_bytes()
         if free_bytes < RESERVE_BYTES:
             self.problem = (
@@ -274,6 +244,7 @@ class RunRecording:
         assert summary is not None
         self._put(Topic.TICK, record.now_ns, as_json(record))
         self._put(Topic.EXACT_TICK, record.now_ns, pack(record))
+        self._traces.tick(record)
         summary.ticks += 1
         summary.decisions += record.decided
         summary.duration_s = (record.now_ns - summary.started_ns) / 1e9
@@ -283,14 +254,17 @@ class RunRecording:
         for request in record.requests:
             if request.kind.value not in {"renew lease", "drive"}:
                 summary.drivers = _with(summary.drivers, request.source)
-                self._log(record.now_ns, LogLevel.INFO, request.source, request.kind.value)
+                if (request.source, request.kind.value) == self._request:
+                    continue  # a lease that is taken again and again is told once
+                self._request = (request.source, request.kind.value)
+                self._log(record.now_ns, EventKind.REQUEST, request.kind.value, request.source)
         for fault in record.faults:
             if fault not in self._faults:
                 summary.faults = _with(summary.faults, fault.value)
-                self._log(record.now_ns, LogLevel.ERROR, "fault", fault.value)
+                self._log(record.now_ns, EventKind.FAULT, fault.value)
         for fault in self._faults:
             if fault not in record.faults:
-                self._log(record.now_ns, LogLevel.INFO, "fault", f"{fault.value} is over")
+                self._log(record.now_ns, EventKind.FAULT_OVER, fault.value)
         self._faults = record.faults
         if record.state is DriveState.FAILSAFE and not summary.latched_fault and record.faults:
             summary.latched_fault = record.faults[0].value
@@ -299,6 +273,8 @@ class RunRecording:
         if self._summary is not None:
             self._summary.pictures += 1
         if picture.jpeg:
+            if topic is Topic.CAMERA:
+                self._traces.picture(picture.stamp_ns)
             image = protobuf_bytes(
                 "CompressedImage",
                 picture.stamp_ns,
@@ -324,16 +300,17 @@ class RunRecording:
         self._put(Topic.SCAN, scan.stamp_ns, message)
         self._put(Topic.TURN, scan.stamp_ns, pack(scan))
 
-    def _log(self, now_ns: int, level: LogLevel, name: str, message: str) -> None:
+    def _log(self, now_ns: int, kind: EventKind, words: str, source: str = "") -> None:
         line = {
             "timestamp": {"sec": now_ns // 10**9, "nsec": now_ns % 10**9},
-            "level": int(level),
-            "message": message,
-            "name": name,
-            "file": "",
+            "level": int(LogLevel.ERROR if kind is EventKind.FAULT else LogLevel.INFO),
+            "message": words,
+            "name": source,
+            "file": kind.value,
             "line": 0,
         }
         self._put(Topic.LOG, now_ns, as_json(line))
+        self._traces.event(now_ns, kind, words, source)
 
     def _put(self, topic: Topic, now_ns: int, data: bytes) -> None:
         if self._writer is None:

@@ -62,6 +62,16 @@ LOG_SCHEMA = {
 }
 
 
+class LogLine(msgspec.Struct, frozen=True):
+    """What a run keeps of `foxglove.Log` for its own use."""
+
+    message: str
+    name: str
+    """Who asked, of a request."""
+    file: str
+    """What kind of line it is: `vehicle.run_traces.EventKind`."""
+
+
 class LogLevel(enum.IntEnum):
     """Foxglove's."""
 

@@ -1,12 +1,15 @@
 """The shelf of runs: what is there, what is kept, what makes room. A folder of files, nothing else.
 
 `NAME.mcap` is a run, `NAME.json` its summary, `NAME.star` says that it is not to be removed by itself.
-A run without its summary, or cut off by a power cut, is mended when somebody looks.
+A run without its summary, or cut off by a power cut, is mended when somebody looks. What was put away lies
+in `removed` for ten minutes, or until its room is needed.
 """
 
 import contextlib
 import os
 import re
+import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,11 +18,14 @@ import msgspec
 from calibration.store import write_atomically
 from vehicle.errors import LapwingError
 from vehicle.messages import DriveState, TickRecord
-from vehicle.run_file import PART_SUFFIX, UNREADABLE, mend, read_whole, summary_of
-from vehicle.run_recording import RunSummary
+from vehicle.run_file import PART_SUFFIX, UNREADABLE, read_whole, summary_of
+from vehicle.run_mending import mend
 from vehicle.run_schemas import Topic
+from vehicle.run_summary import RunSummary
 
 QUOTA_BYTES = 4 << 30
+KEPT_AWAY_S = 600.0  # long enough to see that it was the wrong one
+SUFFIXES = (".mcap", ".json", ".star")  # the run first: what is left of a kill shows nothing
 NAME_PATTERN = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d{1,6})?")
 
 
@@ -80,8 +86,44 @@ class RunShelf:
         return (self.folder / f"{name}.star").exists()
 
     def remove(self, name: str) -> None:
-        """Remove a run; raises RunNotFoundError."""
-        self._remove(self.find(name))
+        """Remove a run for good; raises RunNotFoundError."""
+        _remove(self.find(name))
+
+    def put_away(self, name: str) -> None:
+        """Take a run out of the list so that it can be put back for a while; raises RunNotFoundError."""
+        path = self.find(name)
+        self._bin.mkdir(exist_ok=True)
+        os.utime(path)  # since when it lies there
+        for suffix in SUFFIXES:
+            with contextlib.suppress(FileNotFoundError):
+                path.with_suffix(suffix).rename(self._bin / f"{path.stem}{suffix}")
+
+    def put_back(self, name: str) -> None:
+        """Undo `put_away`; raises RunNotFoundError when it is gone for good."""
+        path = self._bin / f"{name}.mcap"
+        if not NAME_PATTERN.fullmatch(name) or not path.is_file() or (self.folder / path.name).exists():
+            raise RunNotFoundError(f"the run {name!r} is gone for good; it was kept for ten minutes")
+        for suffix in reversed(SUFFIXES):  # the run last: it is there with all that belongs to it
+            with contextlib.suppress(FileNotFoundError):
+                path.with_suffix(suffix).rename(self.folder / f"{name}{suffix}")
+
+    def removed(self) -> list[str]:
+        """Return the names of those that can be put back, newest first."""
+        return sorted((path.stem for path in self._bin.glob("*.mcap")), reverse=True)
+
+    def forget(self, *, all_of_it: bool = False) -> list[str]:
+        """Remove for good what was put away ten minutes ago, or all of it; return the names."""
+        forgotten = []
+        for path in sorted(self._bin.glob("*.mcap")):
+            with contextlib.suppress(FileNotFoundError):  # put back meanwhile
+                if all_of_it or abs(time.time() - path.stat().st_mtime) > KEPT_AWAY_S:
+                    _remove(path)
+                    forgotten.append(path.stem)
+        return forgotten
+
+    @property
+    def _bin(self) -> Path:
+        return self.folder / "removed"
 
     def make_room(self) -> list[str]:
         """Remove the oldest runs without a star until the rest is within the quota; return their names."""
@@ -93,7 +135,7 @@ class RunShelf:
             if total_bytes <= self._quota_bytes:
                 break
             if not self.is_starred(file.stem):
-                self._remove(file)
+                _remove(file)
                 total_bytes -= sizes[file]
                 removed.append(file.stem)
         return removed
@@ -122,9 +164,17 @@ class RunShelf:
             return msgspec.json.decode(summary_of(file)["summary"], type=RunSummary)
         return summarised(file)
 
-    def _remove(self, file: Path) -> None:
-        for suffix in (".mcap", ".json", ".star"):  # the run first: what is left of a kill shows nothing
-            file.with_suffix(suffix).unlink(missing_ok=True)
+
+def free_bytes(folder: Path) -> int:
+    """Return how much of the disk is free where a folder is, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _remove(file: Path) -> None:
+    for suffix in SUFFIXES:
+        file.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def summarised(path: Path) -> RunSummary:

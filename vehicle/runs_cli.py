@@ -1,20 +1,17 @@
 """`lapwing runs`: what was recorded, shown, kept, exported, removed."""
 
-import csv
 import datetime
 import sys
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from vehicle.messages import TickRecord
-from vehicle.run_file import read
-from vehicle.run_recording import RunSummary
-from vehicle.run_schemas import Topic
+from vehicle.run_csv import write_csv
+from vehicle.run_summary import RunSummary
 from vehicle.runs import RunShelf
 
 runs_app = typer.Typer(no_args_is_help=True, help="Look after the recorded runs.")
@@ -22,22 +19,6 @@ runs_app = typer.Typer(no_args_is_help=True, help="Look after the recorded runs.
 NameArgument = Annotated[str, typer.Argument(help="Name of a run, or `last`.")]
 RunsOption = Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-
-CSV_COLUMNS = (
-    "t_s",
-    "state",
-    "decided",
-    "steering_frac",
-    "throttle_frac",
-    "steering_us",
-    "throttle_us",
-    "action_index",
-    "frame_number",
-    "frame_to_wire_ms",
-    "lateness_ms",
-    "battery_v",
-    "faults",
-)
 
 
 @runs_app.command("list")
@@ -131,33 +112,6 @@ def export(
         case _:
             raise typer.BadParameter(f"{out} ends in {out.suffix or 'nothing'}; allowed are .csv and .mcap")
     Console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
-
-
-def write_csv(path: Path, file: TextIO) -> None:
-    """Write one line a tick; raises RunFileError."""
-    lines = csv.writer(file)
-    lines.writerow(CSV_COLUMNS)
-    first_ns = 0
-    for entry in read(path, [Topic.EXACT_TICK]):
-        tick = msgspec.msgpack.decode(entry.data, type=TickRecord)
-        first_ns = first_ns or tick.now_ns
-        lines.writerow(
-            (
-                f"{(tick.now_ns - first_ns) / 1e9:.4f}",
-                tick.state.value,
-                int(tick.decided),
-                f"{tick.wanted.steering_frac:.4f}",
-                f"{tick.wanted.throttle_frac:.4f}",
-                f"{tick.sent.steering_us:.1f}",
-                f"{tick.sent.throttle_us:.1f}",
-                tick.action_index,
-                tick.frame_number,
-                f"{tick.times.frame_to_wire_ns / 1e6:.2f}" if tick.times.frame_to_wire_ns else "",
-                f"{tick.lateness_ns / 1e6:.2f}",
-                "" if tick.board.battery_v is None else f"{tick.board.battery_v:.2f}",
-                "; ".join(fault.value for fault in tick.faults),
-            )
-        )
 
 
 def _document(shelf: RunShelf, one: RunSummary) -> dict[str, object]:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from flask import Flask
 
 from models.store import PolicyStore
-from webui import access, access_pages, api, calibrate, control, drive, guard, models, sockets, video
+from vehicle.runs import RunShelf
+from webui import access, access_pages, api, calibrate, control, drive, guard, models, runs, sockets, video
 from webui import simulator as simulation
 from webui.access import Access
 from webui.access_store import AccessStore
@@ -16,11 +17,13 @@ from webui.commands import Commands
 from webui.glance import Glance
 from webui.hosts import Hosts
 from webui.laps import Laps
+from webui.recording import Recorder
 from webui.sockets import Places
 from webui.speed_caps import SpeedCaps
 
 PAGES = (
     ("drive.page", "Drive"),
+    ("runs.page", "Runs"),
     ("models.page", "Models"),
     ("calibrate.page", "Calibrate"),
 )
@@ -40,6 +43,8 @@ def create_app(
     hosts: Hosts | None = None,
     certificates: Certificates | None = None,
     simulator: Simulator | None = None,
+    shelf: RunShelf | None = None,
+    recorder: Recorder | None = None,
 ) -> Flask:
     """Return the page's application.
 
@@ -52,6 +57,8 @@ def create_app(
         hosts: the names and addresses that the page answers to; loopback alone where none are given.
         certificates: of a car whose page is served over HTTPS.
         simulator: takes orders for a HIL car; None in front of a real car, which has no such page.
+        shelf: where this car's runs are kept; this user's own place where none is given.
+        recorder: how the recorder fares; None where nobody records.
 
     """
     app = Flask(__name__)
@@ -73,6 +80,7 @@ def create_app(
     app.register_blueprint(control.make_blueprint(vehicle, commands, glance, places))
     app.register_blueprint(api.make_blueprint(commands, glance))
     app.register_blueprint(video.make_blueprint(vehicle, places))
+    app.register_blueprint(runs.make_blueprint(shelf or RunShelf(), recorder))
     app.register_blueprint(models.make_blueprint(policies, vehicle))
     app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))
     if world is not None and simulator is not None:

@@ -15,10 +15,12 @@ from gunicorn.workers.base import Worker
 from vehicle.errors import ConfigError, LapwingError
 from vehicle.realtime import die_with_parent
 from vehicle.remote import VehicleClient
+from vehicle.runs import RunShelf
 from webui import create_app
 from webui.access_store import AccessStore
 from webui.certificates import Certificates
 from webui.hosts import Hosts
+from webui.recording import RecorderFollower
 from webui.simulator_desk import SimulatorDesk
 from webui.tls_context import TlsContexts
 from webui.worker import CarWorker
@@ -44,6 +46,8 @@ class PageSettings:
     """Names beside the computer's own by which people call this car."""
     access_dir: Path | None = None
     """Where it is kept who may come in; None: this user's own place."""
+    runs_dir: Path | None = None
+    """Where runs are recorded; None: this user's own place."""
 
 
 def serve(settings: PageSettings) -> None:
@@ -131,6 +135,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             hosts=self._hosts,
             certificates=None if self._tls is None else self._tls.certificates,
             simulator=None if hil_dir is None else SimulatorDesk(hil_dir),
+            shelf=RunShelf(self._settings.runs_dir),
+            recorder=RecorderFollower(self._settings.run_dir),
         )
 
     def _announce(self, worker: Worker) -> None:
@@ -159,6 +165,7 @@ def main() -> None:
     scheme.add_argument("--http", dest="is_secure", action="store_false")
     parser.add_argument("--name", dest="names", action="append", default=[], help="another name of this car")
     parser.add_argument("--access-dir", type=Path)
+    parser.add_argument("--runs", dest="runs_dir", type=Path, help="folder of the recorded runs")
     given = vars(parser.parse_args())
     try:
         serve(PageSettings(**{**given, "names": tuple(given["names"])}))

@@ -42,6 +42,7 @@ MEANINGS = {
     200: "Done.",
     201: "Made.",
     202: "On its way.",
+    204: "There is nothing to send.",
     303: "Done; look there.",
     304: "As you know it already.",
 }

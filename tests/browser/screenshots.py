@@ -72,12 +72,22 @@ def fit(page: Page) -> None:
     page.wait_for_timeout(2500)
 
 
+def a_run(page: Page) -> None:
+    """Open the newest run, in its middle."""
+    page.locator("#list .row button").first.click()
+    page.wait_for_selector("#plot-steering .curve", state="attached")
+    page.locator("#time").fill(str(float(page.locator("#time").get_attribute("max") or 0) / 2))
+    page.wait_for_timeout(1500)
+
+
 SHOTS = (
     Shot("drive", "", "light", stand),
     Shot("drive-dark", "", "dark", stand),
     Shot("drive-driving", "", "light", drive),
     Shot("drive-driving-dark", "", "dark", drive),
     Shot("drive-failsafe", "", "light", fail_safe),
+    Shot("runs", "runs", "light", a_run),
+    Shot("runs-dark", "runs", "dark", a_run),
     Shot("models", "models", "light", fit),
     Shot("models-dark", "models", "dark", fit),
     Shot("calibrate", "calibrate", "light", fit),

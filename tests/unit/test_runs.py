@@ -19,17 +19,18 @@ from typer.testing import CliRunner
 from tests.unit.tick_records import record_of
 from vehicle.cli import app
 from vehicle.messages import DriveState, Fault, TickRecord
-from vehicle.run_file import RunFileError, RunWriter, mend, read, read_whole
+from vehicle.run_file import RunFileError, RunWriter, read, read_whole
+from vehicle.run_mending import mend
 from vehicle.run_recording import (
     RESERVE_BYTES,
     Moment,
     RunRecording,
-    RunSummary,
     compact,
     unpacked,
 )
 from vehicle.run_schemas import Topic
 from vehicle.run_stream import InputArray, Picture, PolicyInputs
+from vehicle.run_summary import RunSummary
 from vehicle.runs import RunNotFoundError, RunShelf
 
 WALL_NS = 1_770_000_000 * 10**9

@@ -14,7 +14,11 @@ export function token() {
   return meta?.content ?? "";
 }
 
-/** Send a request that may be ended at any time in favour of a stop; rejects when it is. */
+/**
+ * Send a request that may be ended at any time in favour of a stop; rejects when it is.
+ * @param {string} url
+ * @param {RequestInit & {timeoutMs?: number}} options
+ */
 export async function fetchGently(url, { timeoutMs = 1000, ...options } = {}) {
   const controller = new AbortController();
   const timer = setTimeout(() => controller.abort(), timeoutMs);

@@ -22,11 +22,12 @@ export class Followed {
 
   /** Look again. Returns whether it has changed; rejects when there is no answer. */
   async look() {
+    /** @type {HeadersInit} */
     const headers = this.etag ? { "If-None-Match": this.etag } : {};
     const { response, body } = await fetchGently(this.url, { headers, timeoutMs: READ_MS });
     if (response.status === 304) return false;
     if (!response.ok) throw new Error(`status ${response.status}`);
-    this.document = JSON.parse(await body.text());
+    this.document = JSON.parse(await /** @type {Blob} */ (body).text());
     this.etag = response.headers.get("ETag") ?? "";
     return true;
   }
@@ -36,13 +37,18 @@ export class Followed {
 export async function read(url) {
   try {
     const { response, body } = await fetchGently(url, { timeoutMs: READ_MS });
-    return response.ok ? JSON.parse(await body.text()) : null;
+    return response.ok && body ? JSON.parse(await body.text()) : null;
   } catch {
     return null;
   }
 }
 
-/** Ask for a change. Returns `{ok, error, ...}`; never rejects. */
+/**
+ * Ask for a change. Returns `{ok, error, ...}`; never rejects.
+ * @param {string} method
+ * @param {string} url
+ * @param {object | null} body
+ */
 export async function change(method, url, body = null) {
   try {
     const response = await fetch(url, {

@@ -1,0 +1,202 @@
+"""The Runs page in a real Chromium: a run is found, played, looked into, kept and removed."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import LAPTOP, PHONE, PageServer
+from playwright.sync_api import Browser, Page, expect
+from simulated_page_car import SimulatedPageCar
+
+from tests.unit.run_files import WALL_NS, make_run
+from tests.unit.webui_visitors import browser_cookies
+from vehicle.runs import RunShelf
+from webui import create_app
+from webui.recording import Recording, RecordingDocument
+
+pytestmark = pytest.mark.browser
+Opened = Callable[..., Page]
+HOUR_NS = 3600 * 10**9
+LOOKS = [
+    {"viewport": PHONE, "color_scheme": "light", "has_touch": True},
+    {"viewport": PHONE, "color_scheme": "dark", "has_touch": True},
+    {"viewport": LAPTOP, "color_scheme": "light"},
+    {"viewport": LAPTOP, "color_scheme": "dark"},
+]
+
+
+class StatedRecorder:
+    """Says what a test lets it say."""
+
+    def __init__(self) -> None:
+        self.said = RecordingDocument(Recording.READY)
+
+    def document(self) -> RecordingDocument:
+        return self.said
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recorded")
+    make_run(folder, 2.0, truth=False, pictures=False)
+    make_run(folder, 8.0, wall_ns=WALL_NS + HOUR_NS, fault_s=7.0)
+    return folder
+
+
+@pytest.fixture
+def shelf(recorded: Path, tmp_path: Path) -> RunShelf:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    for file in recorded.iterdir():
+        os.link(file, folder / file.name)
+    return RunShelf(folder)
+
+
+@pytest.fixture
+def recorder() -> StatedRecorder:
+    return StatedRecorder()
+
+
+@pytest.fixture
+def server(car: SimulatedPageCar, shelf: RunShelf, recorder: StatedRecorder) -> Iterator[PageServer]:
+    server = PageServer(create_app(car, car, shelf=shelf, recorder=recorder))
+    yield server
+    car.stalled.set()
+    server.stop()
+
+
+@pytest.fixture
+def open_runs(server: PageServer, chromium: Browser, complaints: list[str]) -> Iterator[Opened]:
+    contexts = []
+
+    def opened(kind: str = "owner", **options: object) -> Page:
+        context = chromium.new_context(**{"viewport": LAPTOP, **options})
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        context.add_cookies(browser_cookies(server.app, server.url, kind))  # type: ignore[arg-type]
+        page = context.new_page()
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{server.url}runs")
+        page.wait_for_selector("#list .row")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def at(page: Page) -> float:
+    """Return the moment that the page shows."""
+    return float(page.locator("#time").input_value())
+
+
+def shown_grey(page: Page) -> float:
+    """Return how bright the picture is: these runs' pictures show their number so."""
+    script = "() => document.getElementById('picture').getContext('2d').getImageData(8, 6, 1, 1).data[0]"
+    return float(page.evaluate(script))
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=["phone-light", "phone-dark", "laptop-light", "laptop-dark"])
+def test_the_page_is_accessible_and_fits(open_runs: Opened, look: dict[str, object]) -> None:
+    page = open_runs(**look)
+    for part in ("list", "run") if look["viewport"] == PHONE else ("run",):
+        if part == "run":
+            page.locator("#list .row button").first.click()
+            page.wait_for_selector("#plot-steering .curve", state="attached")
+            page.wait_for_selector("#laps tbody tr")
+        violations = Axe().run(page).response["violations"]
+        serious = [v for v in violations if v["impact"] in {"serious", "critical"}]
+        assert [f"{v['id']}: {v['nodes'][0]['html'][:120]}" for v in serious] == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_run_plays_with_picture_and_curves_in_step(open_runs: Opened) -> None:
+    page = open_runs()
+    expect(page.locator("#run-kind")).to_contain_text("2 laps")
+    page.locator("#time").fill("3")
+    page.wait_for_function("() => document.getElementById('readout').textContent.includes('8')")
+    expect(page.locator("#cursor")).to_have_js_property("hidden", False)
+    page.wait_for_timeout(200)
+    assert shown_grey(page) == pytest.approx(150, abs=3)  # the picture of tick 150, at three seconds
+    page.keyboard.press("Escape")
+    page.locator("#run-title").focus()
+    page.keyboard.press("k")
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Pause")
+    page.wait_for_function("() => Number(document.getElementById('time').value) > 3.6")
+    page.keyboard.press("k")
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
+    page.wait_for_timeout(200)
+    assert shown_grey(page) == pytest.approx(at(page) * 50, abs=4)
+    left = page.evaluate("() => parseFloat(document.getElementById('cursor').style.left)")
+    assert left == pytest.approx(at(page) / 7.98 * 100, abs=0.5)
+
+
+def test_marks_laps_and_the_curves_lead_to_their_moments(open_runs: Opened) -> None:
+    page = open_runs()
+    page.wait_for_selector("#plot-steering .curve", state="attached")
+    page.locator("#run-title").focus()
+    page.keyboard.press("End")
+    page.keyboard.press("[")
+    assert at(page) == pytest.approx(7.0, abs=0.05)
+    page.locator("#mark-back").click()
+    assert at(page) == pytest.approx(3.0, abs=0.06)
+    page.locator("#mark-on").click()
+    assert at(page) == pytest.approx(7.0, abs=0.05)
+    page.locator(".event.of-fault button").first.click()
+    assert at(page) == pytest.approx(7.0, abs=0.05)
+    page.get_by_role("button", name="See lap 1").click()
+    assert at(page) == pytest.approx(0.0, abs=0.05)
+    expect(page.locator("#laps tbody tr.is-now th")).to_have_text("1")
+    expect(page.locator("#axis span").last).to_have_text("0:03.0")
+    page.locator("#lanes").click()  # in its middle
+    assert at(page) == pytest.approx(1.5, abs=0.06)
+    page.locator("#zoom-all").click()
+    expect(page.locator("#axis span").last).to_have_text("0:07")
+
+
+def test_a_run_is_kept_removed_and_put_back(open_runs: Opened, shelf: RunShelf) -> None:
+    page = open_runs()
+    name = shelf.find("last").stem
+    page.locator("#star").click()
+    expect(page.locator("#star")).to_have_attribute("aria-pressed", "true")
+    assert shelf.is_starred(name)
+    page.locator("#discard").click()
+    expect(page.locator("#toast-words")).to_have_text("The last run is discarded.")
+    expect(page.locator("#list .row")).to_have_count(1)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(f"#list [data-key='{name}'] button")).to_have_attribute("aria-current", "true")
+    assert shelf.is_starred(name)
+    page.locator("#remove").click()
+    expect(page.locator("#removed .row")).to_have_count(1)
+    assert len(shelf.runs()) == 1
+    page.get_by_role("button", name=f"Put {name} back").click()
+    expect(page.locator("#run-title")).to_be_visible()
+    assert len(shelf.runs()) == 2
+
+
+def test_a_watcher_sees_everything_and_can_change_nothing(open_runs: Opened) -> None:
+    page = open_runs("viewer")
+    page.wait_for_selector("#plot-steering .curve", state="attached")
+    expect(page.locator("#take-mcap")).to_be_visible()
+    for gone in ("#star", "#remove", "#discard"):
+        expect(page.locator(gone)).to_have_count(0)
+
+
+def test_a_recorder_that_fails_is_told_loudly(open_runs: Opened, recorder: StatedRecorder) -> None:
+    page = open_runs()
+    expect(page.locator("#recorder")).to_have_text("Ready to record the next drive")
+    recorder.said = RecordingDocument(Recording.NOT_RECORDING, problem="The disk is nearly full.")
+    expect(page.locator("#recorder")).to_have_text("Not recording. The disk is nearly full.")
+
+
+def test_a_run_without_pictures_and_truth_is_drawn_without_them(open_runs: Opened) -> None:
+    page = open_runs()
+    page.locator("#list .row button").last.click()
+    expect(page.locator("#no-picture")).to_be_visible()
+    expect(page.locator("#line-figure")).to_be_hidden()
+    expect(page.locator("#speed-lane")).to_be_hidden()
+    expect(page.locator("#readout")).to_contain_text("steering")

@@ -1,0 +1,79 @@
+/** Curves over time: pure functions from the server's least and most to the shapes of an SVG, and their scale. */
+
+const SVG = "http://www.w3.org/2000/svg";
+export const WIDTH = 1000;
+const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
+
+/** The step of a time axis with at most `most` labels. */
+export function axisStep(seconds, most) {
+  return STEPS_S.find((step) => seconds / step <= most) ?? STEPS_S[STEPS_S.length - 1];
+}
+
+/** The moments that an axis names. */
+export function axisMoments(sinceS, untilS, most) {
+  const step = axisStep(Math.max(untilS - sinceS, 1e-9), most);
+  const moments = [];
+  for (let number = Math.ceil(sinceS / step - 1e-6); number * step <= untilS + 1e-6; number += 1) moments.push(number * step);
+  return { step, moments };
+}
+
+/**
+ * The outline of a curve's least and most as an SVG path, one piece for each stretch without a gap.
+ * `y` maps a value to a height; a curve of one value is drawn as a line of no height.
+ */
+export function outline(low, high, y) {
+  const pieces = [];
+  let since = -1;
+  for (let bucket = 0; bucket <= low.length; bucket += 1) {
+    const isHere = bucket < low.length && low[bucket] !== null;
+    if (isHere && since < 0) since = bucket;
+    if (isHere || since < 0) continue;
+    const x = (index) => (((index + 0.5) / low.length) * WIDTH).toFixed(1);
+    const there = [];
+    const back = [];
+    for (let index = since; index < bucket; index += 1) {
+      there.push(`${x(index)} ${y(high[index]).toFixed(1)}`);
+      back.unshift(`${x(index)} ${y(low[index]).toFixed(1)}`);
+    }
+    pieces.push(`M${there.join("L")}L${back.join("L")}Z`);
+    since = -1;
+  }
+  return pieces.join("");
+}
+
+export function shape(name, attributes, ...children) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+  made.append(...children);
+  return made;
+}
+
+/** Draw one curve; `range` is what the lane holds from bottom to top. */
+export function drawCurve(svg, curve, [bottom, top]) {
+  const y = (value) => 100 - ((Math.min(top, Math.max(bottom, value)) - bottom) / (top - bottom)) * 96 - 2;
+  svg.replaceChildren(
+    shape("line", { class: "zero", x1: 0, x2: WIDTH, y1: y(0), y2: y(0) }),
+    shape("path", { class: "curve", d: outline(curve.low, curve.high, y) }),
+  );
+}
+
+/** Draw states, laps and faults as they lie in a part of the run. */
+export function drawMarks(svg, details, sinceS, untilS) {
+  const x = (seconds) => ((seconds - sinceS) / (untilS - sinceS)) * WIDTH;
+  const shapes = [];
+  for (const span of details.states) {
+    if (span.until_s < sinceS || span.since_s > untilS) continue;
+    const [left, right] = [Math.max(0, x(span.since_s)), Math.min(WIDTH, x(span.until_s))];
+    shapes.push(shape("rect", { class: `span of-${span.state}`, x: left, width: Math.max(2, right - left), y: 30, height: 10 }));
+  }
+  for (const lap of details.laps) {
+    for (const moment of [lap.since_s, lap.until_s]) {
+      if (moment >= sinceS && moment <= untilS) shapes.push(shape("line", { class: "lap-mark", x1: x(moment), x2: x(moment), y1: 0, y2: 28 }));
+    }
+  }
+  for (const event of details.events) {
+    if (event.kind !== "fault" || event.t_s < sinceS || event.t_s > untilS) continue;
+    shapes.push(shape("line", { class: "fault-mark", x1: x(event.t_s), x2: x(event.t_s), y1: 0, y2: 40 }));
+  }
+  svg.replaceChildren(...shapes);
+}
