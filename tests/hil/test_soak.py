@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from tests.hil.policies import write_policy
+from vehicle.hil.faults import Part
 from vehicle.messages import DriveCommand, DriveState, TickRecord
 from vehicle.proof import soak
 from vehicle.proof.soak import Judge, Stretch, drive_stretch
@@ -23,7 +24,6 @@ class Tick(msgspec.Struct):
 
     state: DriveState
     sent: DriveCommand
-    now_ns: int = 0
 
 
 def verdicts(*ticks: tuple[DriveState, bool, float]) -> list[str]:
@@ -31,7 +31,7 @@ def verdicts(*ticks: tuple[DriveState, bool, float]) -> list[str]:
     wrong: list[str] = []
     for state, armed, throttle_us in ticks:
         tick: TickRecord = Tick(state, DriveCommand(armed, 1450.0, throttle_us))  # type: ignore[assignment]
-        wrong += judge.look(tick)
+        wrong += judge.look(tick, 0)
     return wrong
 
 
@@ -82,3 +82,24 @@ def test_a_soak_goes_on_where_it_was_and_fails_for_a_broken_invariant(tmp_path, 
     assert "seed 2: armed while disarmed" in said
     assert soak.run_soak("any", 120 / 3600, seed=1, kept=kept) == 0
     assert kept.read_bytes() == lines  # without the line that was cut short
+
+
+def test_a_stop_is_dated_by_a_clock_that_nothing_breaks():
+    judge = Judge(1446.0, reverse_side=1.0)
+    for now_ns, state in ((17, MANUAL), (18, FAILSAFE)):
+        judge.look(Tick(state, DriveCommand(False, 1450.0, 1446.0)), now_ns)  # type: ignore[arg-type]
+    assert judge.stopped_ns == 18
+
+
+@pytest.mark.parametrize("fault", ["garbage", "off"])
+@pytest.mark.parametrize("state", [DriveState.CALIBRATING, AUTONOMOUS])
+def test_a_broken_clock_breaks_no_invariant(state, fault, tmp_path, monkeypatch):
+    """Garbage steps back by seconds; without a clock the process ends, while calibrating with rests alone."""
+    monkeypatch.setattr(soak, "ALL", (state,))
+    monkeypatch.setattr(soak, "PROVED_PARTS", (Part.CLOCK,))
+    monkeypatch.setattr(soak, "FAULT_SHARE", 1.0)
+    monkeypatch.setattr(soak, "FAULTS", {Part.CLOCK: (fault,)})
+    seen = drive_stretch(str(write_policy(tmp_path / "straight")), 1, 12.0)
+    assert seen.faults >= 1
+    assert seen.drives >= 2
+    assert seen.broken == []

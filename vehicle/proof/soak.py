@@ -59,8 +59,8 @@ class Judge:
         self.stopped_ns: int | None = None
         """When the last stop was decided."""
 
-    def look(self, record: TickRecord) -> list[str]:
-        """Return what is wrong with this tick."""
+    def look(self, record: TickRecord, now_ns: int) -> list[str]:
+        """Return what is wrong with this tick, which began now by a clock that nothing breaks."""
         wrong, before, now = [], self._before, record.state
         off_us = record.sent.throttle_us - self._neutral_us
         if now not in GUARDED_STATES and record.sent.armed:
@@ -74,7 +74,7 @@ class Judge:
         if now is DriveState.AUTONOMOUS and off_us * self._reverse_side > NEUTRAL_TOLERANCE_US:
             wrong.append(f"the policy drives backwards: {record.sent.throttle_us:.0f} us")
         if before in GUARDED_STATES and now not in GUARDED_STATES:
-            self.stopped_ns = record.now_ns
+            self.stopped_ns = now_ns
         elif now in GUARDED_STATES:
             self.stopped_ns = None
         self._before = now
@@ -92,7 +92,7 @@ def drive_stretch(policy: str, seed: int, length_s: float) -> Stretch:
     with stepped_car(policy, wiring=("aws", "standard")[seed % 2], seed=seed) as car:
         throttle = car.calibration.throttle
         judge = Judge(car.neutral_us, -1.0 if throttle.reverse_us < throttle.neutral_us else 1.0)
-        car.on_tick = lambda record: seen.broken.extend(judge.look(record))
+        car.on_tick = lambda record: seen.broken.extend(judge.look(record, car.now_ns))
         began_ns = car.now_ns
         while car.now_ns - began_ns < length_s * 1e9:
             _one_drive(car, rng, judge, seen)
@@ -118,7 +118,10 @@ def _one_drive(car: SteppedCar, rng: random.Random, judge: Judge, seen: Stretch)
         _mend(car, *broken)
     if car.crash is not None:
         judge.forget()
+        had_rests_alone = car.state is DriveState.CALIBRATING  # as its board, until somebody stores the rest
         car.restart()
+        if had_rests_alone:
+            car.store_calibration()
     elif car.state is DriveState.FAILSAFE:
         seen.stops += 1
         _watch(car, 0.5, judge, seen)
