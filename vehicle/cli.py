@@ -31,6 +31,9 @@ UncalibratedOption = Annotated[
 ]
 TrackOption = Annotated[str, typer.Option("--track", help="A track's name, or a DeepRacer .npy route file.")]
 FaultOption = Annotated[list[str] | None, typer.Option(help="As camera=stuck@12s..20s; often as wanted.")]
+MarkerOption = Annotated[
+    bool, typer.Option("--marker", help="A printed start marker stands beside the HIL car's start line.")
+]
 ScenarioOption = Annotated[Path | None, typer.Option("--scenario", help="A TOML file with a list of faults.")]
 
 
@@ -151,6 +154,15 @@ def record(
 
 
 @app.command()
+def timekeeper(run_dir: RunDirOption = None, config: ConfigOption = None) -> None:
+    """Time laps by the printed start marker; `lapwing run` starts this by itself."""
+    from vehicle.remote import default_run_dir
+    from vehicle.timekeeper import keep_time
+
+    keep_time(run_dir or default_run_dir(), config)
+
+
+@app.command()
 def replay(
     name: Annotated[str, typer.Argument(help="Name of a run, `last`, or a .mcap file.")] = "last",
     policy: Annotated[str, typer.Option(help="The policy it was driven with, where it is not found.")] = "",
@@ -184,6 +196,7 @@ def run(
     seed: int = 0,
     fault: FaultOption = None,
     scenario: ScenarioOption = None,
+    marker: MarkerOption = False,
 ) -> None:
     """Run and supervise everything: vehicle and page, and with --hil the simulated car."""
     from vehicle.run_command import RunOptions, run_car
@@ -203,6 +216,7 @@ def run(
         http=http,
         seed=seed,
         faults=_faults(fault, scenario),
+        has_marker=marker,
     )
     run_car(options, welcome)
 
@@ -217,12 +231,13 @@ def hil(
     scenario: ScenarioOption = None,
     seed: int = 0,
     randomise: Annotated[bool, typer.Option("--randomise", help="Draw car, camera and room.")] = False,
+    marker: MarkerOption = False,
 ) -> None:
     """Run a simulated car alone, for a vehicle process of your own: `lapwing drive --hil-dir ...`."""
     from vehicle.hil.launch import serve
     from vehicle.run_command import RunOptions, default_hil_dir, hil_settings
 
-    options = RunOptions(hil=True, track=track, wiring=wiring, board=board, seed=seed)
+    options = RunOptions(hil=True, track=track, wiring=wiring, board=board, seed=seed, has_marker=marker)
     settings = hil_settings(options, hil_dir or default_hil_dir())
     serve(msgspec.structs.replace(settings, faults=_faults(fault, scenario), randomise=randomise))
 

@@ -58,6 +58,10 @@ class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Shares of the upright picture that a policy does not see: top, bottom, left, right."""
     mask_above: Annotated[float, msgspec.Meta(ge=0.0, le=MASK_MAX)] = 0.0
     """Share of what is left, from its top, that is black for a policy: what lies above the horizon."""
+    field_deg: Annotated[float, msgspec.Meta(ge=30.0, le=150.0)] = 64.7
+    """Across the width of the picture; used for laps by the start marker alone."""
+    pitch_deg: Annotated[float, msgspec.Meta(ge=-45.0, le=60.0)] = 15.0
+    """How far the camera looks down; used as the field is."""
 
     def options(self) -> CameraOptions:
         """Return what a policy does with the pictures; raises ValueError where the crop leaves too little."""

@@ -47,6 +47,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     faults: tuple[str, ...] = ()
     """Of the HIL car's world and of the process that drives it, as `part=fault[:amount][@start[..end]]`."""
+    has_marker: bool = False
+    """Of a HIL car's world: the printed start marker stands beside the start line."""
     lapwing: tuple[str, ...] = python_module("vehicle.cli")
     """How to call ourselves."""
 
@@ -79,6 +81,8 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
     page = PageConfig() if options.config is None else read_config(options.config).page
     if options.faults and not options.hil:
         raise ConfigError("faults were given without --hil; a real car is never broken on purpose")
+    if options.has_marker and not options.hil:
+        raise ConfigError("--marker was given without --hil; print a real one with lapwing marker")
     if options.config is None and not options.hil:
         raise ConfigError("no car was named, allowed is --config car.toml or --hil; choose one")
     with tempfile.TemporaryDirectory(prefix="lapwing-", dir="/tmp") as scratch:
@@ -142,6 +146,10 @@ def _children(
         if of_host:
             drive += ["--faults-since-ns", str(settings.start_ns), "--seed", str(options.seed)]
         web += ["--hil-dir", str(hil_dir)]
+    has_marker = hil_dir is None or options.has_marker  # on a real car one may be put down any time
+    timekeeper = ["timekeeper", "--run-dir", str(run_dir)]
+    if options.config is not None:
+        timekeeper += ["--config", str(options.config)]
     recorder = ["record", "--run-dir", str(run_dir)]
     if runs_dir is not None:
         recorder += ["--runs", str(runs_dir)]
@@ -151,6 +159,7 @@ def _children(
     return [
         *children,
         ChildSpec("vehicle", tuple(drive), VEHICLE_SILENT_S),
+        *([ChildSpec("timekeeper", (*options.lapwing, *timekeeper))] if has_marker else []),
         ChildSpec("recorder", (*options.lapwing, *recorder)),
         ChildSpec("web", tuple(web)),
     ]
@@ -179,6 +188,7 @@ def hil_settings(options: RunOptions, hil_dir: Path) -> HilSettings:
         "wiring": options.wiring,
         "board": options.board,
         "seed": options.seed,
+        "marker": {} if options.has_marker else None,
     }
     try:
         return msgspec.convert({"hil_dir": hil_dir, **fields}, HilSettings)

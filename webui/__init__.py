@@ -17,6 +17,7 @@ from webui.commands import Commands
 from webui.glance import Glance
 from webui.hosts import Hosts
 from webui.laps import Laps
+from webui.marker import Marker
 from webui.recording import Recorder
 from webui.sockets import Places
 from webui.speed_caps import SpeedCaps
@@ -45,6 +46,7 @@ def create_app(
     simulator: Simulator | None = None,
     shelf: RunShelf | None = None,
     recorder: Recorder | None = None,
+    marker: Marker | None = None,
 ) -> Flask:
     """Return the page's application.
 
@@ -59,6 +61,7 @@ def create_app(
         simulator: takes orders for a HIL car; None in front of a real car, which has no such page.
         shelf: where this car's runs are kept; this user's own place where none is given.
         recorder: how the recorder fares; None where nobody records.
+        marker: what the start marker says; None where nobody keeps time by one.
 
     """
     app = Flask(__name__)
@@ -69,7 +72,7 @@ def create_app(
     guard.protect(app, hosts or Hosts(loopback_only=True))
     access.protect(app, Access(access_store or AccessStore()))
     app.register_blueprint(access_pages.make_blueprint(certificates))
-    laps = Laps(vehicle, world, clock_ns)
+    laps = Laps(vehicle, world, clock_ns, marker)
     policies = store or PolicyStore()
     caps = SpeedCaps(policies.root / "speed-caps.json")
     glance = Glance(vehicle, world, laps, caps, clock_ns)

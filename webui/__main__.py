@@ -20,6 +20,7 @@ from webui import create_app
 from webui.access_store import AccessStore
 from webui.certificates import Certificates
 from webui.hosts import Hosts
+from webui.marker import MarkerFollower
 from webui.recording import RecorderFollower
 from webui.simulator_desk import SimulatorDesk
 from webui.tls_context import TlsContexts
@@ -137,6 +138,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             simulator=None if hil_dir is None else SimulatorDesk(hil_dir),
             shelf=RunShelf(self._settings.runs_dir),
             recorder=RecorderFollower(self._settings.run_dir),
+            marker=MarkerFollower(self._settings.run_dir),
         )
 
     def _announce(self, worker: Worker) -> None:

@@ -29,7 +29,7 @@ interface Car {
   trim_us?: number;
 }
 
-interface Crossing { lap: number; time_s: number; by_hand?: boolean }
+interface Crossing { lap: number; time_s: number; by_hand?: boolean; missed?: number }
 
 interface Thing { x_m: number; y_m: number; heading_rad: number; length_m: number; width_m: number }
 
@@ -59,6 +59,8 @@ interface LapsDocument {
   lap_count: number;
   laps: Crossing[];
   best: Crossing | null;
+  source?: "world" | "marker" | "hand";
+  remarks?: string[];
   target_laps?: number | null;
   time_limit_s?: number | null;
   by_hand?: boolean;

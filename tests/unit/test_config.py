@@ -18,6 +18,8 @@ BOUNDS = [
     ("camera.height_px", 60, 1080),
     ("camera.rate_hz", 5.0, 120.0),
     ("camera.mask_above", 0.0, 0.9),
+    ("camera.field_deg", 30.0, 150.0),
+    ("camera.pitch_deg", -45.0, 60.0),
     ("lidar.rate_hz", 5.0, 40.0),
     ("lidar.zero_points_deg", -180.0, 180.0),
     ("board.steering_channel", 0, 23),

@@ -10,6 +10,7 @@ from werkzeug.exceptions import Conflict, ServiceUnavailable
 
 from calibration import store
 from calibration.car import AWS_DEFAULTS
+from vehicle.laps import MarkerLaps, TimedLap
 from vehicle.messages import DriveState, Reply, RequestKind
 from vehicle.truth import Crossing
 from webui import control
@@ -26,7 +27,7 @@ from webui.commands import (
     TakeLease,
 )
 from webui.host import HostHealth
-from webui.laps import Laps
+from webui.laps import Laps, LapSource
 from webui.sockets import SOCKET_LIMIT, SOCKETS_OF_ONE_ADDRESS, Places
 from webui.speed_caps import SpeedCaps
 
@@ -262,13 +263,13 @@ def test_the_target_of_laps_disarms_the_car_and_says_so():
     car.laps += (Crossing(3, 8.0),)
     time.sleep(0.15)
     assert car.asked == []
-    assert laps.document().laps == (Crossing(1, 8.0),)
+    assert laps.document().laps == (TimedLap(1, 8.0),)
     car.laps += (Crossing(4, 7.5),)
 
     until(lambda: laps.document().note)
     assert car.kinds == [RequestKind.DISARM]
     assert laps.document().note == "2 laps are done, so the car has stopped."
-    assert laps.document().best == Crossing(2, 7.5)
+    assert laps.document().best == TimedLap(2, 7.5)
 
 
 def test_laps_of_a_real_car_are_marked_by_hand_while_it_drives():
@@ -287,9 +288,72 @@ def test_laps_of_a_real_car_are_marked_by_hand_while_it_drives():
     now_ns[0] += 2_000 * MS
 
     document = laps.document()
-    assert document.laps == (Crossing(1, 8.0),)
+    assert document.laps == (TimedLap(1, 8.0),)
     assert document.lap_time_s == 2.0
     assert document.by_hand
+
+
+class Marker:
+    """A timekeeper that a test moves."""
+
+    def __init__(self) -> None:
+        self.says: MarkerLaps | None = None
+
+    def laps(self) -> MarkerLaps | None:
+        return self.says
+
+    def say(self, began_ns: int, *times_s: float, passes: int = 1, **other) -> None:
+        laps = tuple(TimedLap(lap, time_s) for lap, time_s in enumerate(times_s, 1))
+        counts = {"doubles": 0, "untimed": 0, "in_sight_m": None, "pictures": 9, "skipped": 0} | other
+        known = {"now_ns": began_ns, "began_ns": began_ns, "is_driving": True, "laps": laps}
+        self.says = MarkerLaps(
+            **(known | {"lap_count": len(laps), "lap_started_ns": NOW_NS, "passes": passes} | counts)
+        )
+
+
+def test_laps_of_a_real_car_come_from_its_start_marker():
+    car, marker, now_ns = Car(), Marker(), [NOW_NS]
+    laps = Laps(car, None, lambda: now_ns[0], marker)
+    marker.say(NOW_NS - 1, 9.0)  # of the drive before
+    laps.begin(None, None)
+    assert laps.document().laps == ()
+    car.state = DriveState.AUTONOMOUS
+
+    marker.say(NOW_NS + 5 * MS, 8.5, 8.25, passes=3)
+    now_ns[0] += 3_000 * MS
+    document = laps.document()
+    assert (document.source, document.by_hand) == (LapSource.MARKER, False)
+    assert [lap.time_s for lap in document.laps] == [8.5, 8.25]
+    assert document.best == TimedLap(2, 8.25)
+    assert document.lap_time_s == 3.0
+    with pytest.raises(Conflict, match="start marker"):
+        laps.mark(car)
+
+
+def test_a_person_marks_laps_until_the_start_marker_was_passed_once():
+    car, marker = Car(), Marker()
+    laps = Laps(car, None, lambda: NOW_NS, marker)
+    laps.begin(None, None)
+    car.state = DriveState.AUTONOMOUS
+    marker.say(NOW_NS, passes=0)
+    laps.mark(car)
+
+    assert laps.document().source is LapSource.HAND
+    marker.says = None  # nobody keeps time
+    assert laps.document().source is LapSource.HAND
+
+
+def test_what_is_doubtful_of_marker_laps_is_said_in_words():
+    car, marker = Car(), Marker()
+    laps = Laps(car, None, lambda: NOW_NS, marker)
+    missed, rough = TimedLap(2, 18.0, 0.004, missed=1), TimedLap(3, 9.0, 0.05)
+    marker.say(NOW_NS, passes=4, doubles=2, untimed=1, laps=(missed, rough), lap_count=2)
+
+    remarks = laps.document().remarks
+    assert "Lap 2 took about 2 times as long as usual" in remarks[0]
+    assert "Lap 3 is only good to 0.10 s" in remarks[1]
+    assert "2 passes of the marker came too soon" in remarks[2]
+    assert "Once the marker was seen" in remarks[3]
 
 
 def test_the_cap_that_was_chosen_for_a_policy_is_remembered_over_a_restart(tmp_path: Path):

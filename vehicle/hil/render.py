@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vehicle.hil.render_boxes import Projection, draw_boxes
+from vehicle.hil.render_boxes import Projection, draw_box
+from vehicle.hil.render_signs import draw_sign
 from vehicle.hil.scenery import (
     PANORAMA_ABOVE_PX,
     PANORAMA_FOCAL_PX,
@@ -27,7 +28,7 @@ from vehicle.hil.scenery import (
     panorama,
     to_gray,
 )
-from vehicle.hil.things import Box
+from vehicle.hil.things import Box, Sign
 from vehicle.hil.track import Track
 
 Size: TypeAlias = tuple[int, int]
@@ -237,10 +238,11 @@ class Renderer:
         frame_number: int,
         *,
         boxes: Sequence[Box] = (),
+        signs: Sequence[Sign] = (),
     ) -> Image:
         """Return the picture from this pose of the rear axle: height x width x 3, or x 1 dropped in gray.
 
-        `boxes` stand on the floor and hide what is behind them.
+        `boxes` and `signs` stand on the floor and hide what is behind them.
         """
         ground, lens = self._ground, self._lens
         width, height = lens.size
@@ -256,9 +258,25 @@ class Renderer:
         if lens.wall_rows:
             rows = image[: lens.wall_rows]
             cv2.copyTo(self._backdrop.view(yaw_rad, width), lens.wall_mask, rows)
-        if boxes:
-            draw_boxes(image, boxes, (x_m, y_m, yaw_rad), lens.projection, FAR_M)
+        if boxes or signs:
+            self._draw_things(image, (*boxes, *signs), (x_m, y_m, yaw_rad))
         return self._finish.apply(image, yaw_rate_radps, frame_number)
+
+    def _draw_things(
+        self, image: Image, things: Sequence[Box | Sign], pose: tuple[float, float, float]
+    ) -> None:
+        """Draw what stands on the floor, the far things first."""
+
+        def distance_m(thing: Box | Sign) -> float:
+            return math.hypot(thing.x_m - pose[0], thing.y_m - pose[1])
+
+        for thing in sorted(things, key=distance_m, reverse=True):
+            if distance_m(thing) >= FAR_M:
+                continue
+            if isinstance(thing, Sign):
+                draw_sign(image, thing, pose, self._lens.projection)
+            else:
+                draw_box(image, thing, pose, self._lens.projection)
 
     def _remap(
         self, source: Image, shrink: int, pose: tuple[float, float, float], places: Maps, into: Image

@@ -1,7 +1,6 @@
 """Boxes in a camera's picture: obstacles and other cars, seen through the same lens as the floor."""
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
@@ -68,25 +67,9 @@ def _unstretched(place: Floats, k1: float) -> Floats:
     return np.asarray(place * (radius / np.maximum(wanted, 1e-12)))
 
 
-def draw_boxes(
-    image: Image, boxes: Sequence[Box], pose: tuple[float, float, float], projection: Projection, far_m: float
-) -> None:
-    """Draw the boxes into the picture, the far ones first; `pose` is that of the rear axle."""
-    x_m, y_m, _ = pose
-
-    def distance_m(box: Box) -> float:
-        return math.hypot(box.x_m - x_m, box.y_m - y_m)
-
-    for box in sorted(boxes, key=distance_m, reverse=True):
-        if distance_m(box) < far_m:
-            _draw_box(image, box, pose, projection)
-
-
-def _draw_box(image: Image, box: Box, pose: tuple[float, float, float], projection: Projection) -> None:
-    x_m, y_m, yaw_rad = pose
-    east, north = corners(box).T - np.array([[x_m], [y_m]])
-    cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
-    floor = np.stack([east * cos + north * sin, north * cos - east * sin, np.zeros(4)], axis=1)
+def draw_box(image: Image, box: Box, pose: tuple[float, float, float], projection: Projection) -> None:
+    """Draw a box into the picture; `pose` is that of the rear axle."""
+    floor = from_pose(np.column_stack([corners(box), np.zeros(4)]), pose)
     roof = floor + np.array([0.0, 0.0, box.height_m])
     faces = [(floor[[i, (i + 1) % 4]], roof[[(i + 1) % 4, i]]) for i in range(4)]
     quads = [(np.concatenate(face), _side_light(box, index)) for index, face in enumerate(faces)]
@@ -95,6 +78,14 @@ def _draw_box(image: Image, box: Box, pose: tuple[float, float, float], projecti
         # Corners run counter-clockwise as seen from outside, and so do those of a face that is turned here.
         if len(seen) >= 3 and _faces_the_lens(seen):
             _fill(image, projection.pixels(seen), box, light)
+
+
+def from_pose(points: Floats, pose: tuple[float, float, float]) -> Floats:
+    """Return points of the room (N x 3, m) as m ahead of the rear axle at this pose, left, up."""
+    x_m, y_m, yaw_rad = pose
+    east, north, up = (points - np.array([x_m, y_m, 0.0])).T
+    cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
+    return np.stack([east * cos + north * sin, north * cos - east * sin, up], axis=1)
 
 
 def _side_light(box: Box, index: int) -> float:

@@ -39,7 +39,7 @@ def make_world(settings: HilSettings, now_ns: int) -> World:
         size=settings.picture_size(),
         right_camera=settings.right_camera,
         lidar=settings.lidar,
-        things=Things(track, settings.obstacles, settings.cars, start_ns=now_ns),
+        things=Things(track, settings.obstacles, settings.cars, settings.marker, start_ns=now_ns),
         seed=settings.seed,
         now_ns=now_ns,
     )

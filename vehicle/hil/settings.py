@@ -81,6 +81,20 @@ class OtherCar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     speed_mps: Annotated[float, msgspec.Meta(ge=-10.0, le=10.0)] = 0.0
 
 
+class MarkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The printed start marker beside the track, facing the cars that come."""
+
+    s_m: Annotated[float, msgspec.Meta(ge=-1000.0, le=1000.0)] = 1.645
+    """Along the track. A camera of the usual field sees its line 1.5 m before it, and stands 0.145 m ahead
+    of the rear axle: so the marker's line is the start line."""
+    beside_m: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.15
+    """From the track's border to the sheet's middle."""
+    is_left: bool = False
+    turned_deg: Annotated[float, msgspec.Meta(ge=-60.0, le=60.0)] = 0.0
+    """To the left of straight against the cars: nobody puts it down to the degree."""
+    paper: Literal["a4", "letter"] = "a4"
+
+
 class MaestroDefects(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a Maestro that nobody prepared differs from one that was."""
 
@@ -111,6 +125,8 @@ class HilSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lidar: LidarSettings = LidarSettings()
     obstacles: tuple[Obstacle, ...] = ()
     cars: tuple[OtherCar, ...] = ()
+    marker: MarkerSettings | None = None
+    """None: no start marker stands there."""
     maestro: MaestroDefects = MaestroDefects()
     start_ns: int = 0
     """CLOCK_MONOTONIC from which faults count their seconds, in real time; 0: when the process starts."""

@@ -10,14 +10,18 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from vehicle.hil.settings import Obstacle, OtherCar
+from vehicle.hil.settings import MarkerSettings, Obstacle, OtherCar
 from vehicle.hil.track import Track
+from vehicle.start_marker import PAPERS, sheet_image
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Bgr: TypeAlias = tuple[float, float, float]
 
 OBSTACLE_COLOUR: Bgr = (60.0, 150.0, 200.0)  # cardboard
 CAR_COLOUR: Bgr = (70.0, 45.0, 40.0)
+SHEET_PX_PER_MM = 2.0
+INK_LEVEL, PAPER_LEVEL, BACK_LEVEL = 30, 232, 220  # gray, in the room's own light
+SHEET_M = 0.004  # thick: for a LIDAR
 
 # Our own measure of a 1/18 car with its bumpers; the wheels of an AWS DeepRacer stand 0.164 m apart
 # lengthways and 0.162 m sideways (deepracer_stereo_cam_lidar.urdf of its simulation).
@@ -40,6 +44,21 @@ class Box(NamedTuple):
     colour: Bgr
 
 
+class Sign(NamedTuple):
+    """A sheet standing on the floor."""
+
+    x_m: float
+    """Of the middle of its lower edge."""
+    y_m: float
+    yaw_rad: float
+    """Where its face looks."""
+    width_m: float
+    height_m: float
+    face: npt.NDArray[np.uint8]
+    """Gray, upright as seen from the front."""
+    back_level: int
+
+
 class Things:
     """Everything that is in the way in one world."""
 
@@ -48,6 +67,7 @@ class Things:
         track: Track,
         obstacles: Sequence[Obstacle] = (),
         cars: Sequence[OtherCar] = (),
+        marker: MarkerSettings | None = None,
         *,
         start_ns: int = 0,
     ) -> None:
@@ -57,10 +77,13 @@ class Things:
         self._cars = tuple(cars)
         self._start_ns = start_ns
         self._standing = tuple(self._obstacle(one) for one in self._obstacles)
+        self._marker = marker
+        self.signs = () if marker is None else (self._sheet(marker),)
+        """Paper: it is seen, and hurts nobody."""
 
     def on(self, track: Track) -> "Things":
         """Return the same things as far along another track."""
-        return Things(track, self._obstacles, self._cars, start_ns=self._start_ns)
+        return Things(track, self._obstacles, self._cars, self._marker, start_ns=self._start_ns)
 
     def boxes_at(self, now_ns: int) -> tuple[Box, ...]:
         """Return where everything is at this time."""
@@ -68,6 +91,29 @@ class Things:
             return self._standing
         elapsed_s = (now_ns - self._start_ns) / 1e9
         return (*self._standing, *(self._car(one, elapsed_s) for one in self._cars))
+
+    def sheets(self) -> tuple[Box, ...]:
+        """Return the sheets as a LIDAR sees them."""
+        return tuple(
+            Box(sign.x_m, sign.y_m, sign.yaw_rad, SHEET_M, sign.width_m, sign.height_m, OBSTACLE_COLOUR)
+            for sign in self.signs
+        )
+
+    def _sheet(self, marker: MarkerSettings) -> Sign:
+        on_line = self._track.project(*self._track.pose_at(marker.s_m)[:2])
+        half_width_m = float(self._track.half_width_m[on_line.nearest])
+        aside_m = (half_width_m + marker.beside_m) * (1 if marker.is_left else -1)
+        x_m, y_m, heading_rad = self._track.pose_at(marker.s_m, aside_m)
+        paper = PAPERS[marker.paper]
+        return Sign(
+            x_m,
+            y_m,
+            heading_rad + math.pi + math.radians(marker.turned_deg),
+            paper.width_mm / 1000,
+            paper.height_mm / 1000,
+            sheet_image(paper, SHEET_PX_PER_MM, INK_LEVEL, PAPER_LEVEL),
+            BACK_LEVEL,
+        )
 
     def _obstacle(self, one: Obstacle) -> Box:
         x_m, y_m, heading_rad = self._track.pose_at(one.s_m, one.offset_m)

@@ -219,7 +219,7 @@ class World:
         x_m, y_m, yaw_rad = self._pose_at(now_ns)
         forward_m = self._lidar.forward_m
         place = [x_m + forward_m * math.cos(yaw_rad), y_m + forward_m * math.sin(yaw_rad), yaw_rad]
-        boxes = self._boxes_at(now_ns)
+        boxes = (*self._boxes_at(now_ns), *self._scene.things.sheets())
         pieces = self._scene.walls
         if boxes:
             pieces = np.concatenate([pieces, box_sides(boxes, self._lidar.height_m)])
@@ -231,7 +231,8 @@ class World:
 
     def _render(self, renderer: Renderer, frame_number: int, now_ns: int) -> Image:
         boxes, yaw_rate_radps = self._boxes_at(now_ns), self._state.yaw_rate_radps
-        return renderer.render(*self._pose_at(now_ns), yaw_rate_radps, frame_number, boxes=boxes)
+        pose, signs = self._pose_at(now_ns), self._scene.things.signs
+        return renderer.render(*pose, yaw_rate_radps, frame_number, boxes=boxes, signs=signs)
 
     def _pose_at(self, now_ns: int) -> tuple[float, float, float]:
         """Return where the car is between two steps of its motion."""
