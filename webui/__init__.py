@@ -75,7 +75,7 @@ def create_app(
     laps = Laps(vehicle, world, clock_ns, marker)
     policies = store or PolicyStore()
     caps = SpeedCaps(policies.root / "speed-caps.json")
-    glance = Glance(vehicle, world, laps, caps, clock_ns)
+    glance = Glance(vehicle, world, laps, caps, clock_ns, recorder=recorder)
     places = Places()
     app.config["SOCK_SERVER_OPTIONS"] = sockets.OPTIONS
     app.register_blueprint(drive.make_blueprint(vehicle, clock_ns))

@@ -8,6 +8,7 @@ from webui.car import Vehicle, World
 from webui.guard import sentence
 from webui.host import Host, HostHealth
 from webui.laps import LAPS_SHOWN, Laps, LapsDocument
+from webui.recording import Recorder, RecordingDocument
 from webui.speed_caps import SpeedCaps
 
 
@@ -32,13 +33,21 @@ class StatusDocument(TypedDict):
     laps: LapsDocument
     host: Host
     remembered_cap_frac: float | None
+    recorder: RecordingDocument | None
 
 
 class Glance:
     """Puts the document together; safe in any thread."""
 
     def __init__(
-        self, vehicle: Vehicle, world: World | None, laps: Laps, caps: SpeedCaps, clock_ns: Callable[[], int]
+        self,
+        vehicle: Vehicle,
+        world: World | None,
+        laps: Laps,
+        caps: SpeedCaps,
+        clock_ns: Callable[[], int],
+        *,
+        recorder: Recorder | None = None,
     ) -> None:
         self._vehicle = vehicle
         self._world = world
@@ -46,6 +55,7 @@ class Glance:
         self._caps = caps
         self._host = HostHealth()
         self._clock_ns = clock_ns
+        self._recorder = recorder
 
     def now_ns(self) -> int:
         """Return the vehicle's clock."""
@@ -69,6 +79,7 @@ class Glance:
             "laps": self._laps.document(),
             "host": self._host.look(),
             "remembered_cap_frac": None if car is None else self._caps.of(car.policy_hash),
+            "recorder": None if self._recorder is None else self._recorder.document(),
         }
 
 

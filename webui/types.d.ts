@@ -71,6 +71,8 @@ interface Lease { driver: string; name: string; mine: boolean; asked_by: { sourc
 
 interface Host { cpu_frac: number | null; temperature_c: number | null; memory_frac: number | null; disk_free_bytes: number | null }
 
+interface Recording { state: string; run: string; size_bytes: number; problem: string }
+
 interface StatusDocument {
   server_ns: number;
   car: Car | null;
@@ -79,6 +81,7 @@ interface StatusDocument {
   lease?: Lease;
   laps?: LapsDocument | null;
   host?: Host | null;
+  recorder?: Recording | null;
 }
 
 interface TickOfFrame {

@@ -71,7 +71,7 @@ def server(car: SimulatedPageCar, shelf: RunShelf, recorder: StatedRecorder) -> 
 def open_runs(server: PageServer, chromium: Browser, complaints: list[str]) -> Iterator[Opened]:
     contexts = []
 
-    def opened(kind: str = "owner", **options: object) -> Page:
+    def opened(kind: str = "owner", where: str = "runs", **options: object) -> Page:
         context = chromium.new_context(**{"viewport": LAPTOP, **options})
         contexts.append(context)
         context.set_default_timeout(10_000)
@@ -79,8 +79,8 @@ def open_runs(server: PageServer, chromium: Browser, complaints: list[str]) -> I
         page = context.new_page()
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{server.url}runs")
-        page.wait_for_selector("#list .row")
+        page.goto(f"{server.url}{where}")
+        page.wait_for_selector("#list .row" if where == "runs" else "body:not([data-mood=unknown])")
         return page
 
     yield opened
@@ -191,6 +191,21 @@ def test_a_recorder_that_fails_is_told_loudly(open_runs: Opened, recorder: State
     expect(page.locator("#recorder")).to_have_text("Ready to record the next drive")
     recorder.said = RecordingDocument(Recording.NOT_RECORDING, problem="The disk is nearly full.")
     expect(page.locator("#recorder")).to_have_text("Not recording. The disk is nearly full.")
+
+
+@pytest.mark.parametrize("viewport", [PHONE, LAPTOP], ids=["phone", "laptop"])
+def test_the_driving_page_says_only_aloud_that_nothing_is_kept(
+    open_runs: Opened, recorder: StatedRecorder, viewport: dict[str, int]
+) -> None:
+    page = open_runs(where="", viewport=viewport)
+    expect(page.locator("#disk .more")).to_have_text("free, ready to record")
+    expect(page.locator("#unrecorded")).to_be_hidden()
+    recorder.said = RecordingDocument(Recording.NOT_RECORDING, problem="The disk is nearly full.")
+    expect(page.locator("#unrecorded")).to_contain_text("Not recording. The disk is nearly full.")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    recorder.said = RecordingDocument(Recording.RECORDING, "2026-01-01_00-00-00", 5_000_000)
+    expect(page.locator("#unrecorded")).to_be_hidden()
+    expect(page.locator("#disk .more")).to_have_text("free, recording")
 
 
 def test_a_run_without_pictures_and_truth_is_drawn_without_them(open_runs: Opened) -> None:

@@ -9,7 +9,7 @@ import { fetchGently, post } from "./link.js";
 import { modelChoices } from "./loaded.js";
 import { Pictures } from "./picture.js";
 import { emergencyStop, watchForStop } from "./stop.js";
-import { GUARDED, describe, describeDriver, describeGoal, describeHealth, describeLease } from "./words.js";
+import { GUARDED, describe, describeDriver, describeGoal, describeHealth, describeLease, describeRecording } from "./words.js";
 
 const SHOW_MS = 200;
 const LOST_MS = 1000;
@@ -140,7 +140,10 @@ function show() {
   showCap(now);
   showTrim(now);
   const missesLately = performance.now() - misses.at < MISS_MS;
-  for (const [id, tile] of Object.entries(describeHealth(now, missesLately, newest?.host))) showTile(byId(id), tile);
+  for (const [id, tile] of Object.entries(describeHealth(now, missesLately, newest?.host, newest?.recorder))) showTile(byId(id), tile);
+  const aloud = describeRecording(newest?.recorder);
+  byId("unrecorded").hidden = aloud === "";
+  setText(byId("unrecorded-words"), aloud);
 }
 
 /** @param {string[]} reasons */

@@ -95,9 +95,10 @@ export function number(value, digits = 0) {
  * @param {Car} car
  * @param {boolean} missesLately whether decisions were missed in the last seconds
  * @param {Host | null | undefined} host the computer; nothing is said of it where nothing is known
+ * @param {Recording | null | undefined} recorder
  * @returns {Record<string, Tile>}
  */
-export function describeHealth(car, missesLately, host = null) {
+export function describeHealth(car, missesLately, host = null, recorder = null) {
   const periodMs = car.control_rate_hz > 0 ? 1000 / car.control_rate_hz : Infinity;
   const faults = car.faults ?? [];
   const has = (part) => faults.some((fault) => fault.startsWith(part));
@@ -132,8 +133,16 @@ export function describeHealth(car, missesLately, host = null) {
       more: car.battery_v === null ? "not measured" : "",
       bad: has("battery"),
     },
-    ...(host ? describeHost(host) : {}),
+    ...(host ? describeHost(host, recorder) : {}),
   };
+}
+
+/**
+ * What is said aloud where drives are not kept; nothing while all is well.
+ * @param {Recording | null | undefined} recorder
+ */
+export function describeRecording(recorder) {
+  return recorder?.state === "not recording" ? `Not recording. ${recorder.problem}` : "";
 }
 
 /** The sentence with a capital first letter. */
@@ -141,8 +150,10 @@ export function capitalised(sentence) {
   return sentence.charAt(0).toUpperCase() + sentence.slice(1);
 }
 
-/** @param {Host} host @returns {Record<string, Tile>} */
-function describeHost({ cpu_frac: cpu, temperature_c: temperature, memory_frac: memory, disk_free_bytes: disk }) {
+const RECORDS = { recording: "free, recording", ready: "free, ready to record" };
+
+/** @param {Host} host @param {Recording | null | undefined} recorder @returns {Record<string, Tile>} */
+function describeHost({ cpu_frac: cpu, temperature_c: temperature, memory_frac: memory, disk_free_bytes: disk }, recorder) {
   const share = (frac) => (frac === null ? "–" : `${number(frac * 100)} %`);
   const isHot = temperature !== null && temperature >= HOT_C;
   const isFull = disk !== null && disk < DISK_LOW_BYTES;
@@ -156,7 +167,7 @@ function describeHost({ cpu_frac: cpu, temperature_c: temperature, memory_frac: 
     memory: { value: share(memory), more: memory !== null && memory > MEMORY_FULL_FRAC ? "nearly full" : "in use", bad: memory !== null && memory > MEMORY_FULL_FRAC },
     disk: {
       value: disk === null ? "–" : `${number(disk / 1e9, 1)} GB`,
-      more: isFull ? "remove old models or runs" : "free",
+      more: isFull ? "remove old models or runs" : RECORDS[recorder?.state ?? ""] ?? "free",
       bad: isFull,
     },
   };
