@@ -25,6 +25,7 @@ from vehicle.bench_driving import FAST_RATE_HZ, missed_rows, plain_jitter_rows, 
 from vehicle.bench_neutral import neutral_rows
 from vehicle.bench_plan import PLANS, RATE_HZ, Length, Plan
 from vehicle.bench_policy import conversion_rows, inference_rows, ready_rows
+from vehicle.bench_recording import long_run_rows, recorder_rows
 from vehicle.bench_rows import Row, Verdict, impossible
 from vehicle.bench_simulation import environment_rows, lockstep_rows
 from vehicle.bench_start import memory_rows, start_rows, switch_rows
@@ -134,6 +135,8 @@ def _sections(scratch: Path, policy: str, plan: Plan) -> list[Section]:
         Section("start", _bound(start_rows, folder, label, source, plan)),
         Section("switching the model", lambda: switch_rows(folder(), (source, other), plan)),
         Section("memory", _bound(memory_rows, folder, label, source, plan)),
+        Section("recorder", _bound(recorder_rows, folder, label, source, plan)),
+        Section("a long run on the page", lambda: long_run_rows(folder(), plan)),
     ]
     return [*sections, Section("training environment", lambda: environment_rows(plan))]
 

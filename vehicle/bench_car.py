@@ -64,20 +64,20 @@ class BenchCar:
         config.write_text(
             f"policy = {json.dumps(policy)}\n[control]\nrate_hz = {rate_hz}\n[camera]\nrate_hz = {rate_hz}\n"
         )
-        self._drive_command = _lapwing(
+        self._drive_command = lapwing_command(
             "drive", "--config", config, "--run-dir", self.run_dir, "--hil-dir", hil.hil_dir
         )
         self._log = (folder / "vehicle.log").open("ab")
         self.vehicle = self._start(self._drive_command)
-        self.port = _free_port()
+        self.port = free_port()
         self.page: subprocess.Popen[bytes] | None = None
         self.page_key = ""
         """Lets a viewer in to this page."""
         if has_page:
             access_dir = folder / "access"
-            self.page_key = _private_key(access_dir)
+            self.page_key = private_key(access_dir)
             web = ("web", "--run-dir", self.run_dir, "--hil-dir", hil.hil_dir, "--port", self.port)
-            self.page = self._start(_lapwing(*web, "--access-dir", access_dir))
+            self.page = self._start(lapwing_command(*web, "--access-dir", access_dir))
         self.client = VehicleClient(self.run_dir, SOURCE, records=True)
 
     def close(self) -> None:
@@ -226,7 +226,7 @@ def running_bench_car(
             car.close()
 
 
-def _private_key(access_dir: Path) -> str:
+def private_key(access_dir: Path) -> str:
     """Return an API key of a page of its own, whose password nobody knows."""
     command = [sys.executable, "-m", "webui.access_command", str(access_dir)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -261,7 +261,7 @@ def child_answer(limit_s: float, *what: object) -> object:
 @contextlib.contextmanager
 def start_lapwing(log: Path, *arguments: object) -> Iterator[None]:
     """Run one `lapwing` command, with a page's port of its own, while the block runs."""
-    command = _lapwing(*arguments, "--port", _free_port())
+    command = lapwing_command(*arguments, "--port", free_port())
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
@@ -322,7 +322,8 @@ def _without_realtime() -> None:
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_NICE, 0, 0, 0)
 
 
-def _lapwing(*arguments: object) -> tuple[str, ...]:
+def lapwing_command(*arguments: object) -> tuple[str, ...]:
+    """Return how one `lapwing` command is started."""
     return (sys.executable, "-m", "vehicle.cli", *(str(argument) for argument in arguments))
 
 
@@ -330,7 +331,8 @@ def _child(*what: object) -> tuple[str, ...]:
     return (sys.executable, "-m", "vehicle.bench_child", *(str(part) for part in what))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens at now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

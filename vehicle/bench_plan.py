@@ -26,16 +26,36 @@ class Plan(msgspec.Struct, frozen=True):
     lockstep_s: float
     inferences: int
     """Of each way to run a network, one a control period."""
+    run_s: float
+    """Length of the recorded run that is opened on the page."""
 
 
 PLANS = {
     Length.QUICK: Plan(
-        timing_s=5.0, missed_s=10.0, trials=1, environment_s=3.0, lockstep_s=10.0, inferences=40
+        timing_s=5.0,
+        missed_s=10.0,
+        trials=1,
+        environment_s=3.0,
+        lockstep_s=10.0,
+        inferences=40,
+        run_s=720.0,
     ),
     Length.NORMAL: Plan(
-        timing_s=20.0, missed_s=60.0, trials=3, environment_s=10.0, lockstep_s=30.0, inferences=150
+        timing_s=20.0,
+        missed_s=60.0,
+        trials=3,
+        environment_s=10.0,
+        lockstep_s=30.0,
+        inferences=150,
+        run_s=7200.0,
     ),
     Length.LONG: Plan(
-        timing_s=60.0, missed_s=600.0, trials=10, environment_s=30.0, lockstep_s=120.0, inferences=1000
+        timing_s=60.0,
+        missed_s=600.0,
+        trials=10,
+        environment_s=30.0,
+        lockstep_s=120.0,
+        inferences=1000,
+        run_s=7200.0,
     ),
 }

@@ -48,13 +48,13 @@ class Entry(NamedTuple):
 class RunWriter:
     """Writes one run; for one thread. Every method may raise OSError, a full disk's among them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, chunk_bytes: int = CHUNK_BYTES) -> None:
         """Begin `path` as a `.part` file; it gets its own name when it is whole."""
         self.path = path
         self._part = path.with_name(path.name + PART_SUFFIX)
         self._file: IO[bytes] = self._part.open("wb", buffering=0)
         self._writer = Writer(
-            cast(IO[Any], _Whole(self._file)), chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD
+            cast(IO[Any], _Whole(self._file)), chunk_size=chunk_bytes, compression=CompressionType.ZSTD
         )
         self._writer.start(profile="", library=LIBRARY)
         self._channels: dict[Topic, int] = {}

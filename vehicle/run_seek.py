@@ -94,6 +94,14 @@ class RunIndex:
             raise self._refusal(error) from error
         return None
 
+    def chunk_count(self) -> int:
+        """Return of how many chunks the file is made; raises RunFileError."""
+        try:
+            with self._path.open("rb") as file:
+                return len(self._chunk_index(file))
+        except (OSError, *UNREADABLE) as error:
+            raise self._refusal(error) from error
+
     def _channels(self, file: IO[bytes], topic: Topic) -> set[int]:
         channels = [
             Channel.read(stream) for stream in _records(self._group(file, Opcode.CHANNEL), Opcode.CHANNEL)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.unit.run_files import START_NS, TICK_S, make_run, ring, steering_at
+from vehicle.bench_recording import write_long_run
 from vehicle.messages import DriveState
 from vehicle.run_file import RunFileError, RunWriter, read
 from vehicle.run_mending import mend
@@ -163,3 +164,15 @@ def test_the_curves_of_a_long_run_are_read_without_its_messages(tmp_path: Path) 
     data[100:messages] = bytes(messages - 100)  # what nobody asks for is not looked at
     path.write_bytes(data)
     assert traces_of(path, RunIndex(path)).duration_s == pytest.approx(60.0, abs=0.1)
+
+
+def test_the_long_run_of_the_bench_is_one(tmp_path: Path) -> None:
+    size_bytes, chunks = write_long_run(tmp_path, 20.0)
+    path = RunShelf(tmp_path).find("last")
+    index = RunIndex(path)
+    traces = traces_of(path, index)
+    assert (path.stat().st_size, index.chunk_count()) == (size_bytes, chunks)
+    assert traces.ticks.size == 20 * 60
+    assert chunks > 20 * 9  # a real run has a tenth of a second in each
+    for t_s in (0.0, 10.0, 19.9):
+        assert index.message(Topic.CAMERA, traces.picture_ns(t_s) or 0) is not None
