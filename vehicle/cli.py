@@ -154,6 +154,17 @@ def record(
 
 
 @app.command()
+def marker(
+    paper: Annotated[str, typer.Option(help="a4 or letter.")] = "a4",
+    out: Annotated[Path, typer.Option(help="The PDF file.")] = Path("start-marker.pdf"),
+) -> None:
+    """Write the start marker to print, at true size: laps of a real car are timed by it."""
+    from vehicle.marker_page import write_marker
+
+    print(write_marker(paper, out))
+
+
+@app.command()
 def timekeeper(run_dir: RunDirOption = None, config: ConfigOption = None) -> None:
     """Time laps by the printed start marker; `lapwing run` starts this by itself."""
     from vehicle.remote import default_run_dir

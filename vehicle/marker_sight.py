@@ -20,8 +20,8 @@ Points = npt.NDArray[np.float64]
 
 SIDE_M = MARKER_MM / 1000
 REDUCED_LEAST_PX = 20.0  # of the marker's side in a picture of half the size, still readable
-LINE_SIDE_PX = 56.0  # how large the marker is in the picture when the car is at the line
-LINE_NEAREST_M, LINE_FARTHEST_M = 0.5, 1.5
+ASIDE_M = 0.95  # a marker so far beside the car is still in view at the line
+LINE_NEAREST_M, LINE_FARTHEST_M = 0.5, 2.0
 SEEN_FROM_M = 1.5  # beyond the line, so that a fast car is seen in several pictures
 WIDTH_LEAST, WIDTH_MOST = 0.5, 1.6  # of its true width, as measured: what is not the sheet has another shape
 EYE_LEAST_M, EYE_MOST_M = 0.03, 0.40  # a camera this high above the marker's lower edge, or it is no marker
@@ -43,10 +43,11 @@ class CameraView(msgspec.Struct, frozen=True):
         """Return the focal length in pixels of a picture this wide."""
         return width_px / 2 / math.tan(self.field_rad / 2)
 
-    def line_m(self, width_px: int) -> float:
-        """Return how far before the marker's plane the line lies: where it is large and still in view."""
-        wanted = self.focal_px(width_px) * SIDE_M / LINE_SIDE_PX
-        return min(max(wanted, LINE_NEAREST_M), LINE_FARTHEST_M)
+    @property
+    def line_m(self) -> float:
+        """How far before the marker's plane the line lies: near, where the marker is large, and in view."""
+        in_view_m = ASIDE_M / math.tan(self.field_rad / 2)
+        return min(max(in_view_m, LINE_NEAREST_M), LINE_FARTHEST_M)
 
 
 class MarkerSight:
@@ -82,7 +83,7 @@ class MarkerSight:
         return self._measured(stamp_ns, gray, _refined(gray, corners))
 
     def _may_halve(self, width_px: int) -> bool:
-        seen_from_m = self._view.line_m(width_px) + SEEN_FROM_M
+        seen_from_m = self._view.line_m + SEEN_FROM_M
         return self._view.focal_px(width_px) / 2 * SIDE_M / seen_from_m >= REDUCED_LEAST_PX / 2
 
     def _corners(self, gray: Gray) -> Points | None:
@@ -120,7 +121,7 @@ class MarkerSight:
             return None
         plane_m = float(ahead_m[1] * left_m[0] - ahead_m[0] * left_m[1]) / SIDE_M
         side_px = float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1).mean())
-        return Sighting(stamp_ns, plane_m - self._view.line_m(width_px), float(left_m.mean()), side_px)
+        return Sighting(stamp_ns, plane_m - self._view.line_m, float(left_m.mean()), side_px)
 
 
 def _decoded(data: npt.NDArray[np.uint8], flag: int) -> Gray | None:

@@ -21,7 +21,7 @@ from vehicle.__main__ import HIL_CALIBRATIONS, HilCar, Vehicle
 from vehicle.config import CameraConfig, CarConfig, ControlConfig
 from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.lockstep import LockstepClock
-from vehicle.hil.settings import CameraSettings, HilSettings, Obstacle, OtherCar
+from vehicle.hil.settings import CameraSettings, HilSettings, MarkerSettings, Obstacle, OtherCar
 from vehicle.messages import (
     Actuator,
     DriveState,
@@ -254,6 +254,7 @@ def lockstep_rig(
     faults: tuple[str, ...] = (),
     obstacles: tuple[Obstacle, ...] = (),
     cars: tuple[OtherCar, ...] = (),
+    marker: MarkerSettings | None = None,
     has_right_camera: bool = True,
     has_lidar: bool = True,
     is_calibrated: bool = True,
@@ -274,6 +275,7 @@ def lockstep_rig(
             faults=faults,
             obstacles=obstacles,
             cars=cars,
+            marker=marker,
         )
         running = stack.enter_context(start_hil(settings))
         config = CarConfig(

@@ -144,7 +144,7 @@ def test_a_picture_of_the_marker_high_on_a_wall_is_no_marker(room):
 def test_a_wide_lens_sees_it_too(room):
     wide = dataclasses.replace(CameraParameters(), fov_rad=2.0)
     view = CameraView(field_rad=2.0)
-    marker = MarkerSettings(s_m=0.145 + view.line_m(640))
+    marker = MarkerSettings(s_m=0.145 + view.line_m)
     found = passes(Drive(room, wide, marker), speed_mps=1.5, laps=2, view=view)
 
     assert len(found) == 2
