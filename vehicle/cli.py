@@ -378,11 +378,18 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Folder for the bundle, the graph and the report.")],
     track: Annotated[list[str], typer.Option("--track", help="As often as wanted.")] = ["oval"],  # noqa: B006
     steps: Annotated[int, typer.Option(min=1, help="Decisions of all cars together.")] = 1_000_000,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="End after this time too.")] = None,
     seed: int = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
     start_from: Annotated[str | None, typer.Option(help="Begin with an earlier training's network.")] = None,
     both_ways: Annotated[bool, typer.Option(help="Drive each track in either direction.")] = True,
     randomise: Annotated[bool, typer.Option(help="Other cars, cameras, rooms and delays.")] = True,
+    critic_first: Annotated[
+        int, typer.Option(min=0, help="Decisions before an actor begun with learns.")
+    ] = 0,
+    steering_deg: Annotated[
+        list[float] | None, typer.Option("--steering-deg", help="Of the actions; positive is left.")
+    ] = None,
     speeds_mps: Annotated[list[float] | None, typer.Option("--speeds-mps", help="Of the actions.")] = None,
     frame_stack: Annotated[int, typer.Option(min=1, max=8, help="Pictures the policy sees.")] = 2,
     network: Annotated[str, typer.Option(help="small, fine or deepracer.")] = "small",
@@ -393,6 +400,9 @@ def train(
     replay_share: Annotated[
         float, typer.Option(min=0.0, max=0.9, help="Of the episodes, at most: repeat a draw that failed.")
     ] = 0.0,
+    late_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of the cars, more: the longest delays.")
+    ] = 0.0,
     cars: Annotated[int, typer.Option(min=1, max=1024)] = 64,
     horizon: Annotated[int, typer.Option(min=1, help="Decisions of each car between two updates.")] = 48,
     epochs: Annotated[int, typer.Option(min=1)] = 4,
@@ -401,6 +411,9 @@ def train(
     gamma: float = 0.98,
     entropy: float = 0.01,
     rooms: Annotated[int, typer.Option(min=1, help="Looks drawn for each track.")] = 4,
+    redraw: Annotated[bool, typer.Option(help="Draw one of them anew before each update.")] = False,
+    guess_share: Annotated[float, typer.Option(min=0.0, help="Of guessing the truth, in the loss.")] = 0.0,
+    ahead: Annotated[bool, typer.Option(help="Drive in another process while learning.")] = False,
     evaluate_every: Annotated[int, typer.Option(min=1, help="Decisions.")] = 100_000,
     evaluate_starts: Annotated[int, typer.Option(min=1)] = 72,
     evaluate_laps: Annotated[float, typer.Option(min=0.1)] = 2.0,
@@ -416,6 +429,8 @@ def train(
     chosen |= {"tracks": tuple(track)}
     if speeds_mps:
         chosen |= {"speeds_mps": tuple(speeds_mps)}
+    if steering_deg:
+        chosen |= {"steering_deg": tuple(steering_deg)}
     train_command(TrainSettings(**chosen), out, resume=resume, as_json=as_json)
 
 

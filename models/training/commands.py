@@ -40,8 +40,8 @@ def train_command(
     console = _wide_console(stderr=as_json)
     if resume:
         stored = json.loads((folder / SETTINGS).read_text()) if (folder / SETTINGS).is_file() else {}
-        for key in ("tracks", "speeds_mps"):
-            stored[key] = tuple(stored.get(key, ()))
+        for key in stored.keys() & {"tracks", "steering_deg", "speeds_mps"}:
+            stored[key] = tuple(stored[key])
         settings = dataclasses.replace(TrainSettings(**stored), steps=max(settings.steps, stored["steps"]))
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as display:
@@ -109,6 +109,9 @@ def earlier_stages(settings: TrainSettings) -> list[str]:
     stages: list[str] = []
     folder = settings.start_from
     while folder:
+        if not (Path(folder) / "settings.json").is_file():
+            stages.append(f"the policy {Path(folder).name}")
+            break
         told = json.loads((Path(folder) / "settings.json").read_text())
         history = json.loads((Path(folder) / "history.json").read_text())
         changed = {key: value for key, value in told.items() if key in STAGE_FIELDS}

@@ -64,6 +64,8 @@ class FleetSettings:
     lidar: bool = False
     rooms_per_track: int = 6
     """Differently looking rooms drawn for each track."""
+    late_share: float = 0.0
+    """Of the cars, more: their pictures come late, by the last third of the range of delays."""
     seed: int = 0
     car: CarParameters = AWS_CAR
     camera: CameraParameters = NOMINAL_CAMERA
@@ -145,18 +147,25 @@ class Fleet:
 
     def _draw_rooms(self, tracks: list[Track]) -> list[list[_Room]]:
         rooms: dict[str, list[_Room]] = {}
+        count = self.settings.rooms_per_track if self.settings.randomise else 1
         for track in tracks:
             name = track.name.removesuffix(REVERSED)
-            if name in rooms:
-                continue
-            rooms[name] = []
-            for _ in range(self.settings.rooms_per_track if self.settings.randomise else 1):
-                scenery = Scenery().randomised(self._rng) if self.settings.randomise else Scenery()
-                ground, strip = draw_ground(track, scenery, PX_PER_M), panorama(scenery)
-                if not self.settings.colour:
-                    ground, strip = ground.gray(), to_gray(strip)
-                rooms[name].append(_Room(ground, strip))
+            if name not in rooms:
+                rooms[name] = [self._draw_room(track) for _ in range(count)]
         return [rooms[track.name.removesuffix(REVERSED)] for track in tracks]
+
+    def _draw_room(self, track: Track) -> _Room:
+        scenery = Scenery().randomised(self._rng) if self.settings.randomise else Scenery()
+        ground, strip = draw_ground(track, scenery, PX_PER_M), panorama(scenery)
+        if not self.settings.colour:
+            ground, strip = ground.gray(), to_gray(strip)
+        return _Room(ground, strip)
+
+    def redraw_a_room(self) -> None:
+        """Let another room take the place of one; cars in it stay there until they are placed anew."""
+        track = int(self._rng.integers(len(self._rooms)))
+        rooms = self._rooms[track]
+        rooms[int(self._rng.integers(len(rooms)))] = self._draw_room(self.tracks.tracks[track])
 
     def place(self, car: int, start: Start, rng: np.random.Generator | None = None) -> None:
         """Put one car down, in a fresh room as a fresh car if the fleet randomises, and take its picture."""
@@ -191,11 +200,17 @@ class Fleet:
         self._sent_us[:, car] = steering.center_us, self.settings.calibration.throttle.neutral_us
         self.frame_number[car] = 0
         if self.settings.randomise:
-            self.delay_steps[car] = int(rng.integers(0, DELAY_STEPS_MAX - DELAY_JITTER_STEPS + 1))
+            self.delay_steps[car] = self._drawn_delay(rng)
             self.drop_share[car] = rng.uniform(0, DROP_SHARE_MAX) if rng.random() < 0.5 else 0.0
         self._history[:, :, car] = np.array([x, y, fresh.yaw_rad, 0.0, start.speed_mps])[:, None]
         self._make_renderers(car, start.track, rng)
         self._expose(car, 0)
+
+    def _drawn_delay(self, rng: np.random.Generator) -> int:
+        longest = DELAY_STEPS_MAX - DELAY_JITTER_STEPS
+        share = self.settings.late_share
+        is_late = share > 0 and rng.random() < share
+        return int(rng.integers(2 * longest // 3 if is_late else 0, longest + 1))
 
     def number_frames_from(self, number: int) -> None:
         """Take every car's picture anew under this number; a picture's noise depends on its number."""

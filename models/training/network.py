@@ -22,6 +22,7 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "deepracer": ((32, 8, 4), (64, 4, 2), (64, 3, 1)),
 }
 """Channels, kernel and stride of each convolution."""
+VALUE = 30.0  # about what a state is worth; a critic that had to grow there misled the actor for long
 LEAST_CONTRAST = 4.0  # grey levels: less is noise, which must not be blown up to a picture
 HIDDEN = {"small": 256, "fine": 256, "deepracer": 512}
 
@@ -43,9 +44,12 @@ class Actor(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits."""
+        return self.head(self.features(image))
+
+    def features(self, image: Tensor) -> Tensor:
+        """Return what the last layer decides by."""
         values = standardised(image.float()).contiguous(memory_format=torch.channels_last)
-        features = self.convolutions(values).flatten(1)
-        return self.head(torch.relu(self.hidden(features)))
+        return torch.relu(self.hidden(self.convolutions(values).flatten(1)))
 
 
 def standardised(image: Tensor) -> Tensor:
@@ -62,6 +66,15 @@ def _orthogonal(layer: Any, gain: float) -> Any:
     nn.init.orthogonal_(layer.weight, gain)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+class _Times(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self._factor = factor
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values * self._factor
 
 
 class DrivingPolicy(ActorCriticPolicy):
@@ -85,8 +98,9 @@ class DrivingPolicy(ActorCriticPolicy):
         self.averaged = copy.deepcopy(self.actor).requires_grad_(False)
         size = self.observation_space["state"].shape[0]
         self.critic = nn.Sequential(
-            nn.Linear(size, 128), nn.Tanh(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, 1)
+            nn.Linear(size, 128), nn.Tanh(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, 1), _Times(VALUE)
         )
+        self.guess = _orthogonal(nn.Linear(HIDDEN[self.network], size), 0.1)
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         self.optimizer = self.optimizer_class(learning, lr=lr_schedule(1), **self.optimizer_kwargs)
 
@@ -100,6 +114,15 @@ class DrivingPolicy(ActorCriticPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         parameters: dict[str, Any] = super()._get_constructor_parameters()
         return parameters | {"network": self.network}
+
+    def learn_from(self, obs: dict[str, Tensor], actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return values, log probabilities, entropies, and how wrong the guess of the truth is."""
+        features = self.actor.features(obs["image"])
+        logits = self.actor.head(features)
+        distribution = CategoricalDistribution(int(self.action_space.n)).proba_distribution(logits)
+        wrong = torch.nn.functional.mse_loss(self.guess(features), obs["state"])
+        values = self.predict_values(obs).flatten()
+        return values, distribution.log_prob(actions), distribution.entropy(), wrong
 
     def get_distribution(self, obs: dict[str, Tensor]) -> Distribution:
         """Return what the actor would do."""

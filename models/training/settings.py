@@ -20,6 +20,8 @@ class TrainSettings:
     tracks: tuple[str, ...]
     steps: int
     """Decisions of all cars together."""
+    minutes: float | None = None
+    """End after this time too; learning rate and entropy have fallen by then."""
     seed: int = 0
     both_ways: bool = True
     """Drive every track in either direction."""
@@ -35,15 +37,26 @@ class TrainSettings:
     width_px: int = 80
     height_px: int = 60
     frame_stack: int = 2
+    steering_deg: tuple[float, ...] = STEERING_DEG
     speeds_mps: tuple[float, ...] = SPEED_MPS
     reward: str | None = None
     """A Python file with a reward function; None is the default one."""
     replay_share: float = 0.0
     """Of the episodes, at most: repeat a draw (car, room, camera, delay) that failed."""
+    late_share: float = 0.0
+    """Of the cars, more: their pictures come late, by the last third of the range of delays."""
     off_track_penalty: float = OFF_TRACK_PENALTY
     """Of the default reward."""
     start_from: str | None = None
-    """Folder of an earlier training whose network this one begins with."""
+    """Folder of an earlier training whose network this one begins with, or a policy that it made."""
+    critic_first: int = 0
+    """Decisions during which only the critic learns, where it starts from a policy, which has none."""
+    guess_share: float = 0.0
+    """In the loss: of a part, thrown away afterwards, that guesses the truth from what the actor sees."""
+    ahead: bool = False
+    """Drive in a process of its own while learning from the decisions before."""
+    redraw: bool = False
+    """Draw one room anew before each update."""
     evaluate_every: int = 100_000
     evaluate_starts: int = 72
     evaluate_laps: float = 2.0
@@ -52,7 +65,7 @@ class TrainSettings:
     @property
     def actions(self) -> tuple[Action, ...]:
         """Every steering angle at every speed."""
-        return tuple(Action(turn, speed) for speed in self.speeds_mps for turn in STEERING_DEG)
+        return tuple(Action(turn, speed) for speed in self.speeds_mps for turn in self.steering_deg)
 
     @property
     def track_names(self) -> tuple[str, ...]:
@@ -62,7 +75,13 @@ class TrainSettings:
 
     def fleet(self, *, cars: int, seed: int) -> FleetSettings:
         """Return the settings of a fleet for this training."""
-        return FleetSettings(count=cars, randomise=self.randomise, rooms_per_track=self.rooms, seed=seed)
+        return FleetSettings(
+            count=cars,
+            randomise=self.randomise,
+            rooms_per_track=self.rooms,
+            late_share=self.late_share,
+            seed=seed,
+        )
 
 
 @dataclasses.dataclass

@@ -16,7 +16,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from models import metadata
@@ -30,12 +29,15 @@ from models.metadata import (
     TrainingAlgorithm,
     ValueRange,
 )
+from models.training.ahead import Ahead
 from models.training.env import Course, EnvSettings, FleetVecEnv
 from models.training.graph import draw_graph
+from models.training.learner import Learner
 from models.training.network import DrivingPolicy, export_onnx
 from models.training.reward import load_reward
 from models.training.selection import GreedyResult, drive_greedily
 from models.training.settings import SELECTION_SEED, Point, TrainSettings
+from models.training.warm_start import begin_with
 from vehicle.errors import LapwingError
 from vehicle.hil.track import load_track
 
@@ -46,6 +48,7 @@ RECENT_EPISODES = 200
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 KEPT_BYTES = 1 << 30
 AVERAGING_STEPS = 100_000  # over about how many decisions the weights that drive and ship are averaged
+LEAST_RATE = 0.02  # of the learning rate, at the end
 VALUE_SHARE = 0.02  # of the critic in the loss: both share one gradient limit, and its errors are large
 
 
@@ -92,12 +95,12 @@ class Progress(BaseCallback):
                 self._recent.append((info["episode"]["r"], info["completion"]))
                 self._episodes += 1
         self._step(self.num_timesteps)
-        return True
+        return not self.model.is_late
 
     def _on_rollout_start(self) -> None:
         self.average()
-        share = self.num_timesteps / self._settings.steps
-        self.model.ent_coef = self._settings.entropy * max(0.1, 1 - 0.9 * share)
+        left = self.model._current_progress_remaining
+        self.model.ent_coef = self._settings.entropy * max(0.1, 0.1 + 0.9 * left)
         if self.num_timesteps >= self._next:
             self._next += self._settings.evaluate_every
             self.evaluate()
@@ -141,6 +144,13 @@ class Progress(BaseCallback):
         (self._folder / HISTORY).write_text(json.dumps(lines, indent=1) + "\n")
         draw_graph(self.history, self._folder / "graph.png", self._folder.name)
         self._tell(self.history[-1])
+
+
+def _here(settings: TrainSettings) -> TrainSettings:
+    """Return what is driven in this process: where another one drives, as little as has the same shapes."""
+    if not settings.ahead:
+        return settings
+    return dataclasses.replace(settings, tracks=settings.tracks[:1], rooms=1)
 
 
 def keep_freed_memory() -> bool:
@@ -194,20 +204,20 @@ def train(
     cv2.setNumThreads(1)
     keep_freed_memory()
     torch.set_num_threads(1)  # the pictures are rendered by one thread too; a second one would wait for it
-    env = FleetVecEnv(make_course(settings, cars=settings.cars, seed=settings.seed))
+    env = FleetVecEnv(make_course(_here(settings), cars=settings.cars, seed=settings.seed))
     folder.mkdir(parents=True, exist_ok=True)
     history: list[Point] = []
     if resume:
         if not (folder / CHECKPOINT).is_file():
             raise LapwingError(f"{folder} has no {CHECKPOINT}; start without --resume")
         history = [Point(**line) for line in json.loads((folder / HISTORY).read_text())]
-        model = PPO.load(folder / CHECKPOINT, env=env, device="cpu")
+        model = Learner.load(folder / CHECKPOINT, env=env, device="cpu")
     else:
         (folder / SETTINGS).write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
-        model = PPO(
+        model = Learner(
             DrivingPolicy,
             env,
-            learning_rate=lambda left: settings.learning_rate * max(0.1, left),
+            learning_rate=lambda left: settings.learning_rate * max(LEAST_RATE, left),
             n_steps=settings.horizon,
             batch_size=settings.batch,
             n_epochs=settings.epochs,
@@ -223,11 +233,21 @@ def train(
             device="cpu",
         )
         if settings.start_from:
-            earlier = PPO.load(Path(settings.start_from) / CHECKPOINT, device="cpu")
-            model.policy.load_state_dict(earlier.policy.state_dict())
-    progress = Progress(settings, folder, history, tell, step)
+            if (Path(settings.start_from) / CHECKPOINT).is_file():
+                earlier = Learner.load(Path(settings.start_from) / CHECKPOINT, device="cpu")
+                model.policy.load_state_dict(earlier.policy.state_dict())
+            else:
+                begin_with(model.policy.actor, settings.start_from, settings.actions)
     left = max(0, settings.steps - model.num_timesteps)
-    model.learn(left, callback=progress, reset_num_timesteps=not resume)
+    model.guess_share, model.critic_first = settings.guess_share, settings.critic_first
+    model.minutes, model.began_s = settings.minutes, time.monotonic()
+    model.driving = Ahead(settings) if settings.ahead else None
+    try:
+        progress = Progress(settings, folder, history, tell, step)
+        model.learn(left, callback=progress, reset_num_timesteps=not resume)
+    finally:
+        if model.driving is not None:
+            model.driving.close()
     progress.average()
     progress.evaluate()
     return progress.history
