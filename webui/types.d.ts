@@ -27,6 +27,12 @@ interface Car {
   action_names?: string[];
   action_probabilities?: number[];
   trim_us?: number;
+  calibrating: string;
+  is_storing: boolean;
+  steering_us: number;
+  throttle_us: number;
+  is_calibrated: boolean;
+  calibration_version: number;
 }
 
 interface Crossing { lap: number; time_s: number; by_hand?: boolean; missed?: number }

@@ -23,6 +23,11 @@ from calibrating_car import CalibratingCar
 pytestmark = pytest.mark.browser
 HOLD_MS = 1300
 ATTEMPTS = 4
+SILENCE_S, LEASE_S = (
+    0.8,
+    1.0,
+)  # longer than a car's: here the page is tried, on a computer that may be starved
+HELD_UP_MS = 1400
 PATIENCE_MS = 20_000  # a starved computer slows the world down
 CUT, LATE, BAD = "ERR_INTERNET_DISCONNECTED", "409 (CONFLICT)", "400 (BAD REQUEST)"
 HIDE = """
@@ -51,7 +56,9 @@ def complaints() -> Complaints:
 
 @pytest.fixture
 def car(tmp_path: Path, request: pytest.FixtureRequest) -> CalibratingCar:
-    return CalibratingCar(tmp_path / "blue.json", **getattr(request, "param", {}))
+    car = CalibratingCar(tmp_path / "blue.json", **getattr(request, "param", {}))
+    car.silence_s, car.lease_s = SILENCE_S, LEASE_S
+    return car
 
 
 @pytest.fixture
@@ -204,6 +211,35 @@ def test_leaving_brings_the_pulse_to_rest(
     page.context.set_offline(False)
 
 
+def test_the_walk_holds_on_over_the_socket_and_asks_for_nothing_else(page: Page, car: CalibratingCar) -> None:
+    begin_steering(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    renewals = len(car.asked) - len(car.kinds)
+    page.click("[data-nudge='25']")
+    assert car.wait_status(lambda status: status.steering_us == 1475.0, 2.0)
+    assert car.wait_status(lambda _: len(car.asked) - len(car.kinds) >= renewals + 5, 3.0)
+    assert asked == []
+
+
+def test_where_sockets_are_refused_the_walk_goes_on_by_post(
+    page: Page, car: CalibratingCar, server: PageServer, complaints: Complaints
+) -> None:
+    complaints.provoked = (LATE, "WebSocket")
+    server.wire.refuses_sockets = True
+    page.reload()
+    begin_steering(page)
+    page.click("[data-nudge='25']")
+    assert car.wait_status(lambda status: status.steering_us == 1475.0, 2.0)
+    page.wait_for_timeout(1000 * LEASE_S)
+    assert car.state is DriveState.CALIBRATING
+    page.click("#leave")
+    assert car.wait_status(lambda status: status.state is DriveState.DISARMED, 2.0)
+    page.click("#open-floor")
+    page.click("#ready")
+    expect(page.locator("#floor-problem")).to_contain_text("needs the live connection")
+
+
 def test_an_end_cannot_be_where_the_actuator_rests(page: Page, car: CalibratingCar) -> None:
     begin_steering(page)
     page.click("#next")
@@ -219,7 +255,7 @@ def test_a_page_that_was_held_up_hears_the_car_again_and_goes_on_on_purpose(
 ) -> None:
     begin_steering(page)
     page.click("[data-nudge='25']")
-    page.evaluate("const end = performance.now() + 700; while (performance.now() < end);")
+    page.evaluate(f"const end = performance.now() + {HELD_UP_MS}; while (performance.now() < end);")
     expect(page.locator("#go-on")).to_be_visible()
     assert car.status().steering_us == 1450.0
     page.click("#go-on")

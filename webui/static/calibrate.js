@@ -6,6 +6,7 @@ import { byId, offer, trouble, view } from "./calibrate_page.js";
 import { Rest } from "./calibrate_rest.js";
 import { Session } from "./calibrate_session.js";
 import { Walk } from "./calibrate_walk.js";
+import { stopOverToo } from "./stopbar.js";
 
 const { page = "", source = "" } = document.body.dataset;
 const session = new Session(page, source);
@@ -50,6 +51,7 @@ async function goOn() {
 }
 
 session.addEventListener("heard", follow);
+stopOverToo(session.control);
 rest.addEventListener("known", draw);
 rest.addEventListener("look", (event) => walk.look(/** @type {CustomEvent} */ (event).detail));
 walk.addEventListener("changed", draw);

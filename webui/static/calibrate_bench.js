@@ -15,7 +15,7 @@ export class Bench {
 
   /**
    * @param {any} draft the numbers, and what their steps make of them
-   * @param {import("./calibrate_session.js").Car | null} live
+   * @param {Car | null} live
    * @param {any} step of the walk; null outside it
    */
   draw(draft, live, step) {

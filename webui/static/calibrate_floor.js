@@ -105,7 +105,7 @@ export class Floor {
   drive(steering, throttle) {
     if (!this.ready) return;
     this.session.hand = { steering, throttle };
-    this.session.hold();
+    this.session.tellHand();
     this.show();
   }
 
@@ -123,7 +123,7 @@ export class Floor {
     if (view() === "floor") this.show();
   }
 
-  /** @param {import("./calibrate_session.js").Car} car */
+  /** @param {Car} car */
   follow(car) {
     if (car.state === "failsafe" && this.holds) {
       this.session.letGo();

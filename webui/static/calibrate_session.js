@@ -1,19 +1,21 @@
 /**
  * The page's hold on the car while it calibrates or test drives.
  *
- * It renews the lease ten times a second, from what this page's own script is alive to do, and dies with
- * the page: a pulse is at rest again within 300 ms. A pulse is sent once, when a person asks for it, and
- * never asserted again by itself.
+ * It renews the lease ten times a second over the control socket, from what this page's own script is
+ * alive to do, and dies with the page: a pulse is at rest again within 300 ms. A pulse is sent once, when
+ * a person asks for it, and never asserted again by itself. What takes its time, such as telling the
+ * board, is asked for by POST.
  */
 
-import { fetchGently, post } from "./link.js";
+import { Control } from "./control.js";
+import { DrivingLease } from "./lease.js";
+import { post } from "./link.js";
 
 const API = "/api/calibration";
-const POLL_MS = 250; // at rest
 const LOST_MS = 1000;
-const UNDERWAY_LIMIT = 2;
-
-/** @typedef {{state: string, sentence: string, driver: string, hil: boolean, calibrating: string, is_storing: boolean, steering_us: number, throttle_us: number, is_calibrated: boolean, board_note: string, calibration_version: number, not_ready: string[]}} Car */
+const LOOK_MS = 250; // how often the age of what was heard is judged
+const HEAR_MS = 300; // of the wait for the next status; the car tells ten a second
+const ENTER_MS = 5000;
 
 export class Session extends EventTarget {
   /**
@@ -24,26 +26,28 @@ export class Session extends EventTarget {
     super();
     this.page = page;
     this.source = source;
-    this.seenNs = 0;
     /** @type {Car | null} */
     this.car = null;
     this.heardAt = -Infinity;
-    this.holding = false;
     this.entering = false;
-    this.underway = 0;
     this.pulseUnderway = false;
     /** @type {{actuator: string, us: number} | null} */
     this.nextPulse = null;
     /** @type {{steering: number, throttle: number} | null} a test drive's hand */
     this.hand = null;
-    this.ticker = new Worker(new URL("./calibrate_ticker.js", import.meta.url));
-    this.ticker.addEventListener("message", () => this.hold());
-    this.poll();
+    this.control = new Control(page, (document) => this.hear(document), () => "");
+    this.lease = new DrivingLease(() => this.control.renew(), () => this.tellHand());
+    setInterval(() => this.dispatchEvent(new Event("heard")), LOOK_MS); // that nothing comes is seen by its age
   }
 
   /** Whether the car was heard of lately. */
   get connected() {
     return performance.now() - this.heardAt < LOST_MS;
+  }
+
+  /** Whether this page keeps the lease. */
+  get holding() {
+    return this.lease.held;
   }
 
   /** Whether the car surely stands, as far as this page can know: it asked for nothing that moves. */
@@ -52,45 +56,43 @@ export class Session extends EventTarget {
     return this.connected && isAtRest && !this.holding && !this.entering;
   }
 
-  /** @param {string} what @param {object} fields */
+  /** @param {StatusDocument} document */
+  hear(document) {
+    this.car = document.car;
+    this.heardAt = performance.now();
+    this.dispatchEvent(new Event("told"));
+    this.dispatchEvent(new Event("heard"));
+  }
+
+  /** Wait for the car's next word, though not for long. */
+  async look() {
+    if (!this.control.isLive) {
+      await this.control.look();
+      return;
+    }
+    await new Promise((resolve) => {
+      this.addEventListener("told", resolve, { once: true });
+      setTimeout(resolve, HEAR_MS);
+    });
+  }
+
+  /**
+   * Ask for what takes its time.
+   * @param {string} what
+   * @param {object} [fields]
+   * @param {{timeoutMs?: number}} [options]
+   * @returns {Promise<any>}
+   */
   async ask(what, fields = {}, options = {}) {
     const answer = await post(`${API}/${what}`, { page: this.page, ...fields }, options);
-    this.hear(answer);
+    this.control.see(answer.server_ns ?? 0);
     return answer;
   }
 
-  hear(answer) {
-    if (typeof answer.server_ns === "number" && answer.server_ns > this.seenNs) this.seenNs = answer.server_ns;
-    if (answer.car === undefined) return;
-    this.car = answer.car;
-    this.heardAt = performance.now();
-    this.dispatchEvent(new Event("heard"));
-  }
-
-  /** Follow the car while nothing is held. */
-  async poll() {
-    if (!this.holding) await this.look();
-    setTimeout(() => this.poll(), POLL_MS);
-  }
-
-  async look() {
-    try {
-      const { response, body } = await fetchGently(`${API}/live`);
-      if (response.ok && body) this.hear(JSON.parse(await body.text()));
-    } catch {
-      // seen by its age
-    }
-    this.dispatchEvent(new Event("heard"));
-  }
-
-  async hold() {
-    if (!this.holding || this.underway >= UNDERWAY_LIMIT) return;
-    this.underway += 1;
-    const hand = this.hand ? { steering_frac: this.hand.steering, throttle_frac: this.hand.throttle } : {};
-    const answer = await this.ask("hold", { seen_ns: this.seenNs, ...hand }, { timeoutMs: 500 });
-    if (!answer.ok) await this.look(); // a stamp that has grown old renews nothing, and would stay old for ever
-    this.underway -= 1;
-    this.dispatchEvent(new Event("heard"));
+  /** Tell what the hand of a test drive does now: ten times a second, and at once when it changes. */
+  tellHand() {
+    if (!this.hand || !this.holding || this.car?.state !== "manual") return;
+    this.control.tell("drive", { steering_frac: this.hand.steering, throttle_frac: this.hand.throttle });
   }
 
   /**
@@ -103,17 +105,19 @@ export class Session extends EventTarget {
 
   /** Begin a test drive; returns its answer with `throttle_frac`. @param {number} share */
   async drive(share) {
+    if (!this.control.isLive) return { ok: false, error: "A test drive needs the live connection, which is not there at the moment." };
     this.hand = { steering: 0, throttle: 0 };
     return this.enter("drive", { share }, "manual");
   }
 
+  /** @param {string} what @param {object} fields @param {string} state */
   async enter(what, fields, state) {
     this.entering = true;
     await this.look(); // the newest stamp
-    const answer = await this.ask(what, { seen_ns: this.seenNs, ...fields }, { timeoutMs: 5000 });
+    const answer = await this.ask(what, { seen_ns: this.control.echoNs, ...fields }, { timeoutMs: ENTER_MS });
     this.entering = false;
     if (!answer.ok) return answer;
-    this.holding = true;
+    this.lease.take();
     await this.look();
     for (let waited = 0; waited < 100; waited += 1) {
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -134,7 +138,7 @@ export class Session extends EventTarget {
     while (this.nextPulse && this.holding) {
       const { actuator: what, us: pulse } = this.nextPulse;
       this.nextPulse = null;
-      const answer = await this.ask("pulse", { seen_ns: this.seenNs, actuator: what, pulse_us: pulse });
+      const answer = await this.control.ask("calibration_pulse", { actuator: what, pulse_us: pulse });
       if (!answer.ok) this.dispatchEvent(new CustomEvent("refused", { detail: answer.error }));
     }
     this.pulseUnderway = false;
@@ -142,19 +146,20 @@ export class Session extends EventTarget {
 
   /** Hold on to nothing any more, without a word to the car. */
   letGo() {
-    this.holding = false;
+    this.lease.letGo();
     this.hand = null;
     this.nextPulse = null;
   }
 
-  /** Stop at once and let go. */
+  /** Stop at once and let go; over the socket too, which waits for no connection of the browser's. */
   async stop() {
     this.letGo();
+    this.control.tell("stop");
     return this.ask("stop");
   }
 
+  /** Leave the stop on purpose. */
   async clear() {
-    await this.look();
-    return this.ask("clear", { seen_ns: this.seenNs });
+    return this.control.ask("clear");
   }
 }

@@ -10,6 +10,13 @@ const button = /** @type {HTMLElement} */ (document.getElementById("emergency"))
 const word = /** @type {HTMLElement} */ (document.getElementById("emergency-word"));
 const problem = /** @type {HTMLElement} */ (document.getElementById("emergency-error"));
 let underway = false;
+/** @type {import("./control.js").Control | null} */
+let line = null;
+
+/** Have the stop sent over a page's socket as well, which tells that page whether the car may move. @param {import("./control.js").Control} control */
+export function stopOverToo(control) {
+  line = control;
+}
 
 async function stopNow() {
   if (underway) return; // already being repeated until the car confirms
@@ -17,7 +24,7 @@ async function stopNow() {
   show("Stopping");
   problem.textContent = "";
   dispatchEvent(new Event("lapwing-stop")); // whatever this page sends gives way
-  const error = await emergencyStop();
+  const error = await emergencyStop(() => line?.tell("emergency_stop"));
   underway = false;
   dispatchEvent(new Event("lapwing-stop-over"));
   problem.textContent = error;
@@ -34,14 +41,21 @@ let mayMove = false; // as last heard: a car that drove when the connection was 
 
 /** Follow whether the car may move; the door's pages may ask that much, too. */
 async function look() {
+  if (line?.isLive) mayMove = false; // `data-stands-still` knows, and sooner
+  else if (!(await ask())) return; // signed out: nothing more will be told
+  setTimeout(look, LOOK_MS);
+}
+
+/** Ask once; false when this visitor is not told. */
+async function ask() {
   try {
     const { response, body } = await fetchGently("/emergency-stop");
-    if (response.status === 401) return; // signed out: nothing more will be told
+    if (response.status === 401) return false;
     if (response.ok && body) mayMove = JSON.parse(await body.text()).may_move;
   } catch {
     // As last heard.
   }
-  setTimeout(look, LOOK_MS);
+  return true;
 }
 
 look();
