@@ -155,10 +155,10 @@ def test_trim_acts_at_once_and_is_saved_on_demand(page: Page, car: SimulatedPage
     center_us = HIL_AWS.steering.center_us
     car.calibration_file = str(file)
     expect(page.locator("#trim-save")).to_be_disabled()
-    page.click("#trim-more")
-    assert car.await_that(lambda: car.trim_us == 2.0)
+    page.evaluate("for (const _ of [1, 2, 3]) document.getElementById('trim-more').click()")
+    assert car.await_that(lambda: car.trim_us == 6.0)
     page.locator("#trim").press("ArrowRight")
-    assert car.await_that(lambda: car.trim_us == 3.0)
+    assert car.await_that(lambda: car.trim_us == 7.0)
     page.locator("#trim").fill("-50")
     assert car.await_that(lambda: car.trim_us == -50.0)
     page.click("#trim-less")

@@ -16,7 +16,7 @@ const LOST_MS = 1000;
 const QUESTION_MS = 8000;
 const NOTE_MS = 8000;
 const MISS_MS = 10000; // a missed decision is loud for this long
-const CAP_SETTLES_MS = 1000;
+const SETTLES_MS = 1000;
 const LEND_MS = 2500; // how long a page keeps the wheel of a standing car after its last wish
 const MODELS_MS = 5000;
 const HANDS_ON = new Set(["manual", "assisted"]);
@@ -41,6 +41,8 @@ let models = null; // as the store has them
 /** @type {number | null} */
 let wanted = null; // speed cap that this page asks for, in percent, while the car has not confirmed it
 let capUnderway = false;
+/** @type {{us: number | null, at: number}} */
+const wantedTrim = { us: null, at: -Infinity }; // that this page asks for, while the car has not confirmed it
 let stopping = false;
 let questionTimer = 0;
 let noteTimer = 0;
@@ -213,7 +215,8 @@ function showCapValue(percent) {
 /** @param {Car} now */
 function showTrim(now) {
   byId("trim-card").hidden = now.trim_us === undefined || !control.isLive;
-  if (document.activeElement !== byId("trim")) byId("trim").value = String(now.trim_us ?? 0);
+  if (now.trim_us === wantedTrim.us || performance.now() - wantedTrim.at > SETTLES_MS) wantedTrim.us = null;
+  if (wantedTrim.us === null && document.activeElement !== byId("trim")) byId("trim").value = String(now.trim_us ?? 0);
   setText(byId("trim-value"), `${byId("trim").value} µs`);
   byId("trim-save").disabled = !now.trim_us || GUARDED.has(now.state);
 }
@@ -372,7 +375,7 @@ async function sendCap() {
   } else {
     setTimeout(() => {
       if (wanted === sent) wanted = null; // the car may have rounded it
-    }, CAP_SETTLES_MS);
+    }, SETTLES_MS);
   }
 }
 
@@ -384,8 +387,10 @@ function changeCap(by) {
 /** @param {number} us */
 async function askForTrim(us) {
   byId("trim").value = String(us);
+  Object.assign(wantedTrim, { us: byId("trim").valueAsNumber, at: performance.now() });
   setText(byId("trim-value"), `${byId("trim").value} µs`);
-  const answer = await askAsDriver("trim", { trim_us: byId("trim").valueAsNumber });
+  const answer = await askAsDriver("trim", { trim_us: wantedTrim.us });
+  if (!answer.ok) wantedTrim.us = null;
   note(answer.error);
 }
 
