@@ -140,9 +140,9 @@ def test_laps_are_marked_by_hand_where_nothing_sees_the_line(bare: Page, car: Si
     mark = bare.locator("#mark-lap")
     expect(mark).to_be_hidden()  # a standing car crosses no line
     start(bare, car)
-    mark.click()
+    expect(mark).to_be_visible()
+    mark.evaluate("(button) => { button.click(); button.click(); }")  # a finger that slips
     expect(bare.locator("#lap-name")).to_have_text("Lap 1")
-    mark.click()
     expect(bare.locator("#note")).to_contain_text("less than 1 s ago")
     bare.wait_for_timeout(1000)
     mark.click()
