@@ -25,6 +25,8 @@ LONGEST_DELAY_S = 8.0
 STEADY_AFTER_S = 10.0  # a child that ran this long is started again quickly
 GOODBYE_S = 3.0
 POLL_S = 0.1
+OUTLIVES_S = 1.0
+"""How much longer than a supervisor that was killed emulated hardware stays; real hardware stays too."""
 
 
 class ChildSpec(msgspec.Struct, frozen=True):
@@ -35,7 +37,8 @@ class ChildSpec(msgspec.Struct, frozen=True):
     silent_limit_s: float | None = None
     """Killed when it says nothing for this long after its first sign of life; None: it need not speak."""
     is_hardware: bool = False
-    """Stands for a thing that outlives the software: ended after everything else."""
+    """Stands for a thing that outlives the software: ended after everything else, and told by SIGHUP, not by
+    SIGTERM, of the death of its parent."""
 
 
 class Child:
@@ -90,10 +93,13 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - single-threaded here, and no other way exists
+                preexec_fn=self._die_with_parent,  # noqa: PLW1509 - single-threaded here, and no other way exists
             )
         self._listen(now_s)  # what the one before said last is no sign of this one's life
         self._started_s, self._heard_s = now_s, 0.0
+
+    def _die_with_parent(self) -> None:
+        die_with_parent(signal.SIGHUP if self.spec.is_hardware else signal.SIGTERM)
 
     def _listen(self, now_s: float) -> None:
         if self._socket is None:
@@ -183,19 +189,25 @@ def python_module(module: str, *arguments: str) -> tuple[str, ...]:
 
 
 class StopSignal:
-    """Turns SIGTERM and SIGINT into a question that a loop can ask."""
+    """Turns SIGTERM and SIGINT into a question that a loop can ask; of hardware SIGHUP too, a while later."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_hardware: bool = False) -> None:
         self.received = False
+        self._end_s = float("inf")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._receive)
+        if is_hardware:
+            signal.signal(signal.SIGHUP, self._end_later)
 
     def _receive(self, *_: object) -> None:
         self.received = True
 
+    def _end_later(self, *_: object) -> None:
+        self._end_s = time.monotonic() + OUTLIVES_S
+
     def __call__(self) -> bool:
         """Return whether the process was asked to end."""
-        return self.received
+        return self.received or time.monotonic() > self._end_s
 
 
 def print_error(error: LapwingError) -> None:

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -18,13 +21,18 @@ from tests.hil.policies import write_policy
 from tests.hil.rig import NEUTRAL_US
 from vehicle.errors import VehicleSilentError
 from vehicle.hil.launch import RunningHil, start_hil
-from vehicle.hil.settings import HilSettings
+from vehicle.hil.pulse_log import PulseLog, read_pulse_log
+from vehicle.hil.settings import HilSettings, pulse_log
 from vehicle.messages import DriveState, RequestKind, Status
 from vehicle.remote import VehicleClient
 
 LATENESS_LIMIT_S = 0.010
 """An emulator that woke up later than this measured itself, not the car."""
 ATTEMPTS = 4
+START_LIMIT_S = 45.0
+"""Of every process on a computer that has much else to do."""
+
+Car = TypeVar("Car", bound="DrivenCar")
 
 
 class InconclusiveError(Exception):
@@ -33,9 +41,20 @@ class InconclusiveError(Exception):
 
 def conclusive(check: Callable[["LiveCar"], None], wiring: str = "aws", *, illness: str = "") -> None:
     """Run a check against a fresh car, again while the computer is too busy for an answer."""
+    _conclusive(check, lambda: live_car(wiring, illness))
+
+
+def conclusive_with_all(check: Callable[["WholeCar"], None], wiring: str = "aws") -> None:
+    """As `conclusive`, with every process of `lapwing run`."""
+    _conclusive(check, lambda: whole_car(wiring))
+
+
+def _conclusive(
+    check: Callable[[Car], None], make: Callable[[], contextlib.AbstractContextManager[Car]]
+) -> None:
     for attempt in range(ATTEMPTS):
         try:
-            with live_car(wiring, illness) as car:
+            with make() as car:
                 check(car)
         except InconclusiveError as error:
             print(f"attempt {attempt + 1} says nothing: {error}")
@@ -44,15 +63,13 @@ def conclusive(check: Callable[["LiveCar"], None], wiring: str = "aws", *, illne
     pytest.fail(f"no conclusive run in {ATTEMPTS}; give the computer some rest and repeat")
 
 
-class LiveCar:
-    """The processes and a driver who keeps the lease."""
+class DrivenCar:
+    """A driver who keeps the lease of a car in real time, and the diary of its board."""
 
-    def __init__(self, hil: RunningHil, vehicle: subprocess.Popen[bytes], run_dir: Path, wiring: str) -> None:
-        self.hil = hil
-        self.vehicle = vehicle
+    def __init__(self, run_dir: Path, hil_dir: Path, wiring: str) -> None:
         self.run_dir = run_dir
+        self.hil_dir = hil_dir
         self.neutral_us = NEUTRAL_US[wiring]
-        self.is_ill = False
         self.client = VehicleClient(run_dir, "test", records=False)
         self._renewing = threading.Event()
         self._closing = threading.Event()
@@ -76,7 +93,7 @@ class LiveCar:
 
     def drive(self) -> None:
         """Start and go until the car moves."""
-        self.wait(lambda status: not status.not_ready and status.policy != "")
+        self.wait(lambda status: not status.not_ready and status.policy != "", START_LIMIT_S)
         self.take_lease()
         self.ask(RequestKind.SET_SPEED_CAP, speed_cap_frac=1.0)
         reply = self.client.request(RequestKind.START, target=DriveState.AUTONOMOUS)
@@ -98,9 +115,13 @@ class LiveCar:
         """Renew the lease no more."""
         self._renewing.clear()
 
+    def pulse_log(self) -> PulseLog:
+        """Return the board's diary so far."""
+        return read_pulse_log(pulse_log(self.hil_dir))
+
     def is_driven(self) -> bool:
         """Whether the board's newest pulse drives the motor."""
-        log = self.hil.pulse_log()
+        log = self.pulse_log()
         driven = log.driven(self.neutral_us)
         return bool(driven) and driven[-1].t_ns == log.pulses[-1].t_ns
 
@@ -108,7 +129,7 @@ class LiveCar:
         """Wait for neutral; return the time to it from the last driving command, by the board's diary."""
         time.sleep(0.5)
         assert not self.is_driven()
-        log = self.hil.pulse_log()
+        log = self.pulse_log()
         neutral_s = log.time_to_neutral_s(self.neutral_us)
         print(
             f"neutral after {neutral_s * 1e3:.0f} ms, emulator late by {log.latest_ns / 1e6:.1f} ms at most"
@@ -117,10 +138,29 @@ class LiveCar:
             raise InconclusiveError(f"the emulator woke up {log.latest_ns / 1e6:.1f} ms late")
         return neutral_s
 
+    def assert_neutral_pulses_go_on(self) -> None:
+        time.sleep(0.4)
+        last = self.pulse_log().pulses[-1]
+        assert abs(last.throttle_us - self.neutral_us) <= 2
+        assert time.monotonic_ns() - last.t_ns < 200_000_000
+
     def close(self) -> None:
         self._closing.set()
         self._thread.join()
         self.client.close()
+
+
+class LiveCar(DrivenCar):
+    """A vehicle and a HIL car, and their driver."""
+
+    def __init__(self, hil: RunningHil, vehicle: subprocess.Popen[bytes], run_dir: Path, wiring: str) -> None:
+        self.hil = hil
+        self.vehicle = vehicle
+        self.is_ill = False
+        super().__init__(run_dir, hil.hil_dir, wiring)
+
+    def close(self) -> None:
+        super().close()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.vehicle.pid, signal.SIGCONT)
         if self.is_ill:
@@ -133,6 +173,97 @@ class LiveCar:
             self.vehicle.wait()
         if self.vehicle.stderr is not None:
             self.vehicle.stderr.close()
+
+
+class WholeCar(DrivenCar):
+    """Everything that `lapwing run --hil` starts, and a driver."""
+
+    def __init__(self, folder: Path, supervisor: subprocess.Popen[bytes], wiring: str) -> None:
+        self.supervisor = supervisor
+        self._scratch: Path | None = None
+        super().__init__(folder / "run", folder / "hil", wiring)
+
+    def processes(self) -> dict[str, int]:
+        """Return the process id of each child by the word that names it in its command."""
+        found = {}
+        for pid in children_of(self.supervisor.pid):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            found |= {word: pid for word in WORDS if word in command}
+        return found
+
+    def wait_process(self, word: str, other_than: int, timeout_s: float = 20.0) -> int:
+        """Wait until a child was started again; return its process id."""
+        deadline_s = time.monotonic() + timeout_s
+        while (pid := self.processes().get(word, other_than)) == other_than:
+            assert time.monotonic() < deadline_s, f"{word} was not started again"
+            time.sleep(0.05)
+        return pid
+
+    def drive(self) -> None:
+        super().drive()
+        log = Path(os.readlink(f"/proc/{self.processes()['drive']}/fd/1"))
+        self._scratch = log.parents[1]
+
+    def close(self) -> None:
+        family = descendants_of(self.supervisor.pid)
+        super().close()
+        self.supervisor.terminate()
+        try:
+            self.supervisor.wait(10)
+        except subprocess.TimeoutExpired:
+            self.supervisor.kill()
+            self.supervisor.wait()
+        for pid in family:
+            if is_running(pid):  # a test has failed; it shall not cost the next one anything
+                os.kill(pid, signal.SIGKILL)
+        if self._scratch is not None:  # a supervisor that was killed leaves it behind
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+WORDS = ("vehicle.hil.board_process", "vehicle.hil.server", "drive", "record", "web")
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that one has started and that still are its children."""
+    with contextlib.suppress(FileNotFoundError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Return its children, and theirs."""
+    children = children_of(pid)
+    return children + [each for child in children for each in descendants_of(child)]
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there, and no zombie that its parent has not looked at yet."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def whole_car(wiring: str = "aws") -> Iterator[WholeCar]:
+    """Yield a car of `lapwing run --hil` that keeps whatever it keeps in a place of its own."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lw", dir="/tmp")))
+        policy = write_policy(folder / "circle", speed_mps=0.6, steering_deg=20.0)
+        command = [sys.executable, "-m", "vehicle.cli", "run", "--hil", "--policy", str(policy)]
+        command += ["--run-dir", str(folder / "run"), "--hil-dir", str(folder / "hil")]
+        command += ["--track", "oval", "--wiring", wiring, "--port", str(free_port())]
+        home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "data"), "XDG_CONFIG_HOME": str(folder)}
+        supervisor = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | home)
+        car = WholeCar(folder, supervisor, wiring)
+        stack.callback(car.close)
+        yield car
 
 
 @contextmanager

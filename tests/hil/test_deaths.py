@@ -6,12 +6,24 @@ import time
 
 import pytest
 
-from tests.hil.live import LiveCar, conclusive
+from tests.hil.live import (
+    WORDS,
+    InconclusiveError,
+    LiveCar,
+    WholeCar,
+    conclusive,
+    conclusive_with_all,
+    descendants_of,
+    is_running,
+)
 from vehicle.messages import DriveState, Fault, RequestKind
 
 DEAD_HOST_BOUND_S = 0.220
 LEASE_BOUND_S = 1.5 + 0.25 + 0.25
 """The lease, a renewal that was on its way, and the page's own period of looking."""
+
+GOODBYE_S = 5.0
+"""For every process to be gone whose supervisor was killed."""
 
 pytestmark = [pytest.mark.realtime, pytest.mark.timeout(240)]
 
@@ -44,7 +56,7 @@ def test_a_vehicle_without_memory_answer_or_disk_leaves_neutral_pulses_within_22
         os.kill(car.vehicle.pid, signal.SIGUSR1)
         assert car.neutral_after_last_command_s() <= DEAD_HOST_BOUND_S
         assert (car.vehicle.poll() is None) == (illness != "hungry")  # without memory it crashes
-        assert_neutral_pulses_go_on(car)
+        car.assert_neutral_pulses_go_on()
 
     conclusive(check, wiring, illness=illness)
 
@@ -84,7 +96,7 @@ def test_a_dying_world_stops_the_car():
         status = car.wait(lambda status: status.state is DriveState.FAILSAFE)
 
         assert status.latched_fault in {Fault.CAMERA_LOST, Fault.CAMERA_OVERDUE}
-        assert_neutral_pulses_go_on(car)
+        car.assert_neutral_pulses_go_on()
 
     conclusive(check)
 
@@ -112,7 +124,7 @@ def test_a_driver_who_dies_stops_the_car_when_the_lease_runs_out():
 
         assert status.latched_fault is Fault.LEASE_LOST
         assert time.monotonic() - began_s < LEASE_BOUND_S
-        assert_neutral_pulses_go_on(car)
+        car.assert_neutral_pulses_go_on()
 
     conclusive(check)
 
@@ -124,7 +136,7 @@ def test_an_emergency_stop_by_a_watcher_stops_the_car_at_once():
         assert car.client.emergency_stop().ok
         time.sleep(0.3)
 
-        neutral_s = car.hil.pulse_log().time_to_neutral_s(car.neutral_us, since_ns=began_ns)
+        neutral_s = car.pulse_log().time_to_neutral_s(car.neutral_us, since_ns=began_ns)
         assert neutral_s < 0.100
         car.wait(lambda status: status.latched_fault is Fault.EMERGENCY_STOP)
         car.ask(RequestKind.DISARM)
@@ -132,8 +144,53 @@ def test_an_emergency_stop_by_a_watcher_stops_the_car_at_once():
     conclusive(check)
 
 
-def assert_neutral_pulses_go_on(car: LiveCar) -> None:
-    time.sleep(0.4)
-    last = car.hil.pulse_log().pulses[-1]
-    assert abs(last.throttle_us - car.neutral_us) <= 2
-    assert time.monotonic_ns() - last.t_ns < 200_000_000
+def test_a_car_drives_on_without_recorder_and_page_and_nothing_drives_without_its_supervisor():
+    def check(car: WholeCar) -> None:
+        car.drive()
+        family, children = descendants_of(car.supervisor.pid), car.processes()
+        assert set(children) == set(WORDS)
+
+        began_ns = time.monotonic_ns()
+        os.kill(children["record"], signal.SIGSTOP)  # a disk that does not answer looks like this
+        time.sleep(0.5)
+        os.kill(children["record"], signal.SIGKILL)
+        os.kill(children["web"], signal.SIGKILL)
+        time.sleep(0.5)
+        status = car.wait(lambda status: True)
+        log = car.pulse_log()
+        pulses = [pulse for pulse in log.pulses if pulse.t_ns > began_ns]
+        if status.state is DriveState.FAILSAFE:
+            raise InconclusiveError(status.sentence)  # the driver and the car share this computer
+        assert status.state is DriveState.AUTONOMOUS
+        assert set(pulses) <= set(log.driven(car.neutral_us))
+        car.wait_process("record", children["record"])
+        car.wait_process("web", children["web"])
+        assert car.client.wait_status(lambda status: status.state is DriveState.AUTONOMOUS, 0.2)
+
+        family += descendants_of(car.supervisor.pid)
+        car.supervisor.kill()
+        assert car.neutral_after_last_command_s() <= DEAD_HOST_BOUND_S
+        deadline_s = time.monotonic() + GOODBYE_S
+        while any(is_running(pid) for pid in family):
+            assert time.monotonic() < deadline_s, "an orphan lives on"
+            time.sleep(0.05)
+
+    conclusive_with_all(check)
+
+
+def test_a_vehicle_that_hangs_is_killed_and_comes_back_disarmed_whoever_keeps_asking():
+    def check(car: WholeCar) -> None:
+        car.drive()
+        hung = car.processes()["drive"]
+        os.kill(hung, signal.SIGSTOP)
+        assert car.neutral_after_last_command_s() <= DEAD_HOST_BOUND_S
+        car.wait_process("drive", hung)
+        hung_ns = time.monotonic_ns()
+        status = car.wait(lambda status: status.now_ns > hung_ns and not status.not_ready, 20.0)
+        time.sleep(0.3)  # of a driver who goes on renewing
+
+        assert status.state is DriveState.DISARMED
+        assert status.policy == "circle"
+        assert not [pulse for pulse in car.pulse_log().driven(car.neutral_us) if pulse.t_ns > hung_ns]
+
+    conclusive_with_all(check, "standard")

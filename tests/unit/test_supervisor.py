@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -300,6 +301,40 @@ def test_a_signal_becomes_a_question_that_a_loop_can_ask(number):
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def test_emulated_hardware_outlives_its_supervisor_by_a_moment(monkeypatch):
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        stopping, now_s = StopSignal(is_hardware=True), time.monotonic()
+        signal.raise_signal(signal.SIGHUP)
+        monkeypatch.setattr(supervisor.time, "monotonic", lambda: now_s + 0.9)
+        assert not stopping()
+        monkeypatch.setattr(supervisor.time, "monotonic", lambda: now_s + 2.0)
+        assert stopping()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@pytest.mark.parametrize(("is_hardware", "told"), [(False, "TERM"), (True, "HUP")])
+def test_a_child_is_told_of_the_death_of_its_supervisor(tmp_path, is_hardware, told):
+    heard, log = tmp_path / "heard", tmp_path / "log"
+    traps = f"trap 'echo TERM > {heard}; exit' TERM; trap 'echo HUP > {heard}; exit' HUP"
+    listener = f"{traps}; echo up; while :; do sleep 0.02; done"
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom vehicle.supervisor import ChildSpec, Supervisor\n"
+        "listener, is_hardware, log = sys.argv[1:]\n"
+        "spec = ChildSpec('one', ('/bin/sh', '-c', listener), is_hardware=is_hardware == 'True')\n"
+        "Supervisor([spec], Path(log), print).run(lambda: False)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, listener, str(is_hardware), str(log)])
+    until(lambda: (log / "one.log").exists() and "up" in (log / "one.log").read_text())
+    parent.kill()
+    parent.wait()
+
+    until(lambda: heard.exists() and heard.read_text())
+    assert heard.read_text() == f"{told}\n"
 
 
 def test_a_module_is_run_with_this_interpreter():

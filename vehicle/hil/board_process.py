@@ -113,7 +113,7 @@ class BoardProcess:
 
 def run_board(settings: HilSettings) -> None:
     """Be the board until SIGTERM or SIGINT; raises HilError when it cannot start."""
-    stopping = StopSignal()
+    stopping = StopSignal(is_hardware=True)
     use_fifo(PRIORITY)
     process = BoardProcess(settings)
     try:

@@ -63,7 +63,7 @@ def serve_world(settings: HilSettings, is_stopping: Callable[[], bool]) -> None:
 def main() -> int:
     """Serve the world with the settings given as JSON."""
     try:
-        serve_world(from_json(sys.argv[1]), StopSignal())
+        serve_world(from_json(sys.argv[1]), StopSignal(is_hardware=True))
     except LapwingError as error:
         print_error(error)
         return 2
