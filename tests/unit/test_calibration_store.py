@@ -1,11 +1,9 @@
 """One car's numbers on disk: whole or not at all, never forgotten."""
 
 import datetime
-import io
 import json
 import os
 import threading
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -98,59 +96,6 @@ def test_a_broken_file_can_be_saved_over_and_a_broken_history_entry_is_left_out(
     (path.parent / "blue.json.history" / "0001.json").write_text("{")
     assert store.save(path, with_center(1460.0)).version == 3
     assert [cal.version for cal in store.history(path)] == [3, 2]
-
-
-def killed_after(step, path, cal):
-    """Save in a child that dies, without any clean-up, at its `step`-th file operation; True if it died."""
-    child = os.fork()
-    if child == 0:
-        remaining = step
-
-        def operation():
-            nonlocal remaining
-            remaining -= 1
-            if remaining < 0:
-                os._exit(9)
-
-        def dying(function):
-            def call(*args, **kwargs):
-                operation()
-                return function(*args, **kwargs)
-
-            return call
-
-        class DyingFile(io.FileIO):
-            def write(self, data):
-                operation()
-                half = len(data) // 2
-                super().write(data[:half])
-                operation()
-                return half + super().write(data[half:])
-
-        open_file = Path.open
-        Path.open = lambda self, mode="r": DyingFile(self, mode) if "w" in mode else open_file(self, mode)
-        os.fsync = dying(os.fsync)
-        os.replace = dying(os.replace)
-        os.open = dying(os.open)
-        store.save(path, cal)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) == 9
-
-
-def test_a_kill_at_any_moment_of_a_save_leaves_the_old_or_the_new_file(path):
-    store.save(path, with_center(1440.0))
-    seen = []
-    for step in range(100):
-        died = killed_after(step, path, with_center(1460.0))
-        seen.append(store.load(path).steering.center_us)
-        assert seen[-1] in (1440.0, 1460.0)
-        if not died:
-            break
-    assert seen[0] == 1440.0
-    assert seen[-1] == 1460.0
-    assert len(seen) > 8
-    assert store.save(path, with_center(1450.0)) == store.load(path)
 
 
 def test_a_full_disk_keeps_the_old_calibration_and_says_so(path, monkeypatch):
