@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from vehicle.proof.safety_page import BEGIN, END, renewed
+from vehicle.errors import LapwingError
+from vehicle.proof.safety_page import BEGIN, END, renewed, with_soak
+from vehicle.proof.soak import Stretch
 
 PAGE = Path("docs/safety.md")
 
@@ -18,6 +21,24 @@ def test_the_page_holds_the_tables_that_the_matrix_proves():
 def test_a_page_without_a_place_for_them_is_refused():
     with pytest.raises(LookupError, match="one line"):
         renewed(f"{BEGIN} {END} {END}")
+
+
+def test_what_a_soak_saw_takes_the_place_of_what_the_one_before_saw(tmp_path):
+    kept = tmp_path / "soak.jsonl"
+    stretches = [Stretch(7, 3600.0, 1500.0, 3), Stretch(8, 1800.0, 600.0, 4, broken=["armed while disarmed"])]
+    kept.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in stretches))
+    text = with_soak(PAGE.read_text(), kept)
+
+    assert "Seeds 7 to 8:" in text
+    assert "| driven | 2.10 km |" in text
+    assert "| invariants broken | 1 |" in text
+    assert renewed(text) == text
+    assert with_soak(text, kept) == text
+
+
+def test_a_soak_that_has_seen_nothing_is_no_summary(tmp_path):
+    with pytest.raises(LapwingError, match="no finished stretch"):
+        with_soak(PAGE.read_text(), tmp_path / "missing.jsonl")
 
 
 def test_every_test_that_the_page_names_is_there():

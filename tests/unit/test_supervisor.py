@@ -323,7 +323,8 @@ def test_a_child_is_told_of_the_death_of_its_supervisor(tmp_path, is_hardware, t
     traps = f"trap 'echo TERM > {heard}; exit' TERM; trap 'echo HUP > {heard}; exit' HUP"
     listener = f"{traps}; echo up; while :; do sleep 0.02; done"
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom vehicle.supervisor import ChildSpec, Supervisor\n"
+        "import signal, sys\nfrom pathlib import Path\nfrom vehicle.supervisor import ChildSpec, Supervisor\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # a shell cannot trap what it was told to ignore
         "listener, is_hardware, log = sys.argv[1:]\n"
         "spec = ChildSpec('one', ('/bin/sh', '-c', listener), is_hardware=is_hardware == 'True')\n"
         "Supervisor([spec], Path(log), print).run(lambda: False)\n"

@@ -1,6 +1,7 @@
 """The tables of docs/safety.md, made from what the fault matrix proves, so that the two cannot differ.
 
-`python -m vehicle.proof.safety_page docs/safety.md` renews them.
+`python -m vehicle.proof.safety_page docs/safety.md` renews them; with the file of a soak behind it, what
+that saw too.
 """
 
 import sys
@@ -10,8 +11,10 @@ from vehicle.hil.faults import FAULTS, Part
 from vehicle.messages import DriveState
 from vehicle.proof.bench_check import as_text
 from vehicle.proof.outcomes import ALL, PROVED_PARTS, TABLE, Outcome, Undetectable, in_words, rows
+from vehicle.proof.soak import as_markdown
 
 STEPS_BEGIN, STEPS_END = "<!-- made from vehicle/proof/bench_check.py: begin -->", "<!-- steps end -->"
+SOAK_BEGIN, SOAK_END = "<!-- made from the file of a soak: begin -->", "<!-- soak end -->"
 BEGIN, END = "<!-- made from vehicle/proof/outcomes.py: begin -->", "<!-- end -->"
 
 TITLES = {
@@ -36,6 +39,11 @@ def tables() -> str:
 def renewed(page: str) -> str:
     """Return the page with its tables as they are proved now; raises LookupError without their place."""
     return _between(_between(page, BEGIN, END, tables()), STEPS_BEGIN, STEPS_END, as_text())
+
+
+def with_soak(page: str, kept: Path) -> str:
+    """Return the page with what a soak saw; raises LapwingError where the file holds nothing."""
+    return _between(page, SOAK_BEGIN, SOAK_END, as_markdown(kept))
 
 
 def _between(page: str, begin: str, end: str, text: str) -> str:
@@ -63,9 +71,12 @@ def _claim(outcome: Outcome) -> str:
 
 
 def main() -> int:
-    """Renew the page that is named."""
-    page = Path(sys.argv[1])
-    page.write_text(renewed(page.read_text()))
+    """Renew the page that is named, and the summary of a soak where its file is named too."""
+    page, *soaks = (Path(argument) for argument in sys.argv[1:])
+    text = renewed(page.read_text())
+    for kept in soaks:
+        text = with_soak(text, kept)
+    page.write_text(text)
     return 0
 
 

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import resource
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from vehicle.errors import HilError
 from vehicle.hil.faults import FAULTS, HOST_PARTS, MOMENTARY, Part, order_fault
 from vehicle.messages import GUARDED_STATES, MOVING_STATES, DriveState, RequestKind, TickRecord
 from vehicle.proof.outcomes import ALL, BOARD_BOUND_S, PROVED_PARTS
@@ -200,9 +202,9 @@ def _read(kept: Path) -> dict[int, Stretch]:
     return {stretch.seed: stretch for stretch in stretches}
 
 
-def _report(stretches: list[Stretch]) -> Table:
-    table = Table("what", "seen", title="The soak")
-    figures = {
+def figures(stretches: Sequence[Stretch]) -> dict[str, str]:
+    """Return what all stretches together saw, in words."""
+    return {
         "simulated": f"{sum(one.simulated_s for one in stretches) / 3600:.2f} h",
         "driven": f"{sum(one.driven_m for one in stretches) / 1000:.2f} km",
         "drives": str(sum(one.drives for one in stretches)),
@@ -214,9 +216,23 @@ def _report(stretches: list[Stretch]) -> Table:
         "descriptors, least and most": _span([float(one.descriptors) for one in stretches]),
         "invariants broken": str(sum(len(one.broken) for one in stretches)),
     }
-    for what, figure in figures.items():
+
+
+def _report(stretches: Sequence[Stretch]) -> Table:
+    table = Table("what", "seen", title="The soak")
+    for what, figure in figures(stretches).items():
         table.add_row(what, figure)
     return table
+
+
+def as_markdown(kept: Path) -> str:
+    """Return the table of what a file of stretches holds, for docs/safety.md; raises LapwingError."""
+    stretches = list(_read(kept).values())
+    if not stretches:
+        raise HilError(f"{kept} holds no finished stretch of a soak; run `lapwing soak --kept {kept}` first")
+    rows = [f"| {what} | {figure} |" for what, figure in figures(stretches).items()]
+    seeds = f"Seeds {min(one.seed for one in stretches)} to {max(one.seed for one in stretches)}:"
+    return "\n".join([seeds, "", "| what | seen |", "|---|---|", *rows])
 
 
 def _span(values: list[float]) -> str:
