@@ -29,7 +29,7 @@ THROTTLE_GROWTH_PER_S = 4.0  # a quarter of a second from neutral to full
 STEERING_HOLD_S = 0.7  # centring in a corner would leave the track
 
 
-class RightEyeSenses(msgspec.Struct, frozen=True, eq=False):
+class RightEyeSenses(msgspec.Struct, frozen=True):
     """What the monitors look at of the second camera."""
 
     frame: Frame | None
@@ -39,7 +39,7 @@ class RightEyeSenses(msgspec.Struct, frozen=True, eq=False):
     """Stamp of the newest picture of the left eye that has a right one of the same time; 0 before one."""
 
 
-class LidarSenses(msgspec.Struct, frozen=True, eq=False):
+class LidarSenses(msgspec.Struct, frozen=True):
     """What the monitors look at of the LIDAR."""
 
     scan: TimedScan | None
@@ -47,7 +47,7 @@ class LidarSenses(msgspec.Struct, frozen=True, eq=False):
     lost: bool
 
 
-class Senses(msgspec.Struct, frozen=True, eq=False):
+class Senses(msgspec.Struct, frozen=True):
     """Everything the monitors look at in one tick."""
 
     now_ns: int
@@ -93,7 +93,7 @@ class Monitor:
 
     def check(self, senses: Senses) -> tuple[Fault, ...]:
         """Return the faults present in this tick, gravest first."""
-        faults = [
+        found = [
             *self._operator_faults(senses),
             *self._host_faults(senses),
             *self._board_faults(senses),
@@ -101,10 +101,9 @@ class Monitor:
             *self._right_eye_faults(senses),
             *self._lidar_faults(senses),
             *self._looked_faults,
+            senses.policy_fault,
         ]
-        if senses.policy_fault is not None:
-            faults.append(senses.policy_fault)
-        return tuple(fault for fault in Fault if fault in faults)
+        return tuple(fault for fault in Fault if fault in found)
 
     def memory(self) -> MonitorMemory:
         """Return what was noticed so far, while nothing moves."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from vehicle import safety, sensor_monitors
 from vehicle.camera import decode_jpeg
 from vehicle.limits import MonitorLimits
+from vehicle.memory import LimiterMemory, MonitorMemory
 from vehicle.messages import GUARDED_STATES, POLICY_STATES, BoardStatus, DriveAction, DriveState, Fault, Frame
 from vehicle.safety import NEUTRAL, Limiter, Monitor, Senses
 from vehicle.sensor_monitors import PictureMonitor
@@ -529,6 +530,52 @@ def test_a_covered_lens_is_seen_in_a_reduced_picture_too():
     assert sensor_monitors.contrast(frame_of(small)) < sensor_monitors.COVERED_CONTRAST
 
 
+def test_a_camera_whose_pictures_decode_alike_at_full_size_repeats_one():
+    """The bytes may differ all the same: a camera may stamp each picture with its time."""
+    small = np.full((120, 160, 3), 7, np.uint8)
+    one, other = Frame(0, 0, 0, small, b"\xff\xd8one"), Frame(1, 0, 0, small, b"\xff\xd8other")
+
+    assert sensor_monitors.is_same_picture(one, other, lambda jpeg: np.ones((4, 4, 3), np.uint8)) is True
+    assert (
+        sensor_monitors.is_same_picture(one, other, lambda jpeg: np.full((4, 4, 3), len(jpeg), np.uint8))
+        is False
+    )
+
+
+def test_pictures_that_differ_are_told_apart_without_decoding():
+    assert sensor_monitors.is_same_picture(frame_of(PICTURE), frame_of(striped(1)), {}.__getitem__) is False
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "every"), [(120, 160, 1), (125, 170, 1), (259, 490, 2), (480, 640, 4)]
+)
+def test_contrast_is_the_deviation_between_the_means_of_twelve_by_sixteen_patches(height, width, every):
+    image = np.random.default_rng(3).integers(0, 256, (height, width, 3), np.uint8)
+    green = image[::every, ::every, 1].astype(np.float64)
+    tall, wide = green.shape[0] // 12, green.shape[1] // 16
+    means = [
+        green[row * tall : (row + 1) * tall, column * wide : (column + 1) * wide].mean()
+        for row in range(12)
+        for column in range(16)
+    ]
+
+    assert sensor_monitors.contrast(frame_of(image)) == pytest.approx(float(np.std(means)))
+
+
+def test_a_picture_with_just_enough_contrast_is_not_covered(monkeypatch):
+    monkeypatch.setattr(sensor_monitors, "COVERED_CONTRAST", sensor_monitors.contrast(frame_of(PICTURE)))
+
+    assert not any(picture_faults([PICTURE] * 10, is_static=True))
+
+
+@pytest.mark.parametrize("size", [(8, 64), (64, 8)])
+def test_contrast_is_found_in_a_picture_too_small_for_patches_on_one_side(size):
+    image = np.zeros((*size, 3), np.uint8)
+    image[: size[0] // 2] = 100
+
+    assert sensor_monitors.contrast(frame_of(image)) == pytest.approx(50.0)
+
+
 def test_contrast_is_found_in_a_picture_too_small_for_patches():
     tiny = np.zeros((8, 8, 3), np.uint8)
     tiny[:, 4:] = 100
@@ -700,3 +747,41 @@ def test_every_fault_has_a_sentence_that_tells_the_owner_what_to_do(fault):
     assert sentence[0].isupper()
     assert sentence.endswith(".")
     assert sentence.count(". ") >= 1  # what happened, and what to do
+
+
+def test_a_picture_is_overdue_beyond_its_limit_and_not_at_it():
+    due = {"frame_period_s": 0.1, "frame": frame_of(PICTURE, 1, NOW_NS - 175_000_000)}
+    assert LIMITS.frame_overdue_s == 0.075
+    assert faults_of(**due) == ()
+
+    late = {"frame_period_s": 0.1, "frame": frame_of(PICTURE, 1, NOW_NS - 175_000_001)}
+    assert faults_of(**late) == (Fault.CAMERA_OVERDUE,)
+
+
+def test_a_monitor_remembers_what_a_judgement_over_time_needs():
+    fresh, told = Monitor(LIMITS, decode_jpeg), Monitor(LIMITS, decode_jpeg)
+    assert fresh.memory() == MonitorMemory(None, None, 0, None, 0)
+    memory = MonitorMemory(boots=1, suspended_ns=2, ticks_moved_ns=3, wheel_ticks=4, battery_good_ns=5)
+    told.recall(memory)
+
+    assert told.memory() == memory
+    assert Fault.BOARD_RESET in told.check(senses(boots=2))
+
+
+def test_a_limiter_remembers_what_was_sent():
+    fresh, told = Limiter(), Limiter()
+    assert fresh.memory() == LimiterMemory(NEUTRAL, 0, 0)
+    memory = LimiterMemory(DriveAction(0.5, 0.25), NOW_NS, NOW_NS)
+    told.recall(memory)
+
+    assert told.memory() == memory
+    assert told.apply(DriveAction(0.0, 0.0), moving=False, now_ns=NOW_NS + 1) == DriveAction(0.5, 0.0)
+
+
+def test_the_gravest_fault_is_the_first_of_the_list():
+    assert (
+        safety.gravest((Fault.BATTERY_CRITICAL, Fault.EMERGENCY_STOP, Fault.BOARD_LOST))
+        is Fault.EMERGENCY_STOP
+    )
+    assert safety.gravest([Fault.BATTERY_CRITICAL]) is Fault.BATTERY_CRITICAL
+    assert safety.gravest(()) is None

@@ -123,6 +123,13 @@ def test_the_third_scan_without_any_difference_is_blind(level_m: float) -> None:
     assert monitor.check(HEALTHY)[0] is Fault.LIDAR_BLIND  # the cause stands before what follows from it
 
 
+def test_a_scan_with_something_in_it_ends_a_row_of_blind_ones() -> None:
+    monitor, blind = Monitor(LIMITS, decode_jpeg), [np.full(50, 1.0 + number) for number in range(4)]
+    scans = [scan(0, ranges_m=blind[0]), scan(1), scan(2, ranges_m=blind[2]), scan(3, ranges_m=blind[3])]
+
+    assert [looked(monitor, scan=one) for one in scans] == [set()] * 4
+
+
 def test_one_ray_that_comes_back_is_not_blind() -> None:
     monitor = Monitor(LIMITS, decode_jpeg)
     for number in range(6):
