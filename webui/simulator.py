@@ -18,6 +18,7 @@ from vehicle.hil.faults import FAULTS, HOST_PARTS, MOMENTARY, FaultKind, Part, o
 from vehicle.hil.track import RANDOM, REVERSED, TRACKS, load_track
 from vehicle.messages import DriveState
 from webui.car import Simulator, Vehicle, World
+from webui.describing import Ok, described, html_page
 from webui.drive import secret_token, source_of
 from webui.guard import answer, read_body, sentence
 
@@ -61,6 +62,13 @@ class EmptyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing more to say."""
 
 
+class Mended(msgspec.Struct, frozen=True):
+    """What was broken before."""
+
+    ok: bool
+    mended: tuple[str, ...]
+
+
 class OfferedTrack(NamedTuple):
     """A track to choose."""
 
@@ -88,6 +96,7 @@ def make_blueprint(vehicle: Vehicle, world: World, simulator: Simulator) -> Blue
     blueprint = Blueprint("simulator", __name__)
 
     @blueprint.get("/simulator")
+    @html_page
     def page() -> str:
         token = secret_token()
         parts = [(part, *PART_WORDS[part], offered_faults(part)) for part in Part]
@@ -96,6 +105,7 @@ def make_blueprint(vehicle: Vehicle, world: World, simulator: Simulator) -> Blue
         )
 
     @blueprint.get("/api/simulator")
+    @described(answers=dict[str, Any])
     def show() -> Response:
         """Tell which track there is and what is broken; `problem` says why the last wish came to nothing."""
         with _refusals(ServiceUnavailable):
@@ -111,6 +121,7 @@ def make_blueprint(vehicle: Vehicle, world: World, simulator: Simulator) -> Blue
         )
 
     @blueprint.get("/api/simulator/layout")
+    @described(answers=dict[str, Any])
     def layout() -> Response:
         """Tell the lines of the track that the car is on, in metres from above."""
         with _refusals(ServiceUnavailable):
@@ -118,6 +129,7 @@ def make_blueprint(vehicle: Vehicle, world: World, simulator: Simulator) -> Blue
         return answer({name: document[name] for name in ("track", "length_m", "center", "inner", "outer")})
 
     @blueprint.post("/api/simulator/fault")
+    @described(body=FaultBody, answers=Ok, refuses=(409,))
     def switch() -> Response:
         """Switch one fault on or off; those that happen once are only switched on."""
         body = read_body(FaultBody)
@@ -127,9 +139,10 @@ def make_blueprint(vehicle: Vehicle, world: World, simulator: Simulator) -> Blue
             raise BadRequest(sentence(str(error))) from error
         with _refusals(Conflict):
             _ask_for(simulator, part)("fault", **msgspec.structs.asdict(body))
-        return answer({"ok": True})
+        return answer(Ok(True))
 
     @blueprint.post("/api/simulator/mend")
+    @described(body=EmptyBody, answers=Mended, refuses=(409,))
     def mend() -> Response:
         """Switch every fault off."""
         read_body(EmptyBody)
@@ -140,9 +153,10 @@ def make_blueprint(vehicle: Vehicle, world: World, simulator: Simulator) -> Blue
             part, _, fault = name.partition("=")
             with _refusals(Conflict):
                 _ask_for(simulator, Part(part))("fault", part=part, fault=fault, on=False)
-        return answer({"ok": True, "mended": on})
+        return answer(Mended(True, tuple(on)))
 
     @blueprint.post("/api/simulator/track")
+    @described(body=TrackBody, answers=Ok, refuses=(409,))
     def carry() -> Response:
         """Carry the car, which must stand disarmed, to another track; follow it as `preparing`."""
         body = read_body(TrackBody)
@@ -156,16 +170,17 @@ def make_blueprint(vehicle: Vehicle, world: World, simulator: Simulator) -> Blue
             raise Conflict("The car drives; stop it first. A track is changed while it stands disarmed.")
         with _refusals(Conflict):
             simulator.ask_world("track", track=body.track)
-        return answer({"ok": True})
+        return answer(Ok(True))
 
     @blueprint.post("/api/simulator/reset")
+    @described(body=EmptyBody, answers=Ok, refuses=(409,))
     def reset() -> Response:
         """Put the car down at the start, at rest; laps and the driven line begin anew."""
         read_body(EmptyBody)
         with _refusals(Conflict):
             simulator.ask_world("reset")
         world.forget_trail()
-        return answer({"ok": True})
+        return answer(Ok(True))
 
     return blueprint
 

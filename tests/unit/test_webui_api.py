@@ -6,8 +6,9 @@ import time
 
 import msgspec
 import pytest
-from test_webui import RecordingVehicle
+from test_webui import RecordingVehicle, StillWorld
 
+from tests.unit.test_webui_simulator import RecordingSimulator
 from tests.unit.webui_visitors import script, signed_in, watcher
 from webui import create_app
 from webui.api import COMMANDS, path_of
@@ -22,7 +23,7 @@ CAR = RecordingVehicle()
 
 @pytest.fixture(scope="module")
 def app():
-    return create_app(CAR, clock_ns=lambda: NOW_NS)
+    return create_app(CAR, StillWorld(), lambda: NOW_NS, simulator=RecordingSimulator())
 
 
 @pytest.fixture(scope="module")
