@@ -176,7 +176,7 @@ class DriveLog:
             speed_mps=truth.speed_mps if truth else None,
             frame_to_wire_ms=record.times.frame_to_wire_ns / 1e6,
             action_names=action_names,
-            probabilities=_probabilities(record.policy_output) if is_discrete else (),
+            probabilities=probabilities_of(record.policy_output) if is_discrete else (),
             action_index=record.action_index,
             fault=record.faults[0].value if record.faults else "",
         )
@@ -220,7 +220,7 @@ def _newest_by(samples: list[Numbered], frame_number: int) -> Numbered | None:
     return samples[index - 1] if index else None
 
 
-def _probabilities(output: tuple[float, ...]) -> tuple[float, ...]:
+def probabilities_of(output: tuple[float, ...]) -> tuple[float, ...]:
     """Return a discrete policy's output as shares of one; some networks end before the softmax."""
     values = np.array(output)
     if np.all(values >= 0) and abs(values.sum() - 1) < 0.01:

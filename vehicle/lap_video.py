@@ -137,6 +137,7 @@ def encode_film(
     frames: Iterable[FilmFrame],
     overlay_of: Callable[[FilmFrame], Overlay],
     rate_hz: float = FILM_RATE_HZ,
+    codecs: Sequence[tuple[str, str]] = CODECS,
 ) -> Path | None:
     """Write the film and return its path; None when there was no picture or no codec works here."""
     writer: cv2.VideoWriter | None = None
@@ -146,7 +147,7 @@ def encode_film(
         if picture is None:
             continue
         if writer is None:
-            writer, path = _open_writer(path_without_suffix, rate_hz)
+            writer, path = _open_writer(path_without_suffix, rate_hz, codecs)
             if writer is None:
                 return None
         writer.write(draw_overlay(np.asarray(picture, dtype=np.uint8), overlay_of(frame)))
@@ -155,9 +156,11 @@ def encode_film(
     return path
 
 
-def _open_writer(path_without_suffix: Path, rate_hz: float) -> tuple[cv2.VideoWriter | None, Path | None]:
-    for codec, suffix in CODECS:
-        path = path_without_suffix.with_suffix(suffix)
+def _open_writer(
+    path_without_suffix: Path, rate_hz: float, codecs: Sequence[tuple[str, str]]
+) -> tuple[cv2.VideoWriter | None, Path | None]:
+    for codec, suffix in codecs:
+        path = path_without_suffix.with_name(path_without_suffix.name + suffix)
         fourcc = cv2.VideoWriter.fourcc(*codec)
         with _silent_stderr():
             writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, rate_hz, (WIDTH_PX, HEIGHT_PX))

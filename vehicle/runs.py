@@ -1,6 +1,7 @@
 """The shelf of runs: what is there, what is kept, what makes room. A folder of files, nothing else.
 
-`NAME.mcap` is a run, `NAME.json` its summary, `NAME.star` says that it is not to be removed by itself.
+`NAME.mcap` is a run, `NAME.json` its summary, `NAME.webm` its film if somebody wanted one, `NAME.star` says
+that it is not to be removed by itself.
 A run without its summary, or cut off by a power cut, is mended when somebody looks. What was put away lies
 in `removed` for ten minutes, or until its room is needed.
 """
@@ -25,7 +26,7 @@ from vehicle.run_summary import RunSummary
 
 QUOTA_BYTES = 4 << 30
 KEPT_AWAY_S = 600.0  # long enough to see that it was the wrong one
-SUFFIXES = (".mcap", ".json", ".star")  # the run first: what is left of a kill shows nothing
+SUFFIXES = (".mcap", ".json", ".star", ".webm")  # the run first: what is left of a kill shows nothing
 NAME_PATTERN = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d{1,6})?")
 
 
@@ -128,7 +129,7 @@ class RunShelf:
     def make_room(self) -> list[str]:
         """Remove the oldest runs without a star until the rest is within the quota; return their names."""
         files = sorted(self._files())
-        sizes = {file: file.stat().st_size for file in files}
+        sizes = {file: _size_bytes(file) for file in files}
         total_bytes = sum(sizes.values())
         removed = []
         for file in files[:-1]:  # the newest stays, however large
@@ -170,6 +171,12 @@ def free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def _size_bytes(file: Path) -> int:
+    """Return what a run and its film take."""
+    film = file.with_suffix(".webm")
+    return file.stat().st_size + (film.stat().st_size if film.exists() else 0)
 
 
 def _remove(file: Path) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vehicle.run_csv import write_csv
+from vehicle.run_film import CODECS, write_film
 from vehicle.run_summary import RunSummary
 from vehicle.runs import RunShelf
 
@@ -98,7 +99,7 @@ def remove(name: NameArgument, runs: RunsOption = None) -> None:
 @runs_app.command()
 def export(
     name: NameArgument,
-    out: Annotated[Path, typer.Argument(help="NAME.csv (one line a tick) or NAME.mcap (the run itself).")],
+    out: Annotated[Path, typer.Argument(help="A .csv (one line a tick), .mp4 or .webm (a film), or .mcap.")],
     runs: RunsOption = None,
 ) -> None:
     """Write a run to a file of your own."""
@@ -109,8 +110,12 @@ def export(
         case ".csv":
             with out.open("w", newline="", encoding="utf-8") as file:
                 write_csv(path, file)
+        case suffix if suffix in CODECS:
+            write_film(path, out)
         case _:
-            raise typer.BadParameter(f"{out} ends in {out.suffix or 'nothing'}; allowed are .csv and .mcap")
+            raise typer.BadParameter(
+                f"{out} ends in {out.suffix or 'nothing'}; allowed are .csv, .mcap, .mp4 and .webm"
+            )
     Console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 

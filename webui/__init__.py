@@ -19,6 +19,7 @@ from webui.hosts import Hosts
 from webui.laps import Laps
 from webui.marker import Marker
 from webui.recording import Recorder
+from webui.run_films import RunFilms
 from webui.sockets import Places
 from webui.speed_caps import SpeedCaps
 
@@ -83,7 +84,7 @@ def create_app(
     app.register_blueprint(control.make_blueprint(vehicle, commands, glance, places))
     app.register_blueprint(api.make_blueprint(commands, glance))
     app.register_blueprint(video.make_blueprint(vehicle, places))
-    app.register_blueprint(runs.make_blueprint(shelf or RunShelf(), recorder))
+    app.register_blueprint(runs.make_blueprint(shelf or RunShelf(), recorder, RunFilms(vehicle)))
     app.register_blueprint(models.make_blueprint(policies, vehicle))
     app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))
     if world is not None and simulator is not None:

@@ -27,6 +27,7 @@ from vehicle.runs import QUOTA_BYTES, RunNotFoundError, RunShelf, free_bytes
 from webui.describing import BINARY, described, html_page
 from webui.guard import answer, read_body, read_query, sentence
 from webui.recording import Recorder, Recording, RecordingDocument
+from webui.run_films import FilmDocument, FilmState, RunFilms, film_of
 
 OPEN_RUNS = 4  # whose curves and indexes are kept; a run of two hours has some 20 MB of them
 MOST_SECONDS = 1e6  # eleven days
@@ -202,7 +203,7 @@ class Listing:
             return ()
 
 
-def make_blueprint(shelf: RunShelf, recorder: Recorder | None) -> Blueprint:
+def make_blueprint(shelf: RunShelf, recorder: Recorder | None, films: RunFilms) -> Blueprint:
     """Return the page and the routes of this car's recorded runs."""
     blueprint = Blueprint("runs", __name__)
     opened = Opened(shelf)
@@ -277,6 +278,27 @@ def make_blueprint(shelf: RunShelf, recorder: Recorder | None) -> Blueprint:
         file_name = f"{path.stem}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{file_name}"'}
         return Response(_table(path), mimetype="text/csv", headers=headers)
+
+    @blueprint.get("/api/runs/<name>/film")
+    @described(answers=FilmDocument)
+    def follow_film(name: str) -> Response:
+        """Tell how far the film of a run is."""
+        return answer(films.document(found(shelf, name)))
+
+    @blueprint.post("/api/runs/<name>/film")
+    @described(answers=FilmDocument, refuses=(409,))
+    def make_film(name: str) -> Response:
+        """Begin the film of a run; it is made while the car stands."""
+        return answer(films.begin(found(shelf, name)))
+
+    @blueprint.get("/api/runs/<name>/run.webm")
+    @described(answers={200: "video/webm"})
+    def take_film(name: str) -> Response:
+        """Send the film of a run; 404 before it is made."""
+        run = found(shelf, name)
+        if films.document(run).state is not FilmState.READY:
+            raise NotFound("There is no film of this run yet; ask for it with POST to `film`.")
+        return send_file(film_of(run), "video/webm", as_attachment=True, download_name=f"{run.stem}.webm")
 
     @blueprint.post("/api/runs/<name>/star")
     @described(body=StarBody, answers=Starred)

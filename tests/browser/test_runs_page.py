@@ -161,6 +161,8 @@ def test_marks_laps_and_the_curves_lead_to_their_moments(open_runs: Opened) -> N
 def test_a_run_is_kept_removed_and_put_back(open_runs: Opened, shelf: RunShelf) -> None:
     page = open_runs()
     name = shelf.find("last").stem
+    expect(page.locator("#make-film")).to_be_visible()
+    expect(page.locator("#take-film")).to_be_hidden()
     page.locator("#star").click()
     expect(page.locator("#star")).to_have_attribute("aria-pressed", "true")
     assert shelf.is_starred(name)
@@ -182,7 +184,7 @@ def test_a_watcher_sees_everything_and_can_change_nothing(open_runs: Opened) -> 
     page = open_runs("viewer")
     page.wait_for_selector("#plot-steering .curve", state="attached")
     expect(page.locator("#take-mcap")).to_be_visible()
-    for gone in ("#star", "#remove", "#discard"):
+    for gone in ("#star", "#remove", "#discard", "#make-film"):
         expect(page.locator(gone)).to_have_count(0)
 
 

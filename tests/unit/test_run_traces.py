@@ -11,6 +11,7 @@ from tests.unit.run_files import START_NS, TICK_S, make_run, ring, steering_at
 from vehicle.bench_recording import write_long_run
 from vehicle.messages import DriveState
 from vehicle.run_file import RunFileError, RunWriter, read
+from vehicle.run_film import RunFilmError, write_film
 from vehicle.run_mending import mend
 from vehicle.run_schemas import Topic, protobuf_class
 from vehicle.run_seek import RunIndex
@@ -176,3 +177,23 @@ def test_the_long_run_of_the_bench_is_one(tmp_path: Path) -> None:
     assert chunks > 20 * 9  # a real run has a tenth of a second in each
     for t_s in (0.0, 10.0, 19.9):
         assert index.message(Topic.CAMERA, traces.picture_ns(t_s) or 0) is not None
+
+
+def test_a_film_shows_the_run_at_its_own_pace(tmp_path: Path) -> None:
+    make_run(tmp_path, 2.0)
+    out = tmp_path / "drive.webm"
+    shares: list[float] = []
+    write_film(RunShelf(tmp_path).find("last"), out, shares.append)
+    film = cv2.VideoCapture(str(out))
+    greys = []
+    while True:
+        has_one, picture = film.read()
+        if not has_one:
+            break
+        greys.append(picture[200:300, 200:300].mean())
+    assert len(greys) == pytest.approx(2.0 * 15, abs=2)
+    assert greys[-1] - greys[0] == pytest.approx(100, abs=8)  # one grey level a tick, 50 ticks a second
+    assert shares[-1] == pytest.approx(1.0, abs=0.05)
+    assert [file.name for file in tmp_path.glob(".*")] == []
+    with pytest.raises(RunFilmError, match="allowed are"):
+        write_film(RunShelf(tmp_path).find("last"), tmp_path / "drive.avi")

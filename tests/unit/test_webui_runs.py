@@ -4,7 +4,7 @@ import contextlib
 import csv
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -18,10 +18,12 @@ from flask.testing import FlaskClient
 from tests.unit.run_files import WALL_NS, make_run, steering_at
 from tests.unit.test_webui import ORIGIN, RecordingVehicle
 from tests.unit.webui_visitors import signed_in, watcher
+from vehicle.messages import DriveState
 from vehicle.recorder_status import STATUS, RecorderStatus
 from vehicle.runs import KEPT_AWAY_S, RunShelf
 from webui import create_app
 from webui.recording import Recorder, RecorderFollower, Recording, RecordingDocument, document_of
+from webui.run_films import FilmState, RunFilms
 
 FROM_HERE = {"Origin": ORIGIN}
 HOUR_NS = 3600 * 10**9
@@ -40,7 +42,7 @@ class StatedRecorder:
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recorded")
-    make_run(folder, 8.0)
+    make_run(folder, 7.0)
     make_run(folder, 7.0, wall_ns=WALL_NS + HOUR_NS, fault_s=5.0)
     make_run(folder, 2.0, wall_ns=WALL_NS + 2 * HOUR_NS, truth=False, pictures=False)
     return folder
@@ -189,6 +191,58 @@ def test_a_watcher_looks_and_changes_nothing(app: Flask, shelf: RunShelf) -> Non
     assert len(shelf.runs()) == 3
     assert not shelf.is_starred(name)
     assert b"Discard" not in watching.get("/runs").data
+
+
+def test_a_film_is_made_in_a_process_of_its_own_and_taken_along(
+    app: Flask, client: FlaskClient, shelf: RunShelf
+) -> None:
+    name = make_run(shelf.folder, 1.0, wall_ns=WALL_NS - HOUR_NS).name
+    path = f"/api/runs/{name}"
+    assert client.get(f"{path}/run.webm").status_code == 404
+    assert watcher(app).post(f"{path}/film", headers=FROM_HERE).status_code == 403
+    assert client.post(f"{path}/film", headers=FROM_HERE).json["state"] == "making"
+    other = client.post(f"/api/runs/{names(client)[1]}/film", headers=FROM_HERE)
+    assert other.status_code == 409
+    film = _film_when_done(client, path)
+    assert film["state"] == "ready", film["error"]
+    with client.get(f"{path}/run.webm") as answer:
+        assert answer.data[:4] == b"\x1a\x45\xdf\xa3"  # of Matroska and WebM
+    blind = f"/api/runs/{names(client)[0]}"
+    client.post(f"{blind}/film", headers=FROM_HERE)
+    assert "has no pictures" in _film_when_done(client, blind)["error"]
+    client.delete(path, headers=FROM_HERE)
+    assert not list(shelf.folder.glob(f"{name}*"))
+
+
+def _film_when_done(client: FlaskClient, path: str) -> dict[str, str]:
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        film = client.get(f"{path}/film").json
+        if film["state"] != "making":
+            return dict(film)
+        time.sleep(0.1)
+    raise AssertionError("the film was not made in a minute")
+
+
+def test_a_film_rests_while_the_car_moves(shelf: RunShelf) -> None:
+    vehicle = RecordingVehicle()
+    vehicle.state = DriveState.AUTONOMOUS
+    films = RunFilms(vehicle)
+    run = shelf.find(make_run(shelf.folder, 1.0, wall_ns=WALL_NS - HOUR_NS).name)
+    films.begin(run)
+    _until(lambda: films.document(run).rests)
+    time.sleep(0.3)
+    assert films.document(run).state is FilmState.MAKING
+    vehicle.state = DriveState.DISARMED
+    _until(lambda: films.document(run).state is not FilmState.MAKING)
+    assert films.document(run).state is FilmState.READY
+
+
+def _until(fact: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 60
+    while not fact() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert fact()
 
 
 def test_a_name_is_never_a_path(client: FlaskClient, shelf: RunShelf) -> None:

@@ -1,13 +1,14 @@
 /** One run in full: picture, line and curves in step, its laps and what happened. */
 
-import { read } from "./models-api.js";
+import { change, read } from "./models-api.js";
 import { element, setText } from "./models-dom.js";
 import { Line } from "./runs-line.js";
 import { Player } from "./runs-player.js";
 import { axisMoments, drawCurve, drawMarks } from "./runs-plot.js";
-import { bytes, clock, day, duration, eventWords, kindOf, lapTime, marksOf, readout, started, timeOfDay } from "./runs-words.js";
+import { bytes, clock, day, duration, eventWords, filmWords, kindOf, lapTime, marksOf, readout, started, timeOfDay } from "./runs-words.js";
 
 const LEAST_S = 1; // what a window shows at least
+const FILM_LOOK_MS = 500;
 const ZOOM = 2;
 const HEADROOM = 1.2; // above the fastest
 const STEP_S = 0.1;
@@ -24,6 +25,7 @@ export class Details {
     this.window = [0, 1];
     this.drawn = "";
     this.mostSpeed = 0;
+    this.filmTimer = 0;
     this.line = new Line(byId("line"));
     this.player = new Player({
       picture: (bitmap) => this.showPicture(bitmap),
@@ -186,6 +188,8 @@ export class Details {
     const path = `/api/runs/${encodeURIComponent(run.name)}`;
     byId("take-mcap").href = `${path}/run.mcap`;
     byId("take-csv").href = `${path}/run.csv`;
+    byId("take-film").href = `${path}/run.webm`;
+    this.followFilm();
     byId("facts").replaceChildren(...[
       ["Recorded as", run.name],
       ["Length", `${duration(run.duration_s)}, ${details.ticks} ticks`],
@@ -196,6 +200,29 @@ export class Details {
       ["Calibration", `version ${details.calibration_version}`],
       ["Size", bytes(run.size_bytes)],
     ].map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  }
+
+  /** Look after this run's film until it is there. */
+  async followFilm() {
+    clearTimeout(this.filmTimer);
+    const { name } = this;
+    const film = this.details?.has_pictures ? await read(`/api/runs/${encodeURIComponent(name)}/film`) : null;
+    if (name !== this.name) return;
+    byId("take-film").hidden = film?.state !== "ready";
+    const words = film ? filmWords(film) : "";
+    byId("film-words").hidden = words === "";
+    setText(byId("film-words"), words);
+    const make = byId("make-film"); // not there for who only watches
+    if (make) make.hidden = !film || film.state === "ready" || film.state === "making";
+    if (film?.state === "making") this.filmTimer = setTimeout(() => this.followFilm(), FILM_LOOK_MS);
+  }
+
+  async makeFilm() {
+    const answer = await change("POST", `/api/runs/${encodeURIComponent(this.name)}/film`);
+    await this.followFilm();
+    if (answer.ok) return;
+    byId("film-words").hidden = false;
+    setText(byId("film-words"), answer.error);
   }
 
   showLaps() {
@@ -231,6 +258,7 @@ export class Details {
 
   listen() {
     byId("play").addEventListener("click", () => this.player.toggle());
+    byId("make-film")?.addEventListener("click", () => this.makeFilm());
     byId("mark-back").addEventListener("click", () => this.mark(-1));
     byId("mark-on").addEventListener("click", () => this.mark(1));
     byId("pace").addEventListener("change", () => { this.player.pace = Number(byId("pace").value); });

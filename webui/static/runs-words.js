@@ -97,6 +97,13 @@ export function recorderWords(recorder) {
   }
 }
 
+/** What is said of a film that is being made, or could not be. */
+export function filmWords(film) {
+  if (film.state === "failed") return `No film: ${film.error}`;
+  if (film.state !== "making") return "";
+  return film.rests ? "The film goes on when the car stands" : `Making the film, ${Math.round(film.share * 100)}${THIN}%`;
+}
+
 const EVENTS = { fault: (words) => `Fault: ${words}`, "fault over": (words) => `Over: ${words}`, lap: (words) => words.replace(/^l/, "L"), request: (words, source) => `${words.replace(/^./, (first) => first.toUpperCase())}${source ? `, by ${source}` : ""}` };
 
 export function eventWords(event) {
