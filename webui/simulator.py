@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import msgspec
 from flask import Blueprint, Response, render_template
@@ -62,11 +62,36 @@ class EmptyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing more to say."""
 
 
-class Mended(msgspec.Struct, frozen=True):
-    """What was broken before."""
+class SimulatorDocument(TypedDict):
+    """Which track there is and what is broken."""
+
+    track: str
+    preparing: str
+    """The track that is being drawn; empty: none."""
+    problem: str
+    """Why the last wish for a track came to nothing, or empty."""
+    faults: dict[str, float]
+    """How much of each fault of the world is on, by `part=fault`."""
+    host_faults: dict[str, float] | None
+    """As above in the process that drives; null while it is silent."""
+    host_silence: str
+
+
+class LayoutDocument(TypedDict):
+    """The lines of a track, in metres from above."""
+
+    track: str
+    length_m: float
+    center: list[tuple[float, float]]
+    inner: list[tuple[float, float]]
+    outer: list[tuple[float, float]]
+
+
+class MendedDocument(TypedDict):
+    """What was switched off, as `part=fault`."""
 
     ok: bool
-    mended: tuple[str, ...]
+    mended: list[str]
 
 
 class OfferedTrack(NamedTuple):
@@ -105,7 +130,7 @@ def make_blueprint(vehicle: Vehicle, world: World, simulator: Simulator) -> Blue
         )
 
     @blueprint.get("/api/simulator")
-    @described(answers=dict[str, Any])
+    @described(answers=SimulatorDocument)
     def show() -> Response:
         """Tell which track there is and what is broken; `problem` says why the last wish came to nothing."""
         with _refusals(ServiceUnavailable):
@@ -121,7 +146,7 @@ def make_blueprint(vehicle: Vehicle, world: World, simulator: Simulator) -> Blue
         )
 
     @blueprint.get("/api/simulator/layout")
-    @described(answers=dict[str, Any])
+    @described(answers=LayoutDocument)
     def layout() -> Response:
         """Tell the lines of the track that the car is on, in metres from above."""
         with _refusals(ServiceUnavailable):
@@ -142,7 +167,7 @@ def make_blueprint(vehicle: Vehicle, world: World, simulator: Simulator) -> Blue
         return answer(Ok(True))
 
     @blueprint.post("/api/simulator/mend")
-    @described(body=EmptyBody, answers=Mended, refuses=(409,))
+    @described(body=EmptyBody, answers=MendedDocument, refuses=(409,))
     def mend() -> Response:
         """Switch every fault off."""
         read_body(EmptyBody)
@@ -153,7 +178,7 @@ def make_blueprint(vehicle: Vehicle, world: World, simulator: Simulator) -> Blue
             part, _, fault = name.partition("=")
             with _refusals(Conflict):
                 _ask_for(simulator, Part(part))("fault", part=part, fault=fault, on=False)
-        return answer(Mended(True, tuple(on)))
+        return answer({"ok": True, "mended": on})
 
     @blueprint.post("/api/simulator/track")
     @described(body=TrackBody, answers=Ok, refuses=(409,))

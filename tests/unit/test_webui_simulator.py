@@ -16,6 +16,7 @@ from vehicle.messages import DriveState
 from vehicle.truth import WorldTruth
 from webui import create_app
 from webui.car import Trail
+from webui.describing import undescribed
 
 CHANGES: list[tuple[str, dict[str, object]]] = [
     ("/api/simulator/fault", {"part": "camera", "fault": "off"}),
@@ -263,3 +264,9 @@ def test_a_watcher_sees_the_panel_and_cannot_switch(app: Flask) -> None:
 
     assert page.status_code == 200
     assert 'data-watching="yes"' in page.get_data(as_text=True)
+
+
+def test_every_address_of_the_panel_is_described(app: Flask) -> None:
+    assert undescribed(app) == []
+    paths = signed_in(app).get("/api/openapi.json").json["paths"]
+    assert {path for path, _ in CHANGES} <= set(paths)
