@@ -21,7 +21,7 @@ from vehicle.board.base import Board
 from vehicle.calibration_file import CalibrationFile
 from vehicle.camera import Camera, decode_jpeg, open_source
 from vehicle.clock import Clock, MonotonicClock
-from vehicle.config import CarConfig, LidarMount
+from vehicle.config import CarConfig, LidarMount, config_digest
 from vehicle.errors import BoardError, ConfigError
 from vehicle.hil.faults import parse_fault
 from vehicle.hil.host_desk import HostDesk
@@ -146,6 +146,7 @@ class Vehicle:
                     is_hil=hil is not None,
                     control_rate_hz=config.control.rate_hz,
                     is_lockstep=isinstance(clock, LockstepClock),
+                    config_digest=config_digest(config),
                 ),
                 clock=self.loop_clock,
                 camera=self.camera,

@@ -113,13 +113,26 @@ def web(
     name: Annotated[list[str] | None, typer.Option(help="Another name of this car; often as wanted.")] = None,
     access_dir: Annotated[Path | None, typer.Option(help="Where passwords and keys are kept.")] = None,
     runs: Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")] = None,
+    config: ConfigOption = None,
+    log_dir: Annotated[Path | None, typer.Option(help="Logs of the processes; else the journal.")] = None,
 ) -> None:
     """Serve the car's page."""
     from vehicle.remote import default_run_dir
     from webui.__main__ import PageSettings, serve
 
-    names = tuple(name or ())
-    serve(PageSettings(run_dir or default_run_dir(), hil_dir, host, port, https, names, access_dir, runs))
+    settings = PageSettings(
+        run_dir or default_run_dir(),
+        hil_dir,
+        host=host,
+        port=port,
+        is_secure=https,
+        names=tuple(name or ()),
+        access_dir=access_dir,
+        runs_dir=runs,
+        config=config,
+        log_dir=log_dir,
+    )
+    serve(settings)
 
 
 @app.command("setup-code")

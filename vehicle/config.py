@@ -1,9 +1,10 @@
 """`car.toml`, read and bounded once, at start, into frozen structs; a function gets the piece it needs."""
 
+import hashlib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -172,6 +173,11 @@ def read_config(path: Path) -> CarConfig:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); name another with --config") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    return parse_config(text, path)
+
+
+def parse_config(text: str, path: Path) -> CarConfig:
+    """Check the content of the `car.toml` at this path, as `read_config` does; raises ConfigError."""
     try:
         config = msgspec.toml.decode(text, type=CarConfig)
     except msgspec.ValidationError as error:
@@ -184,6 +190,60 @@ def read_config(path: Path) -> CarConfig:
         line, _ = _find_line(text, "camera.crop")
         raise ConfigError(f"{path}, line {line}: camera.{error}; start again then") from None
     return _with_absolute_paths(config, path.resolve().parent)
+
+
+def config_digest(config: CarConfig) -> str:
+    """Return what changes with every setting but the policy, which is chosen elsewhere too."""
+    settings = msgspec.json.encode(msgspec.structs.replace(config, policy=""), order="deterministic")
+    return hashlib.sha256(settings).hexdigest()[:16]
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """What a setting may be; the only truth of it is the types above."""
+
+    kind: Literal["number", "whole", "choice", "text", "switch", "list"]
+    default: Any
+    optional: bool = False
+    """None is allowed, and means what its docstring says."""
+    lowest: float | None = None
+    highest: float | None = None
+    choices: tuple[str | int, ...] = ()
+    longest: int | None = None
+    """Characters of a text."""
+
+
+def field_bounds(name: str) -> Bounds:
+    """Return what a setting, such as `failsafe.frame_overdue_s`, may be; raises ConfigError for none."""
+    kind: msgspec.inspect.Type = msgspec.inspect.type_info(CarConfig)
+    default: Any = CarConfig()
+    for part in name.split("."):
+        members = {field.name: field.type for field in getattr(kind, "fields", ())}
+        if part not in members:
+            raise ConfigError(f"there is no setting {name}")
+        kind, default = members[part], getattr(default, part)
+    optional = isinstance(kind, msgspec.inspect.UnionType)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        kind = next(part for part in kind.types if not isinstance(part, msgspec.inspect.NoneType))
+    match kind:
+        case msgspec.inspect.FloatType():
+            return Bounds("number", default, optional, kind.ge, kind.le)
+        case msgspec.inspect.IntType():
+            return Bounds("whole", default, optional, kind.ge, kind.le)
+        case msgspec.inspect.LiteralType():
+            return Bounds(
+                "choice",
+                default,
+                optional,
+                choices=tuple(each for each in kind.values if isinstance(each, str | int)),
+            )
+        case msgspec.inspect.BoolType():
+            return Bounds("switch", default, optional)
+        case msgspec.inspect.StrType():
+            return Bounds("text", default, optional, longest=kind.max_length)
+        case msgspec.inspect.TupleType() | msgspec.inspect.VarTupleType():
+            return Bounds("list", default, optional)
+        case _:
+            raise ConfigError(f"{name} is a group of settings; name one of them")
 
 
 def _with_absolute_paths(config: CarConfig, folder: Path) -> CarConfig:

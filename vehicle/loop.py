@@ -102,6 +102,7 @@ class ControlLoop:
         self._esc = esc.EscState()
         self._previous_ns = 0
         self._sequence = 0
+        self._is_ending = False
         self._requests: list[OperatorRequest] = []
         self._checked_ns = 0
         self._suspended_ns = 0
@@ -117,9 +118,9 @@ class ControlLoop:
         return self._mode
 
     def run(self, stopping: Callable[[], bool]) -> None:
-        """Tick until told to stop; the board is left in neutral on every way out."""
+        """Tick until told to stop or to start again; the board is left in neutral on every way out."""
         try:
-            while not stopping():
+            while not (stopping() or self._is_ending):
                 self.step(self._clock.now_ns())
                 self.wait()
         finally:
@@ -209,6 +210,8 @@ class ControlLoop:
             self._board.begin_store(preparation.board_pulses(), now_ns)
         elif reply.ok and request.kind is RequestKind.RELOAD_CALIBRATION:
             self._calibrations.begin()
+        elif reply.ok and request.kind is RequestKind.RESTART:
+            self._is_ending = True
         return reply
 
     def _why_not_ready(self, target: DriveState) -> tuple[str, ...]:
@@ -565,6 +568,7 @@ class ControlLoop:
             trim_us=self._trim_us,
             policy_input_px=policy.input_px if policy else None,
             is_lockstep=self._car.is_lockstep,
+            config_digest=self._car.config_digest,
         )
 
     def _sentence(self) -> str:

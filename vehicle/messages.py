@@ -208,6 +208,7 @@ class RequestKind(enum.StrEnum):
     SET_TRIM = "set trim"  # steering centre, a little to one side, until the vehicle ends
     ASK_LEASE = "ask lease"  # a watcher would like to drive
     YIELD_LEASE = "yield lease"  # the driver hands over to one who asked
+    RESTART = "restart"  # end this process, to be started again with the settings as they are now
 
 
 class OperatorRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -403,6 +404,8 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     """Width, height and channels of the picture that the policy looks at; None without a policy."""
     is_lockstep: bool = False
     """Whether `now_ns` is the clock of a HIL world that steps with the car, not CLOCK_MONOTONIC."""
+    config_digest: str = ""
+    """Of the settings that the vehicle was started with (`vehicle.config.config_digest`)."""
     version: int = msgspec.field(default_factory=_this_version)
 
 

@@ -298,7 +298,7 @@ class Operator:
                 if mode.state is not DriveState.DISARMED:
                     return f"the car is {mode.state.value}; disarm first"
                 return _why_not_prepared(request)
-            case RequestKind.ACTIVATE_POLICY | RequestKind.RELOAD_CALIBRATION:
+            case RequestKind.ACTIVATE_POLICY | RequestKind.RELOAD_CALIBRATION | RequestKind.RESTART:
                 return (
                     ""
                     if mode.state is DriveState.DISARMED

@@ -207,3 +207,5 @@ class CarSetup(msgspec.Struct, frozen=True):
     """None: the rate the policy was trained at."""
     is_lockstep: bool = False
     """Whether the clock is a HIL world's that steps with the car."""
+    config_digest: str = ""
+    """Of the settings that this process was started with."""

@@ -77,8 +77,6 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
         ConfigError: neither a configuration nor a HIL car was asked for.
 
     """
-    # A wrong configuration is refused here, in words, not in a child's log.
-    page = PageConfig() if options.config is None else read_config(options.config).page
     if options.faults and not options.hil:
         raise ConfigError("faults were given without --hil; a real car is never broken on purpose")
     if options.has_marker and not options.hil:
@@ -87,12 +85,18 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
         raise ConfigError("no car was named, allowed is --config car.toml or --hil; choose one")
     with tempfile.TemporaryDirectory(prefix="lapwing-", dir="/tmp") as scratch:
         home = Path(scratch) if options.is_private else None
+        config = options.config or hil_config_file(home)
+        page = read_config(config).page  # a wrong one is refused here, in words, not in a child's log
         run_dir = options.run_dir or (home / "run" if home else default_run_dir())
         hil_dir = options.hil_dir or (home / "hil" if home else default_hil_dir()) if options.hil else None
         runs_dir = options.runs_dir or (home / "runs" if home else None)
         access_dir = home / "access" if home else None
-        children = _children(options, run_dir, hil_dir, runs_dir, access_dir=access_dir, page=page)
-        supervisor = Supervisor(children, Path(scratch) / "log", log)
+        log_dir = Path(scratch) / "log"
+        options = msgspec.structs.replace(options, config=config)
+        children = _children(
+            options, run_dir, hil_dir, runs_dir, access_dir=access_dir, page=page, log_dir=log_dir
+        )
+        supervisor = Supervisor(children, log_dir, log)
         try:
             supervisor.tend()
             yield RunningCar(supervisor, run_dir, hil_dir, page_address(options, page), access_dir)
@@ -110,6 +114,7 @@ def _children(
     *,
     access_dir: Path | None = None,
     page: PageConfig = PageConfig(),  # noqa: B008 - frozen
+    log_dir: Path | None = None,
 ) -> list[ChildSpec]:
     """Return the processes in the order of their start; they end in the opposite order."""
     drive = [*options.lapwing, "drive", "--run-dir", str(run_dir)]
@@ -122,6 +127,9 @@ def _children(
         web += ["--access-dir", str(access_dir)]
     if options.config is not None:
         drive += ["--config", str(options.config)]
+        web += ["--config", str(options.config)]
+    if log_dir is not None:
+        web += ["--log-dir", str(log_dir)]
     if options.policy:
         drive += ["--policy", options.policy]
     children = []
@@ -177,6 +185,19 @@ def page_address(options: RunOptions, page: PageConfig) -> str:
 def hil_calibration_file(wiring: str) -> Path:
     """Return where `lapwing run --hil` keeps what was saved of a HIL car, one file a wiring."""
     return CarConfig(name=f"hil-{wiring}").calibration_file()
+
+
+def hil_config_file(home: Path | None) -> Path:
+    """Return the settings of a HIL car that was started without a `car.toml`, for the page to change.
+
+    Kept beside this user's cars, or for a private car in its `home`.
+    """
+    cars = CarConfig(name="hil-car").calibration_file().parent if home is None else home
+    path = cars / "hil-car.toml"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("# The settings of the simulated car; the page writes here.\n", encoding="utf-8")
+    return path
 
 
 def hil_settings(options: RunOptions, hil_dir: Path) -> HilSettings:

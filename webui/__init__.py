@@ -2,16 +2,32 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from flask import Flask
 
 from models.store import PolicyStore
 from vehicle.runs import RunShelf
-from webui import access, access_pages, api, calibrate, control, drive, guard, models, runs, sockets, video
+from webui import (
+    access,
+    access_pages,
+    api,
+    calibrate,
+    control,
+    drive,
+    guard,
+    models,
+    runs,
+    settings,
+    sockets,
+    support,
+    video,
+)
 from webui import simulator as simulation
 from webui.access import Access
 from webui.access_store import AccessStore
 from webui.car import Simulator, Vehicle, World
+from webui.car_logs import CarLogs
 from webui.certificates import Certificates
 from webui.commands import Commands
 from webui.glance import Glance
@@ -28,6 +44,7 @@ PAGES = (
     ("runs.page", "Runs"),
     ("models.page", "Models"),
     ("calibrate.page", "Calibrate"),
+    ("settings.page", "Settings"),
 )
 """Endpoint and name of each page that the navigation leads to."""
 
@@ -48,6 +65,8 @@ def create_app(
     shelf: RunShelf | None = None,
     recorder: Recorder | None = None,
     marker: Marker | None = None,
+    config_file: Path | None = None,
+    logs: CarLogs | None = None,
 ) -> Flask:
     """Return the page's application.
 
@@ -63,6 +82,8 @@ def create_app(
         shelf: where this car's runs are kept; this user's own place where none is given.
         recorder: how the recorder fares; None where nobody records.
         marker: what the start marker says; None where nobody keeps time by one.
+        config_file: this car's `car.toml`; None where it was started without one.
+        logs: of the car's processes; the system's journal where none are given.
 
     """
     app = Flask(__name__)
@@ -87,6 +108,9 @@ def create_app(
     app.register_blueprint(runs.make_blueprint(shelf or RunShelf(), recorder, RunFilms(vehicle)))
     app.register_blueprint(models.make_blueprint(policies, vehicle))
     app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))
+    logs = logs or CarLogs(None)
+    app.register_blueprint(settings.make_blueprint(config_file, vehicle, logs, is_hil=world is not None))
+    app.register_blueprint(support.make_blueprint(config_file, vehicle, logs))
     if world is not None and simulator is not None:
         app.register_blueprint(simulation.make_blueprint(vehicle, world, simulator))
     return app

@@ -18,6 +18,7 @@ from vehicle.remote import VehicleClient
 from vehicle.runs import RunShelf
 from webui import create_app
 from webui.access_store import AccessStore
+from webui.car_logs import CarLogs
 from webui.certificates import Certificates
 from webui.hosts import Hosts
 from webui.marker import MarkerFollower
@@ -49,6 +50,10 @@ class PageSettings:
     """Where it is kept who may come in; None: this user's own place."""
     runs_dir: Path | None = None
     """Where runs are recorded; None: this user's own place."""
+    config: Path | None = None
+    """This car's `car.toml`; None: its settings cannot be changed from the page."""
+    log_dir: Path | None = None
+    """Where the processes' words are kept; None: in the system's journal."""
 
 
 def serve(settings: PageSettings) -> None:
@@ -139,6 +144,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             shelf=RunShelf(self._settings.runs_dir),
             recorder=RecorderFollower(self._settings.run_dir),
             marker=MarkerFollower(self._settings.run_dir),
+            config_file=self._settings.config,
+            logs=CarLogs(self._settings.log_dir),
         )
 
     def _announce(self, worker: Worker) -> None:
@@ -168,6 +175,8 @@ def main() -> None:
     parser.add_argument("--name", dest="names", action="append", default=[], help="another name of this car")
     parser.add_argument("--access-dir", type=Path)
     parser.add_argument("--runs", dest="runs_dir", type=Path, help="folder of the recorded runs")
+    parser.add_argument("--config", type=Path, help="this car's car.toml")
+    parser.add_argument("--log-dir", type=Path, help="folder of the processes' logs")
     given = vars(parser.parse_args())
     try:
         serve(PageSettings(**{**given, "names": tuple(given["names"])}))

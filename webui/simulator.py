@@ -82,9 +82,9 @@ class LayoutDocument(TypedDict):
 
     track: str
     length_m: float
-    center: list[tuple[float, float]]
-    inner: list[tuple[float, float]]
-    outer: list[tuple[float, float]]
+    center: list[list[float]]
+    inner: list[list[float]]
+    outer: list[list[float]]
 
 
 class MendedDocument(TypedDict):

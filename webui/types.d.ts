@@ -129,3 +129,19 @@ interface SimulatorDocument {
   host_faults: Record<string, number> | null;
   host_silence: string;
 }
+
+interface SettingField {
+  name: string;
+  value: any;
+  is_shipped: boolean;
+  bounds: { kind: string; default: any; optional: boolean; lowest: number | null; highest: number | null; choices: (string | number)[]; longest: number | null };
+}
+
+interface SettingsDocument {
+  file: string;
+  revision: string;
+  problem: string;
+  fields: SettingField[];
+  needs_restart: boolean | null;
+  is_hil: boolean;
+}

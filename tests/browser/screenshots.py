@@ -92,6 +92,8 @@ SHOTS = (
     Shot("models-dark", "models", "dark", fit),
     Shot("calibrate", "calibrate", "light", fit),
     Shot("calibrate-dark", "calibrate", "dark", fit),
+    Shot("settings", "settings", "light", fit),
+    Shot("settings-dark", "settings", "dark", fit),
     Shot("simulator", "simulator", "light", fit),
     Shot("simulator-dark", "simulator", "dark", fit),
     Shot("access", "access", "light", fit),

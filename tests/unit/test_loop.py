@@ -1318,6 +1318,20 @@ def test_a_request_to_end_leaves_the_board_closed_which_is_neutral():
     assert len(bench.publisher.records) > 10
 
 
+def test_a_granted_restart_ends_the_loop_with_the_board_closed_and_a_refused_one_does_not():
+    bench, _ = driving()
+    assert not bench.told(RequestKind.RESTART).ok
+    left = iter([False] * 10)
+    bench.loop.run(lambda: next(left, True))
+    assert len(list(left)) == 0, "it went on driving"
+
+    bench = Bench()
+    assert bench.told(RequestKind.TAKE_LEASE).ok
+    assert bench.told(RequestKind.RESTART).ok
+    bench.loop.run(lambda: False)
+    assert bench.board.closed == 1
+
+
 def test_a_mistake_in_any_part_still_closes_the_board():
     for broken in ("camera", "board", "publisher"):
         bench = Bench()

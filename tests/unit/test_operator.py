@@ -38,6 +38,7 @@ DRIVERS_ONLY = [
     RequestKind.SET_TRIM,
     RequestKind.PREPARE_CALIBRATION,
     RequestKind.RELOAD_CALIBRATION,
+    RequestKind.RESTART,
     RequestKind.YIELD_LEASE,
     RequestKind.RENEW_LEASE,
     RequestKind.RELEASE_LEASE,
@@ -543,6 +544,13 @@ def test_calibrations_change_while_disarmed_alone(kind, state):
 @pytest.mark.parametrize("state", DriveState)
 def test_a_policy_is_activated_while_disarmed_alone(state):
     assert Desk(state).ask(RequestKind.ACTIVATE_POLICY, policy="b").ok == (state is DriveState.DISARMED)
+
+
+@pytest.mark.parametrize("state", DriveState)
+def test_the_vehicle_starts_again_while_disarmed_alone(state):
+    reply = Desk(state).ask(RequestKind.RESTART)
+    assert reply.ok == (state is DriveState.DISARMED)
+    assert reply.ok or reply.reason == f"the car is {state.value}; disarm first"
 
 
 @pytest.mark.parametrize("state", DriveState)

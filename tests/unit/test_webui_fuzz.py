@@ -45,7 +45,8 @@ KNOWN = {
     UPLOAD: {"query": {"name": "swift.tar.gz", "wait": 0}},
 }
 """What chance would not find."""
-SLOW = {"POST /login": 3, "POST /access/password": 3}  # each try of a password takes its time on purpose
+SLOW = {"POST /login": 3, "POST /access/password": 3, "GET /api/report": 1}
+"""Each try of a password takes its time on purpose; a report asks the doctor."""
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
@@ -105,6 +106,7 @@ def app(vehicle: WholeVehicle, tmp_path: Path) -> Flask:
         PolicyStore(tmp_path / "models"),
         access_store=AccessStore(tmp_path / "access"),
         simulator=WholeSimulator(),
+        config_file=tmp_path / "car.toml",
     )
 
 

@@ -1,0 +1,108 @@
+"""The settings page in a real Chromium: a real file behind it, and a car that records what it is asked."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import LAPTOP, PHONE, PageServer
+from playwright.sync_api import Browser, Page, expect
+from simulated_page_car import SimulatedPageCar
+
+from tests.unit.webui_visitors import browser_cookies
+from vehicle.config import read_config
+from vehicle.messages import DriveState, RequestKind
+from webui import create_app
+from webui.car_logs import CarLogs
+
+pytestmark = pytest.mark.browser
+WRITTEN = '# The blue one\nname = "blue"\n\n[control]\nrate_hz = 20.0  # as tried\n'
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "car.toml"
+    path.write_text(WRITTEN)
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "vehicle.log").write_text("INFO vehicle: Lapwing board, firmware 3\n")
+    return path
+
+
+@pytest.fixture
+def server(car: SimulatedPageCar, path: Path) -> Iterator[PageServer]:
+    server = PageServer(create_app(car, car, config_file=path, logs=CarLogs(path.parent / "log")))
+    yield server
+    car.stalled.set()
+    server.stop()
+
+
+@pytest.fixture
+def settings_page(
+    chromium: Browser, server: PageServer, complaints: list[str], request: pytest.FixtureRequest
+) -> Iterator[Page]:
+    context = chromium.new_context(**{"viewport": LAPTOP, **getattr(request, "param", {})})
+    context.set_default_timeout(10_000)
+    context.add_cookies(browser_cookies(server.app, server.url))  # type: ignore[arg-type]
+    page = context.new_page()
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{server.url}settings")
+    expect(page.locator("[name=name]")).to_have_value("blue")
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def test_a_change_is_saved_with_the_comments_and_a_weaker_failsafe_says_what_it_means(
+    settings_page: Page, path: Path, car: SimulatedPageCar, complaints: list[str]
+) -> None:
+    page = settings_page
+    expect(page.locator("#savebar")).to_be_hidden()
+    page.get_by_label("As trained").check()
+    page.get_by_role("spinbutton", name="Page that started it").fill("2.5")
+    page.get_by_role("spinbutton", name="No picture for").fill("500")
+    expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
+    expect(page.locator("#changes-words")).to_have_text("No picture for longer than: out of its range")
+    page.get_by_role("spinbutton", name="No picture for").fill("75")
+    expect(page.locator("#changes-words")).to_have_text("2 changes")
+
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#weaker li")).to_contain_text(["2.5 s, not 1.5 s: 2.00 m farther"])
+    assert path.read_text() == WRITTEN
+    page.get_by_role("button", name="Save it all the same").click()
+    expect(page.locator("#news")).to_have_text("Saved")
+    config = read_config(path)
+    assert (config.control.rate_hz, config.failsafe.lease_autonomous_s) == (None, 2.5)
+    assert path.read_text().startswith("# The blue one")
+
+    car.state = DriveState.AUTONOMOUS
+    expect(page.get_by_role("button", name="Stop the car first")).to_be_disabled()
+    page.get_by_label("Name", exact=True).fill("navy")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#trouble")).to_contain_text("stop it first")
+    assert any("409" in each for each in complaints)
+    complaints.clear()
+    car.state = DriveState.DISARMED
+    page.get_by_role("button", name="Discard").click()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("blue")
+    page.get_by_role("button", name="Start it again now").click()
+    assert car.await_that(lambda: RequestKind.RESTART in car.asked)
+
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#log")).to_contain_text("firmware 3")
+
+
+@pytest.mark.parametrize(
+    "settings_page",
+    [{"viewport": PHONE, "color_scheme": "dark"}, {"viewport": LAPTOP, "color_scheme": "light"}],
+    indirect=True,
+)
+def test_it_is_fit_for_everybody(settings_page: Page) -> None:
+    page = settings_page
+    page.get_by_role("spinbutton", name="Page that started it").fill("2.5")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#weighing")).to_be_visible()
+    violations = Axe().run(page).response["violations"]
+    assert [f"{v['id']}: {v['nodes'][0]['html'][:140]}" for v in violations] == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_role("button", name="Discard").click()

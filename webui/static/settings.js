@@ -1,0 +1,222 @@
+/** The settings page: shows what the file says, gathers changes, asks before a failsafe gets weaker, saves. */
+
+import { change, read } from "./models-api.js";
+import { element, keep, setText } from "./models-dom.js";
+import { fetchGently } from "./link.js";
+
+const LOOK_MS = 2000;
+const RESTARTING_MS = 8000;
+const STANDING = new Set(["disarmed", "failsafe"]);
+
+const byId = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
+const isWatching = document.body.dataset.watching === "yes";
+const rows = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".setting")]);
+/** @type {SettingsDocument | null} */
+let known = null;
+/** @type {Map<string, any>} what the person has changed, as the file would have it; null: out of the file */
+const changes = new Map();
+/** @type {string[]} */
+let accepted = [];
+let problem = "";
+let restartingUntilMs = 0;
+
+// ---- values ----
+
+const fieldOf = (/** @type {string} */ name) => known?.fields.find((field) => field.name === name);
+const inputOf = (/** @type {string} */ name) => byId(name);
+
+function shownValue(row) {
+  const name = row.dataset.name;
+  const field = fieldOf(name);
+  if (changes.has(name)) return changes.get(name) ?? field?.bounds.default ?? null;
+  return field?.value ?? null;
+}
+
+/** Put a value into its input. */
+function show(row) {
+  const input = inputOf(row.dataset.name);
+  const value = shownValue(row);
+  const scale = Number(row.dataset.scale);
+  if (row.dataset.kind === "switch") input.checked = Boolean(value);
+  else if (row.dataset.kind === "number" || row.dataset.kind === "whole") input.value = value === null ? "" : String(Number((value * scale).toPrecision(8)));
+  else input.value = String(value ?? "");
+  const unset = row.querySelector("[data-unset-of]");
+  if (unset) {
+    unset.checked = value === null;
+    input.disabled = isWatching || value === null;
+  }
+}
+
+/** What an input says, as the file has it; undefined: nothing that may be. */
+function said(row) {
+  const input = inputOf(row.dataset.name);
+  const unset = row.querySelector("[data-unset-of]");
+  if (unset?.checked) return null;
+  if (!input.checkValidity()) return undefined;
+  if (row.dataset.kind === "switch") return input.checked;
+  if (row.dataset.kind === "choice") return fieldOf(row.dataset.name)?.bounds.choices.find((choice) => String(choice) === input.value);
+  if (row.dataset.kind === "text") return input.value.trim();
+  if (input.value === "") return undefined;
+  return Number((input.valueAsNumber / Number(row.dataset.scale)).toPrecision(8));
+}
+
+function hear(row) {
+  const name = row.dataset.name;
+  const value = said(row);
+  const field = fieldOf(name);
+  row.classList.toggle("is-wrong", value === undefined);
+  if (!field) return;
+  if (value !== undefined && value === field.value) changes.delete(name);
+  else changes.set(name, value);
+  accepted = [];
+  showChanges();
+}
+
+function showChanges() {
+  const wrong = [...changes].filter(([, value]) => value === undefined).map(([name]) => name);
+  for (const row of rows) {
+    const name = row.dataset.name ?? "";
+    row.classList.toggle("is-changed", changes.has(name));
+    const field = fieldOf(name);
+    const shipped = row.querySelector("[data-shipped-of]");
+    const isShipped = changes.has(name) ? changes.get(name) === null || changes.get(name) === field?.bounds.default : (field?.is_shipped ?? true);
+    if (shipped) shipped.hidden = isShipped || isWatching || field?.bounds.default === "" || Boolean(row.dataset.unset) || name === "name";
+  }
+  byId("savebar").hidden = changes.size === 0;
+  byId("weighing").hidden = true;
+  byId("savebar").classList.remove("is-weaker");
+  setText(byId("save"), "Save");
+  byId("save").disabled = wrong.length > 0 || !known?.file;
+  setText(byId("changes-words"), wrong.length ? `${labelOf(wrong[0])}: out of its range` : changes.size === 1 ? "1 change" : `${changes.size} changes`);
+}
+
+const labelOf = (/** @type {string} */ name) => document.querySelector(`label[for="${name}"]`)?.textContent ?? name;
+
+// ---- looking ----
+
+async function look() {
+  const [document_, status] = await Promise.all([read("/api/settings"), read("/api/status?page=" + document.body.dataset.page)]);
+  if (document_) {
+    const isNew = !known || known.revision !== document_.revision;
+    known = document_;
+    if (isNew) for (const row of rows) if (!changes.has(row.dataset.name ?? "") && document.activeElement !== inputOf(row.dataset.name ?? "")) show(row);
+    if (isNew) showChanges();
+  }
+  showState(document_ === null, status?.car ?? null);
+}
+
+async function keepLooking() {
+  await look();
+  setTimeout(keepLooking, LOOK_MS);
+}
+
+/** @param {boolean} isLost @param {Car | null} car */
+function showState(isLost, car) {
+  const isRestarting = performance.now() < restartingUntilMs && (known?.needs_restart ?? true);
+  if (!isRestarting && restartingUntilMs && known?.needs_restart === false) {
+    restartingUntilMs = 0;
+    setText(byId("news"), "The car goes by the new settings");
+  }
+  const drives = Boolean(car && !STANDING.has(car.state));
+  const failed = car?.state === "failsafe";
+  const card = byId("restart-card");
+  card.hidden = !(known?.needs_restart || isRestarting);
+  byId("restart").disabled = isWatching || drives || failed || isRestarting;
+  setText(byId("restart"), isRestarting ? "Starting …" : drives ? "Stop the car first" : failed ? "Disarm the car first" : "Start it again now");
+  const words = problem || (isLost ? "This page has lost the car's computer." : "") || (known?.problem ?? "")
+    || (known && !known.file ? "This car was started without a file of settings, so nothing can be saved: start it with --config car.toml." : "");
+  byId("trouble").hidden = !words;
+  setText(byId("trouble"), words);
+}
+
+// ---- saving ----
+
+async function ask(url, body) {
+  const answer = await change("POST", url, body);
+  problem = answer.ok ? "" : answer.error;
+  byId("trouble").hidden = !problem;
+  setText(byId("trouble"), problem);
+  if (problem) byId("trouble").scrollIntoView({ block: "nearest" });
+  return answer.ok ? answer : null;
+}
+
+async function save() {
+  const body = { changes: Object.fromEntries(changes), revision: known?.revision ?? "", accepted };
+  if (accepted.length === 0) {
+    const weighed = await ask("/api/settings/weigh", body);
+    if (!weighed) return;
+    if (weighed.weaker.length > 0) {
+      keep(byId("weaker"), weighed.weaker, (each) => each.name, () => element("li"), (item, each) => setText(item, each.meaning));
+      byId("weighing").hidden = false;
+      byId("savebar").classList.add("is-weaker");
+      setText(byId("save"), "Save it all the same");
+      accepted = weighed.weaker.map((each) => each.name);
+      return;
+    }
+  }
+  const saved = await ask("/api/settings", body);
+  if (!saved) return;
+  changes.clear();
+  accepted = [];
+  known = null; // show what the file says now
+  await look();
+  setText(byId("news"), "Saved");
+}
+
+// ---- hands ----
+
+byId("form").addEventListener("input", (/** @type {Event} */ event) => {
+  const target = /** @type {HTMLInputElement} */ (event.target);
+  const row = /** @type {HTMLElement} */ (target.closest(".setting"));
+  if (target.dataset.unsetOf) {
+    const input = inputOf(target.dataset.unsetOf);
+    input.disabled = target.checked;
+    if (!target.checked && input.value === "") input.value = input.dataset.last ?? "30";
+    if (!target.checked) input.focus();
+  }
+  hear(row);
+});
+byId("form").addEventListener("click", (/** @type {Event} */ event) => {
+  const name = /** @type {HTMLElement} */ (event.target).dataset.shippedOf;
+  if (!name) return;
+  const row = rows.find((each) => each.dataset.name === name);
+  changes.set(name, null);
+  accepted = [];
+  if (row) show(row);
+  showChanges();
+});
+byId("form").addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
+byId("save").addEventListener("click", save);
+byId("discard").addEventListener("click", () => {
+  changes.clear();
+  accepted = [];
+  for (const row of rows) {
+    row.classList.remove("is-wrong");
+    show(row);
+  }
+  showChanges();
+});
+byId("restart").addEventListener("click", async () => {
+  if (await ask("/api/settings/restart", { page: document.body.dataset.page })) {
+    restartingUntilMs = performance.now() + RESTARTING_MS;
+    await look();
+  }
+});
+byId("log-show")?.addEventListener("click", async () => {
+  const pane = byId("log");
+  try {
+    const { response, body } = await fetchGently(`/api/log?part=${encodeURIComponent(byId("log-part").value)}`, { timeoutMs: 8000 });
+    const text = body ? await body.text() : "";
+    pane.textContent = response.ok ? text || "It has said nothing." : JSON.parse(text).error;
+  } catch {
+    pane.textContent = "The car's computer did not answer.";
+  }
+  pane.hidden = false;
+  pane.scrollTop = pane.scrollHeight;
+});
+addEventListener("beforeunload", (event) => {
+  if (changes.size > 0) event.preventDefault();
+});
+
+if (isWatching) for (const control of document.querySelectorAll("#form input, #form select, #form button")) /** @type {HTMLInputElement} */ (control).disabled = true;
+keepLooking();
