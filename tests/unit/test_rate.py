@@ -5,8 +5,10 @@ import random
 import numpy as np
 import pytest
 
+from vehicle import rate as rates
+from vehicle.memory import RateMemory
 from vehicle.messages import Frame
-from vehicle.rate import CameraRate, Rate, Trigger, ticks_per_decision
+from vehicle.rate import CameraRate, Rate, Start, Trigger, ticks_per_decision
 
 PICTURE = np.zeros((2, 2, 3), np.uint8)
 
@@ -182,3 +184,155 @@ def test_frames_that_count_from_the_start_again_are_measured_anew():
     for number in range(6, 17):
         rate.add(frame_at(number, 2_000_000_000 + (number - 5) * 100_000_000))
     assert rate.hz == pytest.approx(10.0)
+
+
+# --- to the nanosecond: 10 decisions a second, 5 ticks each, a grace of one tick of 20 ms
+
+MS = 1_000_000
+PERIOD_NS, GRACE_NS = 100 * MS, 20 * MS
+
+
+def standing(camera_hz: float = 10.0, **changes) -> Rate:
+    """A timetable that waits for frame 9 since the decision at 1.0 s, or by 1.1 s."""
+    memory = {
+        "control_rate_hz": 10.0,
+        "frames_per_decision": 1,
+        "deadline_ns": 1100.0 * MS,
+        "decision_ns": 1000 * MS,
+        "ticks_left": 0,
+        "target_frame": 9,
+        "used_frame": 8,
+        "decisions_without_frame": 0,
+        "camera_frames": (),
+    }
+    return Rate.recalled(RateMemory(**memory | changes), CameraRate(camera_hz))
+
+
+def test_a_timetable_begins_unlocked_and_says_so():
+    fresh = Rate(10.0, CameraRate(10.0), start_ns=7)
+
+    assert fresh.memory() == RateMemory(10.0, 0, 7.0, 7, 0, None, -1, 0, ())
+    assert fresh.tick_rate_hz == 50.0
+
+
+def test_a_timetable_that_is_recalled_stands_where_it_stood():
+    memory = RateMemory(10.0, 1, 2.5, 3, 2, 9, 8, 2, ((1, 10), (2, 20)))
+    camera_rate = CameraRate(10.0)
+
+    assert Rate.recalled(memory, camera_rate).memory() == memory
+    assert camera_rate.frames == memory.camera_frames
+
+
+def test_a_rate_is_whole_up_to_rounding_alone():
+    assert ticks_per_decision(50.0 / (1.0 + 0.9e-9)) == 1
+    assert ticks_per_decision(50.0 / (1.0 + 1.1e-9)) == 2
+
+
+def test_a_frame_counts_once_and_one_of_an_earlier_number_begins_anew():
+    camera_rate = CameraRate(10.0)
+    for number in (5, 5, 6):
+        camera_rate.add(frame_at(number, number * MS))
+    assert camera_rate.frames == ((5, 5 * MS), (6, 6 * MS))
+    camera_rate.add(frame_at(5, 7 * MS))
+
+    assert camera_rate.frames == ()
+
+
+def test_ten_frames_are_enough_to_measure_by_the_first_and_the_last():
+    camera_rate = CameraRate(30.0)
+    stamps_ms = [-50, *(100 * number for number in range(1, 9)), 930]
+    for number, stamp_ms in enumerate(stamps_ms):
+        assert camera_rate.hz == 30.0
+        camera_rate.add(frame_at(number, stamp_ms * MS))
+
+    assert camera_rate.hz == pytest.approx(9 / 0.980)
+
+
+def test_frames_of_one_moment_measure_nothing():
+    camera_rate = CameraRate(30.0)
+    for number in range(12):
+        camera_rate.add(frame_at(number, MS))
+
+    assert camera_rate.hz == 30.0
+
+
+def test_ticks_between_decisions_are_late_by_their_own_time():
+    rate = Rate(10.0, CameraRate(10.0), start_ns=0)
+    starts = [rate.begin(now_ns, None) for now_ns in (3, 20 * MS + 5, 40 * MS + 7)]
+
+    assert starts[0] == Start(Trigger.DEADLINE, 3, missed=False, frame_used_twice=False)
+    assert starts[1:] == [Start(Trigger.TICK, late, missed=False, frame_used_twice=False) for late in (2, 4)]
+    assert rate.memory() == RateMemory(10.0, 1, 100.0 * MS, 3, 2, None, -1, 1, ())
+
+
+def test_a_decision_that_waited_in_vain_is_late_by_deadline_and_grace():
+    start = standing().begin(1120 * MS + 4, frame_at(8, 1000 * MS))
+    assert start == Start(Trigger.DEADLINE, 4, missed=False, frame_used_twice=True)
+
+    without_any = standing()
+    assert without_any.begin(1120 * MS + 4, None).trigger is Trigger.DEADLINE
+    assert without_any.memory().used_frame == -1
+    assert without_any.memory().target_frame is None
+
+
+@pytest.mark.parametrize(("late_ns", "missed"), [(0, False), (1, True)])
+def test_a_decision_is_missed_when_it_is_later_than_a_whole_period(late_ns, missed):
+    assert standing().begin(1120 * MS + PERIOD_NS + late_ns, None).missed is missed
+
+
+def test_a_decision_on_its_frame_forgets_those_that_had_none():
+    rate = standing(decisions_without_frame=2)
+    start = rate.begin(1098 * MS, frame_at(9, 1097 * MS))
+
+    assert start == Start(Trigger.FRAME, MS, missed=False, frame_used_twice=False)
+    assert rate.memory() == RateMemory(10.0, 1, 1199.7 * MS, 1098 * MS, 4, 10, 9, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("ready_ms", "deadline_ms"), [(1060, 1199.0), (1097, 1199.7), (1103, 1200.3), (1140, 1201.0)]
+)
+def test_the_deadline_follows_the_frame_on_the_shorter_way_and_not_far(ready_ms, deadline_ms):
+    rate = standing()
+    rate.begin(ready_ms * MS, frame_at(9, ready_ms * MS))
+
+    assert rate.memory().deadline_ns == pytest.approx(deadline_ms * MS, abs=1.0)
+
+
+def test_the_next_deadline_is_half_a_period_away_at_least():
+    rate = Rate(10.0, CameraRate(10.0), start_ns=0)
+    rate.begin(160 * MS, None)
+
+    assert rate.memory().deadline_ns == 300.0 * MS
+
+
+@pytest.mark.parametrize(("was_locked", "locked"), [(0, False), (1, True)])
+def test_a_camera_at_the_edge_keeps_its_lock_and_gets_none(was_locked, locked):
+    rate = standing(10.25, frames_per_decision=was_locked)
+    rate.begin(1100 * MS, frame_at(9, 1100 * MS))
+
+    assert rate.locked is locked
+
+
+def test_a_camera_exactly_at_the_tolerance_is_locked(monkeypatch):
+    monkeypatch.setattr(rates, "LOCK_TOLERANCE", 10.25 / 10.0 - 1)
+    rate = standing(10.25, frames_per_decision=0)
+    rate.begin(1100 * MS, frame_at(9, 1100 * MS))
+
+    assert rate.locked
+
+
+@pytest.mark.parametrize(("without", "target"), [(1, 10), (2, None)])
+def test_the_third_decision_without_its_frame_has_lost_the_phase(without, target):
+    rate = standing(decisions_without_frame=without)
+    rate.begin(1120 * MS, frame_at(8, 1000 * MS))
+
+    assert rate.memory().target_frame == target
+    assert rate.memory().decisions_without_frame == without + 1
+
+
+@pytest.mark.parametrize(("newest", "target"), [(7, 8), (8, 10), (9, 10), (10, 11), (11, 12)])
+def test_the_next_frame_is_in_step_where_it_can_be_reached_and_else_the_one_after_the_newest(newest, target):
+    rate = standing()
+    rate.begin(1120 * MS, frame_at(newest, 1100 * MS))
+
+    assert rate.memory().target_frame == target
