@@ -12,7 +12,8 @@ demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (
 test: .venv/.ready-dev .venv/.ready-chromium      ## every test but the training one
 	@failed=; \
 	$(BIN)/python -m pytest --numprocesses 2 -m "not train and not realtime and not browser" || failed=1; \
-	$(BIN)/python -m pytest -m "(realtime or browser) and not train" || failed=1; \
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "browser and not realtime and not train" || failed=1; \
+	$(BIN)/python -m pytest -m "realtime and not train" || failed=1; \
 	[ -z "$$failed" ] || { \
 	  echo "Once more, alone, what failed: on a busy computer a test counts as failed when it fails twice."; \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from accessibility import findings, fits
 from conftest import LAPTOP, PHONE, PageServer
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from simulated_page_car import SimulatedPageCar
@@ -17,7 +17,6 @@ from webui.access_store import AccessStore
 
 pytestmark = pytest.mark.browser
 
-LOOKS = [(PHONE, "light"), (LAPTOP, "dark")]
 NEW_PASSWORD = "three small words"
 
 
@@ -85,9 +84,8 @@ def test_a_wrong_password_is_said_on_the_page(visit: Page, server: PageServer, c
 
 
 @pytest.mark.parametrize("where", ["setup", "login", "sign-in?link=x", "watch?link=x", "access"])
-@pytest.mark.parametrize("how", ["finger", "space"])
 def test_every_page_stops_the_car_by_a_finger_and_by_space(
-    visit: Page, server: PageServer, car: SimulatedPageCar, where: str, how: str
+    visit: Page, server: PageServer, car: SimulatedPageCar, where: str
 ) -> None:
     if where == "login":
         browser_cookies(server.app, server.url)
@@ -97,15 +95,21 @@ def test_every_page_stops_the_car_by_a_finger_and_by_space(
     visit.goto(server.url + where)
     expect(visit).to_have_url(server.url + where)
     expect(visit.locator("#emergency")).to_be_in_viewport(ratio=1)  # without scrolling
-    if how == "finger":
-        stop_by_finger(visit)
-    else:
-        fields = visit.locator("main input:not([type=hidden])")
-        if fields.count():
-            fields.first.focus()  # in a text field too
-        visit.keyboard.press("Space")
+    stop_by_finger(visit)
     assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
     expect(visit.locator("#emergency-word")).to_have_text("Stopped")
+    visit.mouse.up()
+
+    car.state = DriveState.AUTONOMOUS
+    for _ in range(2):  # the page asks again and again; an answer may have been on its way
+        with visit.expect_response("**/emergency-stop") as told:
+            pass
+        told.value.finished()
+    fields = visit.locator("main input:not([type=hidden])")
+    if fields.count():
+        fields.first.focus()  # in a text field too
+    visit.keyboard.press("Space")
+    assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
 
 
 def test_a_key_and_a_link_are_made_shown_once_and_revoked(
@@ -135,17 +139,16 @@ def test_a_key_and_a_link_are_made_shown_once_and_revoked(
     friend.context.close()
 
 
-@pytest.mark.parametrize(("viewport", "scheme"), LOOKS, ids=["phone-light", "laptop-dark"])
+@pytest.mark.parametrize("viewport", [PHONE, LAPTOP], ids=["phone", "laptop"])
 def test_the_pages_of_access_are_accessible_and_fit(
-    chromium: Browser, server: PageServer, viewport: dict[str, int], scheme: str
+    chromium: Browser, server: PageServer, viewport: dict[str, int]
 ) -> None:
-    context = chromium.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
+    context = chromium.new_context(viewport=viewport)  # type: ignore[arg-type]
     page = context.new_page()
 
     def check() -> None:
-        findings = Axe().run(page).response["violations"]
-        assert [each["id"] for each in findings if each["impact"] in {"serious", "critical"}] == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert findings(page) == []
+        assert fits(page)
 
     page.goto(f"{server.url}setup")
     check()

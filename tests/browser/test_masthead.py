@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from accessibility import findings, fits
 from conftest import PageServer
 from playwright.sync_api import Browser, Page, expect
 from simulated_page_car import SimulatedPageCar
@@ -70,10 +70,9 @@ def test_seven_pages_fit_beside_the_cars_marks(
         assert is_whole(page, "nav, #emergency, .account"), width
         boxes = [links.nth(index).bounding_box() or {} for index in range(len(NAMES))]
         assert min(min(box["height"], box["width"]) for box in boxes) >= TARGET_PX, boxes
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        assert fits(page), width
         if width in {SCREENS[0][0], SCREENS[-1][0]}:
-            findings = Axe().run(page).response["violations"]
-            assert [each["id"] for each in findings if each["impact"] in {"serious", "critical"}] == []
+            assert findings(page) == []
         page.keyboard.press("Escape")
     context.close()
 
