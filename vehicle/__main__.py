@@ -159,7 +159,7 @@ class Vehicle:
                 monitor=Monitor(config.failsafe.monitor_limits(), decode_jpeg),
                 limiter=Limiter(config.control.throttle_growth_per_s),
                 publisher=publisher,
-                teller=RunStream(streams[RUN], self._facts(config, hil, calibration)),
+                teller=RunStream(streams[RUN], self._facts(config, hil)),
                 on_alive=notifier.alive,
             )
             notifier.ready()
@@ -172,11 +172,10 @@ class Vehicle:
         opened.callback(desk.close)
         return desk
 
-    def _facts(self, config: CarConfig, hil: HilCar | None, calibration: CarCalibration | None) -> CarFacts:
+    def _facts(self, config: CarConfig, hil: HilCar | None) -> CarFacts:
         return CarFacts(
             name=config.name,
             is_hil=hil is not None,
-            is_calibrated=calibration is not None,
             control_rate_hz=config.control.rate_hz,
             throttle_growth_per_s=config.control.throttle_growth_per_s,
             monitor_limits=config.failsafe.monitor_limits(),

@@ -60,6 +60,12 @@ class Bench:
         self._sent_us = (0.0, 0.0)
         self._sent_ns = 0
 
+    def recall(self, preparation: Preparation | None, rest_us: tuple[float, float] | None) -> None:
+        """Go on from what was prepared, and where the board rests; for a replay."""
+        if preparation is not None:
+            self.prepare(preparation)
+        self.rest_us = rest_us
+
     def prepare(self, preparation: Preparation) -> None:
         """Begin at rest."""
         self.preparation = preparation

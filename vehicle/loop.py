@@ -15,7 +15,7 @@ from vehicle import esc, safety
 from vehicle.board.base import pulses_of
 from vehicle.calibrating import PREPARED_LIMIT_S, Bench, Preparation
 from vehicle.clock import Clock
-from vehicle.memory import LoopMemory, RunBegin
+from vehicle.memory import BenchMemory, LoopMemory, RunBegin
 from vehicle.messages import (
     GUARDED_STATES,
     MOVING_STATES,
@@ -410,6 +410,7 @@ class ControlLoop:
             policy_hash=policy.bundle.sha256 if policy else "",
             control_rate_hz=self._rate.control_rate_hz,
             memory=before,
+            is_calibrated=self._car.is_calibrated,
         )
 
     def _remember(self) -> LoopMemory | None:
@@ -424,6 +425,7 @@ class ControlLoop:
             operator=self._operator.memory(),
             limiter=self._limiter.memory(),
             monitor=self._monitor.memory(),
+            bench=BenchMemory(self._bench.preparation, self._bench.rest_us),
         )
 
     def recall(self, memory: LoopMemory, policy: Policy | None) -> None:
@@ -438,6 +440,7 @@ class ControlLoop:
         self._operator.recall(memory.operator)
         self._limiter.recall(memory.limiter)
         self._monitor.recall(memory.monitor)
+        self._bench.recall(memory.bench.preparation, memory.bench.rest_us)
 
     def _record(
         self,

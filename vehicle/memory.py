@@ -6,7 +6,8 @@ Taken while the car is disarmed, so nothing of a drive is in it: no decision, no
 import msgspec
 
 from calibration.car import CarCalibration
-from vehicle.messages import DriveAction, Fault
+from vehicle.calibrating import Preparation
+from vehicle.messages import Actuator, DriveAction, Fault
 
 
 class RateMemory(msgspec.Struct, frozen=True):
@@ -31,6 +32,8 @@ class OperatorMemory(msgspec.Struct, frozen=True):
     name: str
     speed_cap_frac: float
     trim_us: float
+    calibrated: Actuator | None = None
+    """What was prepared for calibrating last."""
 
 
 class LimiterMemory(msgspec.Struct, frozen=True):
@@ -51,6 +54,13 @@ class MonitorMemory(msgspec.Struct, frozen=True):
     battery_good_ns: int
 
 
+class BenchMemory(msgspec.Struct, frozen=True):
+    """Of `vehicle.calibrating.Bench` before anything is calibrated."""
+
+    preparation: Preparation | None = None
+    rest_us: tuple[float, float] | None = None
+
+
 class LoopMemory(msgspec.Struct, frozen=True):
     """What the loop remembered at the start of a tick; with what came in, the tick can be repeated."""
 
@@ -63,6 +73,7 @@ class LoopMemory(msgspec.Struct, frozen=True):
     operator: OperatorMemory
     limiter: LimiterMemory
     monitor: MonitorMemory
+    bench: BenchMemory = BenchMemory()
 
 
 class RunBegin(msgspec.Struct, frozen=True):
@@ -77,3 +88,5 @@ class RunBegin(msgspec.Struct, frozen=True):
     policy_hash: str
     control_rate_hz: float
     memory: LoopMemory
+    is_calibrated: bool = True
+    """Whether this car's own numbers are known; pulses are bounded by `calibration` either way."""

@@ -70,7 +70,12 @@ class Operator:
     def memory(self) -> OperatorMemory:
         """Return who drives, and how fast they may; of requests nothing waits between two ticks."""
         return OperatorMemory(
-            self._lease.holder, self._lease.renewed_ns, self._lease.name, self.speed_cap_frac, self.trim_us
+            self._lease.holder,
+            self._lease.renewed_ns,
+            self._lease.name,
+            self.speed_cap_frac,
+            self.trim_us,
+            self._calibrated,
         )
 
     def recall(self, memory: OperatorMemory) -> None:
@@ -78,6 +83,7 @@ class Operator:
         self._lease = Lease(memory.holder, memory.renewed_ns, memory.name)
         self.speed_cap_frac = memory.speed_cap_frac
         self.trim_us = memory.trim_us
+        self._calibrated = memory.calibrated
 
     def driver(self, mode: DriveMode, now_ns: int) -> str:
         """Return the source that holds the lease, or an empty string when nobody does or it has run out."""

@@ -12,7 +12,7 @@ import msgspec
 from models.policy import Policy
 from vehicle.camera import decode_jpeg
 from vehicle.loop import ControlLoop
-from vehicle.messages import MOVING_STATES, Fault, TickRecord
+from vehicle.messages import MOVING_STATES, DriveState, Fault, TickRecord
 from vehicle.operator import Operator
 from vehicle.parts import CarSetup
 from vehicle.replay_parts import (
@@ -51,7 +51,8 @@ class ReplayReport(msgspec.Struct, frozen=True):
     moving_ticks: int
     decisions: int
     pulse_span_us: float
-    """Between the smallest and the largest throttle pulse: 0 means that the run never moved."""
+    """Between the smallest and the largest throttle pulse, in calibrating also of the steering: 0 means that
+    the run never moved."""
     worst_us: float
     """Largest difference of a pulse."""
     actions_equal_frac: float
@@ -93,7 +94,7 @@ def replay(path: Path, policy: Policy | None, *, exact: bool = True) -> ReplayRe
     loop = ControlLoop(
         car=CarSetup(
             calibration=begin.calibration,
-            is_calibrated=car.is_calibrated,
+            is_calibrated=begin.is_calibrated,
             is_hil=car.is_hil,
             control_rate_hz=car.control_rate_hz,
         ),
@@ -126,7 +127,7 @@ def _compare(
     recording = cursor.recording
     differences: list[Difference] = []
     worst_us, actions, equal_actions, moving = 0.0, 0, 0, 0
-    throttles_us: list[float] = []
+    sent_us: list[tuple[float, float]] = []
     first_ns = recording.ticks[0].now_ns
     for tick in recording.ticks:
         cursor.tick = tick
@@ -137,7 +138,8 @@ def _compare(
         t_s = (tick.now_ns - first_ns) / 1e9
         if tick.state in MOVING_STATES:
             moving += 1
-            throttles_us.append(tick.sent.throttle_us)
+            steering_us = tick.sent.steering_us if tick.state is DriveState.CALIBRATING else 0.0
+            sent_us.append((steering_us, tick.sent.throttle_us))
         apart_us = max(
             abs(again.sent.steering_us - tick.sent.steering_us),
             abs(again.sent.throttle_us - tick.sent.throttle_us),
@@ -154,7 +156,7 @@ def _compare(
         ):
             if not same:
                 differences.append(Difference(tick.sequence, t_s, what, str(recorded), str(replayed)))
-    span_us = max(throttles_us, default=0.0) - min(throttles_us, default=0.0)
+    span_us = max((max(each) - min(each) for each in zip(*sent_us, strict=True)), default=0.0)
     return ReplayReport(
         run="",
         ticks=len(recording.ticks),

@@ -32,7 +32,6 @@ class CarFacts(msgspec.Struct, frozen=True):
 
     name: str
     is_hil: bool
-    is_calibrated: bool
     control_rate_hz: float | None
     """As the owner set it; None: as trained."""
     throttle_growth_per_s: float

@@ -14,7 +14,7 @@ from models.int8_frames import Recordings, Role
 from models.policy import Policy
 from tests.hil.rig import Rig, lockstep_rig
 from vehicle.__main__ import HIL_CALIBRATIONS
-from vehicle.messages import DriveState, Fault, RequestKind, TickRecord
+from vehicle.messages import Actuator, DriveState, Fault, RequestKind, TickRecord
 from vehicle.recorder import Recorder
 from vehicle.replay import replay
 from vehicle.replay_parts import Recording
@@ -183,6 +183,35 @@ def test_a_run_gives_what_an_int8_network_is_judged_by(drive: Drive) -> None:
     drive.policy.reset()
     first = drive.policy.decide(seen[Role.CALIBRATION][0], HIL_CALIBRATIONS["aws"])
     assert first.output == decided[0].policy_output
+
+
+@pytest.mark.parametrize("is_calibrated", [True, False], ids=["calibrated", "never calibrated"])
+def test_a_replay_of_calibrating_gives_the_same_pulses_to_the_bit(
+    tmp_path: Path, is_calibrated: bool
+) -> None:
+    shelf = RunShelf(tmp_path)
+    faults = () if is_calibrated else ("board=not_stored",)
+    with (
+        lockstep_rig(faults=faults, is_calibrated=is_calibrated) as rig,
+        recorded(rig, shelf),
+    ):
+        rig.load_policy()
+        rig.run(1.0)
+        for actuator, nudges_us in ((Actuator.STEERING, (1650.0, 1300.0)), (Actuator.THROTTLE, (1400.0,))):
+            rig.calibrate(actuator, 1452.0, 1447.0)
+            for pulse_us in nudges_us:
+                assert rig.ask(RequestKind.CALIBRATION_PULSE, **{f"{actuator.value}_us": pulse_us}).ok
+                rig.run(0.4)
+            rig.stop()
+            rig.run(0.5)
+        policy = rig.vehicle.loop._policy
+    runs = shelf.runs()
+    assert [run.modes for run in runs] == [("calibrating",), ("calibrating",)]
+    for run in runs:
+        report = replay(shelf.find(run.name), policy)
+        assert report.differences == ()
+        assert report.is_same
+        assert report.pulse_span_us > 40.0
 
 
 def rewritten(source: Path, folder: Path, sequence: int, change: object) -> Path:
