@@ -34,6 +34,9 @@ FaultOption = Annotated[list[str] | None, typer.Option(help="As camera=stuck@12s
 MarkerOption = Annotated[
     bool, typer.Option("--marker", help="A printed start marker stands beside the HIL car's start line.")
 ]
+WebhookOption = Annotated[
+    str, typer.Option("--webhook", help="Address to which starts and laps are sent, signed (docs/race.md).")
+]
 ScenarioOption = Annotated[Path | None, typer.Option("--scenario", help="A TOML file with a list of faults.")]
 
 
@@ -112,6 +115,7 @@ def web(
     ] = None,
     name: Annotated[list[str] | None, typer.Option(help="Another name of this car; often as wanted.")] = None,
     access_dir: Annotated[Path | None, typer.Option(help="Where passwords and keys are kept.")] = None,
+    webhook: WebhookOption = "",
     runs: Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")] = None,
     config: ConfigOption = None,
     log_dir: Annotated[Path | None, typer.Option(help="Logs of the processes; else the journal.")] = None,
@@ -131,6 +135,7 @@ def web(
         runs_dir=runs,
         config=config,
         log_dir=log_dir,
+        webhook=webhook,
     )
     serve(settings)
 
@@ -141,6 +146,14 @@ def setup_code() -> None:
     from webui.access_command import show_setup_code
 
     print(show_setup_code())
+
+
+@app.command("webhook-key")
+def webhook_key() -> None:
+    """Show the key by which a receiver knows that what comes by --webhook is from this car."""
+    from webui.access_command import show_webhook_key
+
+    print(show_webhook_key())
 
 
 @app.command()
@@ -221,6 +234,7 @@ def run(
     fault: FaultOption = None,
     scenario: ScenarioOption = None,
     marker: MarkerOption = False,
+    webhook: WebhookOption = "",
 ) -> None:
     """Run and supervise everything: vehicle and page, and with --hil the simulated car."""
     from vehicle.run_command import RunOptions, run_car
@@ -241,6 +255,7 @@ def run(
         seed=seed,
         faults=_faults(fault, scenario),
         has_marker=marker,
+        webhook=webhook,
     )
     run_car(options, welcome)
 

@@ -109,6 +109,8 @@ class PageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     some game controllers."""
     names: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...] = ()
     """Names by which people call this car, beside the computer's own and its `.local` one."""
+    webhook: Annotated[str, msgspec.Meta(max_length=2000)] = ""
+    """Where laps and starts are sent (docs/race.md); empty: nowhere."""
 
 
 class FailsafeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

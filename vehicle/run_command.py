@@ -47,6 +47,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     faults: tuple[str, ...] = ()
     """Of the HIL car's world and of the process that drives it, as `part=fault[:amount][@start[..end]]`."""
+    webhook: str = ""
+    """Where the page sends race events; empty: where the configuration says."""
     has_marker: bool = False
     """Of a HIL car's world: the printed start marker stands beside the start line."""
     lapwing: tuple[str, ...] = python_module("vehicle.cli")
@@ -125,6 +127,8 @@ def _children(
             web += ["--name", name]
     if access_dir is not None:
         web += ["--access-dir", str(access_dir)]
+    if options.webhook or page.webhook:
+        web += ["--webhook", options.webhook or page.webhook]
     if options.config is not None:
         drive += ["--config", str(options.config)]
         web += ["--config", str(options.config)]

@@ -17,6 +17,7 @@ from webui import (
     drive,
     guard,
     models,
+    race,
     runs,
     settings,
     sockets,
@@ -34,13 +35,16 @@ from webui.glance import Glance
 from webui.hosts import Hosts
 from webui.laps import Laps
 from webui.marker import Marker
+from webui.race_watch import RaceWatch
 from webui.recording import Recorder
 from webui.run_films import RunFilms
 from webui.sockets import Places
 from webui.speed_caps import SpeedCaps
+from webui.webhook import Webhook
 
 PAGES = (
     ("drive.page", "Drive"),
+    ("race.page", "Race"),
     ("runs.page", "Runs"),
     ("models.page", "Models"),
     ("calibrate.page", "Calibrate"),
@@ -67,8 +71,9 @@ def create_app(
     marker: Marker | None = None,
     config_file: Path | None = None,
     logs: CarLogs | None = None,
+    webhook: Webhook | None = None,
 ) -> Flask:
-    """Return the page's application.
+    """Return the page's application; whoever serves it starts its `race_watch`.
 
     Args:
         vehicle: made in the process that serves, because ZeroMQ does not survive a fork.
@@ -84,6 +89,7 @@ def create_app(
         marker: what the start marker says; None where nobody keeps time by one.
         config_file: this car's `car.toml`; None where it was started without one.
         logs: of the car's processes; the system's journal where none are given.
+        webhook: where the owner wants race events sent; None where nowhere.
 
     """
     app = Flask(__name__)
@@ -105,6 +111,11 @@ def create_app(
     app.register_blueprint(control.make_blueprint(vehicle, commands, glance, places))
     app.register_blueprint(api.make_blueprint(commands, glance))
     app.register_blueprint(video.make_blueprint(vehicle, places))
+    watch = RaceWatch(vehicle, laps, clock_ns)
+    if webhook is not None:
+        watch.listen(webhook.put)
+    app.extensions["race_watch"] = watch
+    app.register_blueprint(race.make_blueprint(vehicle, glance, laps, watch, places))
     app.register_blueprint(runs.make_blueprint(shelf or RunShelf(), recorder, RunFilms(vehicle)))
     app.register_blueprint(models.make_blueprint(policies, vehicle))
     app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))

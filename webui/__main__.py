@@ -22,9 +22,11 @@ from webui.car_logs import CarLogs
 from webui.certificates import Certificates
 from webui.hosts import Hosts
 from webui.marker import MarkerFollower
+from webui.race_watch import RaceWatch
 from webui.recording import RecorderFollower
 from webui.simulator_desk import SimulatorDesk
 from webui.tls_context import TlsContexts
+from webui.webhook import Webhook, checked_url, webhook_key
 from webui.worker import CarWorker
 from webui.world import WorldFollower
 
@@ -54,6 +56,8 @@ class PageSettings:
     """This car's `car.toml`; None: its settings cannot be changed from the page."""
     log_dir: Path | None = None
     """Where the processes' words are kept; None: in the system's journal."""
+    webhook: str = ""
+    """Where race events are sent; empty: nowhere."""
 
 
 def serve(settings: PageSettings) -> None:
@@ -104,6 +108,9 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         is_loopback = ipaddress.ip_address(address).is_loopback
         self._hosts = Hosts(settings.names, loopback_only=is_loopback)
         self._access = AccessStore(settings.access_dir)
+        if settings.webhook:  # refused here, in words, not in the worker
+            checked_url(settings.webhook)
+            webhook_key(self._access.root)
         self._tls: TlsContexts | None = None
         if is_secure(settings):
             self._tls = TlsContexts(Certificates(self._access.root), self._hosts)
@@ -133,7 +140,11 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         """Return the application; gunicorn calls this in the worker."""
         hil_dir = self._settings.hil_dir
         vehicle = VehicleClient(self._settings.run_dir, source="page")
-        return create_app(
+        webhook = None
+        if self._settings.webhook:
+            webhook = Webhook(self._settings.webhook, webhook_key(self._access.root))
+            webhook.start()
+        app = create_app(
             vehicle,
             None if hil_dir is None else WorldFollower(hil_dir),
             vehicle.now_ns,
@@ -146,7 +157,12 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             marker=MarkerFollower(self._settings.run_dir),
             config_file=self._settings.config,
             logs=CarLogs(self._settings.log_dir),
+            webhook=webhook,
         )
+        watch = app.extensions["race_watch"]
+        assert isinstance(watch, RaceWatch)
+        watch.start()
+        return app
 
     def _announce(self, worker: Worker) -> None:
         if worker.age == 1:  # not again when a worker is replaced
@@ -174,6 +190,7 @@ def main() -> None:
     scheme.add_argument("--http", dest="is_secure", action="store_false")
     parser.add_argument("--name", dest="names", action="append", default=[], help="another name of this car")
     parser.add_argument("--access-dir", type=Path)
+    parser.add_argument("--webhook", default="", help="where race events are sent")
     parser.add_argument("--runs", dest="runs_dir", type=Path, help="folder of the recorded runs")
     parser.add_argument("--config", type=Path, help="this car's car.toml")
     parser.add_argument("--log-dir", type=Path, help="folder of the processes' logs")

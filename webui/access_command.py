@@ -15,6 +15,7 @@ from webui.access_state import new_token
 from webui.access_store import AccessError, AccessStore, AlreadySetUpError
 from webui.certificates import Certificates
 from webui.passwords import PasswordError, Passwords
+from webui.webhook import webhook_key
 
 
 def show_setup_code(root: Path | None = None) -> str:
@@ -40,6 +41,11 @@ def set_password(root: Path | None = None, *, revoke_all: bool = False) -> str:
     stays = " and ".join(filter(None, left))
     remain = f" {stays} still work; `lapwing password --revoke-all` ends them too." if stays else ""
     return f"The password is set; every browser has been signed out.{remain}"
+
+
+def show_webhook_key(root: Path | None = None) -> str:
+    """Return the key that signs what the webhook sends; raises ConfigError."""
+    return webhook_key(AccessStore(root).root).decode()
 
 
 def welcome(address: str, root: Path | None = None) -> str:

@@ -52,6 +52,13 @@ class LapsDocument(msgspec.Struct, frozen=True):
     """What to know of how they were timed, in words."""
 
 
+class AllLaps(NamedTuple):
+    """Every lap of a drive, and what timed them."""
+
+    laps: tuple[TimedLap, ...]
+    source: LapSource
+
+
 class _Timed(NamedTuple):
     """The laps of one source."""
 
@@ -134,9 +141,10 @@ class Laps:
             remarks=timed.remarks,
         )
 
-    def all_laps(self) -> tuple[TimedLap, ...]:
+    def all_laps(self) -> AllLaps:
         """Return every lap of this drive that is known."""
-        return self._timed().laps
+        timed = self._timed()
+        return AllLaps(timed.laps, timed.source)
 
     def _timed(self) -> _Timed:
         """Return the laps of the source that knows best."""

@@ -103,12 +103,7 @@ class Line:
 
     def is_clogged(self) -> bool:
         """Whether earlier messages still wait to leave: what is added now would arrive old."""
-        unsent = array.array("i", [0])
-        try:
-            fcntl.ioctl(self._socket.sock.fileno(), termios.TIOCOUTQ, unsent)
-        except (OSError, ValueError):  # closed meanwhile
-            return True
-        return unsent[0] > UNSENT_LIMIT_BYTES
+        return unsent_bytes(self._socket.sock) > UNSENT_LIMIT_BYTES
 
     def send(self, message: str | bytes) -> None:
         """Send a message; raises ConnectionClosed or OSError."""
@@ -120,6 +115,16 @@ class Line:
     def close(self, code: int, reason: str) -> None:
         """Close with a code that the page can read."""
         self._socket.close(code, reason)
+
+
+def unsent_bytes(socket: Any) -> float:
+    """Return how much a socket was given and has not sent; infinite for one that is closed."""
+    unsent = array.array("i", [0])
+    try:
+        fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, unsent)
+    except (OSError, ValueError):
+        return float("inf")
+    return unsent[0]
 
 
 class _OneWriter:

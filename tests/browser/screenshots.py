@@ -86,6 +86,8 @@ SHOTS = (
     Shot("drive-driving", "", "light", drive),
     Shot("drive-driving-dark", "", "dark", drive),
     Shot("drive-failsafe", "", "light", fail_safe),
+    Shot("race", "race", "light", fit),
+    Shot("race-dark", "race", "dark", fit),
     Shot("runs", "runs", "light", a_run),
     Shot("runs-dark", "runs", "dark", a_run),
     Shot("models", "models", "light", fit),
