@@ -6,6 +6,7 @@ causes no fault. Requests, pictures and bytes of the board go the same ways as o
 
 import contextlib
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.hil.policies import write_policy
 from tests.unit.webui_visitors import signed_in_headers
@@ -21,6 +23,7 @@ from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.settings import HilSettings
 from vehicle.messages import Status
 from vehicle.remote import VehicleClient
+from webui.tls_socket import SharedTlsSocket
 
 READY_S = 30.0  # of real time: what a starved computer may need to start three processes
 
@@ -36,14 +39,18 @@ class PacedCar:
         client: VehicleClient,
         run_dir: Path,
         access_dir: Path,
-        port: int,
+        url: str,
     ) -> None:
         self.hil = hil
         self.vehicle = vehicle
         self.client = client
         self.run_dir = run_dir
-        self.url = f"http://127.0.0.1:{port}/"
+        self.url = url
+        self.authority_file = access_dir / "ca.crt" if url.startswith("https") else None
+        """Of the authority that vouches for this car, with HTTPS."""
         self.headers = {**signed_in_headers(access_dir), "Origin": self.url.rstrip("/")}
+        if self.authority_file is not None:
+            self.headers["Cookie"] = f"__Host-{self.headers['Cookie']}"
         """Of a signed-in browser, for a client that is none."""
 
     @property
@@ -72,6 +79,7 @@ def paced_car(
     policy: Path | None = None,
     uncalibrated: bool = False,
     takes_orders: bool = False,
+    scheme: str = "http",
 ) -> Iterator[PacedCar]:
     """Yield a car that stands ready behind its page; end its processes afterwards.
 
@@ -83,6 +91,8 @@ def paced_car(
         settings = HilSettings(hil_dir=folder / "hil", track=track, wiring=wiring, lockstep=True)  # type: ignore[arg-type]
         hil = stack.enter_context(start_hil(settings))
         port = free_port()
+        url = f"{scheme}://127.0.0.1:{port}/"
+        served = ("--port", str(port), f"--{scheme}", "--access-dir", str(access_dir))
         lapwing = (sys.executable, "-m", "vehicle.cli")
         places = ("--run-dir", str(run_dir), "--hil-dir", str(settings.hil_dir))
         drive = [*lapwing, "drive", *places, "--lockstep", "--wiring", wiring]
@@ -92,14 +102,28 @@ def paced_car(
         if takes_orders:
             drive.append("--takes-orders")
         vehicle = stack.enter_context(running(drive))
-        stack.enter_context(
-            running([*lapwing, "web", *places, "--port", str(port), "--access-dir", str(access_dir)])
-        )
+        stack.enter_context(running([*lapwing, "web", *places, *served]))
         client = stack.enter_context(VehicleClient(run_dir, "test"))
-        car = PacedCar(hil, vehicle=vehicle, client=client, run_dir=run_dir, access_dir=access_dir, port=port)
+        car = PacedCar(hil, vehicle=vehicle, client=client, run_dir=run_dir, access_dir=access_dir, url=url)
         car.wait(lambda status: uncalibrated or not status.not_ready)
-        await_page(car.url)
+        await_page(car.url, car.authority_file)
         yield car
+
+
+class _SharedSocket(SharedTlsSocket):
+    """For a client with a thread that reads and one that writes."""
+
+    def connect(self, address: Any) -> None:
+        socket.socket.settimeout(self, None)
+        super().connect(address)
+        self.settimeout(None)
+
+
+def trusting(authority_file: Path) -> ssl.SSLContext:
+    """Return what trusts this authority alone."""
+    context = ssl.create_default_context(cafile=authority_file)
+    context.sslsocket_class = _SharedSocket
+    return context
 
 
 @contextlib.contextmanager
@@ -124,12 +148,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def await_page(url: str) -> None:
-    """Return when the page answers, whatever it says."""
+def await_page(url: str, authority_file: Path | None = None) -> None:
+    """Return when the page answers, whatever it says; with HTTPS, as one whom the authority vouches for."""
     deadline_s = time.monotonic() + READY_S
     while True:
         try:
-            urllib.request.urlopen(url, timeout=2.0).close()
+            trust = None if authority_file is None else ssl.create_default_context(cafile=authority_file)
+            urllib.request.urlopen(url, timeout=2.0, context=trust).close()
         except urllib.error.HTTPError:
             return  # it wants to know who asks
         except OSError:

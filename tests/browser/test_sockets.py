@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
-from paced_car import PacedCar, paced_car
+from paced_car import PacedCar, paced_car, trusting
 from simple_websocket import Client, ConnectionClosed
 
 from vehicle.messages import DriveState
@@ -23,17 +23,19 @@ HAND_PERIOD_S = 0.05
 OWN_ORIGIN = "http://127.0.0.1"  # this client names its host without the port
 
 
-def headers_of(car: PacedCar) -> dict[str, str]:
-    return {**car.headers, "Origin": OWN_ORIGIN}
+def connected(car: PacedCar, path: str) -> Client:
+    """Open a WebSocket as somebody who has signed in."""
+    scheme, _, rest = car.url.partition("://")
+    headers = {**car.headers, "Origin": f"{scheme}://127.0.0.1"}
+    trust = None if car.authority_file is None else trusting(car.authority_file)
+    return Client(f"{scheme.replace('http', 'ws')}://{rest}{path}", headers=headers, ssl_context=trust)
 
 
 class Socket:
     """A page's control socket: keeps what the server says and echoes its newest stamp."""
 
     def __init__(self, car: PacedCar, page: str = PAGE) -> None:
-        self._client = Client(
-            f"{car.url.replace('http', 'ws')}ws/control?page={page}", headers=headers_of(car)
-        )
+        self._client = connected(car, f"ws/control?page={page}")
         self._ids = itertools.count()
         self.echo_ns = 0
         self.status: dict = {}
@@ -192,7 +194,7 @@ def test_a_drive_ends_at_its_time_limit_and_tells_its_target_of_laps(page, car):
 
 
 def test_pictures_come_with_their_record_and_only_as_fast_as_they_are_acknowledged(car):
-    viewer = Client(f"{car.url.replace('http', 'ws')}ws/video?page={PAGE}", headers=headers_of(car))
+    viewer = connected(car, f"ws/video?page={PAGE}")
 
     def picture() -> dict | None:
         message = viewer.receive(1.0)

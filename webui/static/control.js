@@ -13,6 +13,7 @@ const RECONNECT_MS = 500;
 const RECONNECT_LIMIT_MS = 4000;
 const QUEUE_LIMIT_BYTES = 2048; // what has not left yet is old already: do not add to it
 const OPEN_MS = 3000;
+const SILENCE_MS = 2000; // the server tells ten times a second: a line that says nothing leads nowhere
 const LOOK_MS = 300; // a command by POST may bear no older stamp
 const RENEW_MS = 700;
 const STOPPING = new Set(["stop", "release_lease"]); // obeyed however late they come
@@ -30,6 +31,7 @@ export class Control {
     this.echoNs = 0;
     /** @type {WebSocket | null} */
     this.socket = null;
+    this.heardMs = performance.now();
     this.refusals = 0;
     this.underway = 0;
     this.count = 0;
@@ -53,21 +55,39 @@ export class Control {
       clearTimeout(slow);
       wasOpen = true;
       this.refusals = 0;
+      this.heardMs = performance.now();
     });
-    socket.addEventListener("message", (event) => this.hear(event.data));
+    socket.addEventListener("message", (event) => {
+      if (this.socket === socket) this.hear(event.data);
+    });
     socket.addEventListener("close", (event) => {
       clearTimeout(slow);
       if (event.code === 4401) location.reload(); // signed out meanwhile: the server leads to the sign-in page
-      this.refusals = wasOpen ? 0 : this.refusals + 1;
-      for (const settle of this.waiting.values()) settle({ ok: false, error: "The connection broke before the car answered." });
-      this.waiting.clear();
-      setTimeout(() => this.connect(), Math.min(RECONNECT_LIMIT_MS, RECONNECT_MS * 2 ** this.refusals));
+      if (this.socket === socket) this.lose(wasOpen);
     });
+  }
+
+  /** Give a socket up, and try another one after a while. @param {boolean} wasOpen */
+  lose(wasOpen) {
+    this.socket = null;
+    this.refusals = wasOpen ? 0 : this.refusals + 1;
+    for (const settle of this.waiting.values()) settle({ ok: false, error: "The connection broke before the car answered." });
+    this.waiting.clear();
+    setTimeout(() => this.connect(), Math.min(RECONNECT_LIMIT_MS, RECONNECT_MS * 2 ** this.refusals));
+  }
+
+  /** Leave a line that has fallen silent, as after another Wi-Fi: the browser itself would wait for a minute. */
+  leaveSilence() {
+    const socket = this.socket;
+    if (socket?.readyState !== WebSocket.OPEN || performance.now() - this.heardMs < SILENCE_MS) return;
+    this.lose(true);
+    socket.close();
   }
 
   /** @param {string} text */
   hear(text) {
     const message = JSON.parse(text);
+    this.heardMs = performance.now();
     if (message.kind === "status") {
       this.see(message.server_ns);
       this.onStatus(message);
@@ -138,6 +158,7 @@ export class Control {
 
   /** Ask for the status again and again while there is no socket. */
   async poll() {
+    this.leaveSilence();
     if (!this.isLive) await this.look();
     setTimeout(() => this.poll(), POLL_MS);
   }

@@ -6,6 +6,7 @@ import { pictureAge } from "./words.js";
 
 const STALE_MS = 500;
 const RECONNECT_MS = 700;
+const SILENCE_MS = 4000; // a line to nowhere is left; one of a camera that has stopped is opened anew for nothing
 
 export class Pictures {
   /**
@@ -31,8 +32,12 @@ export class Pictures {
     /** @type {WebSocket | null} */
     this.socket = null;
     this.isRefused = false;
+    this.heardMs = performance.now();
     this.showAge();
-    setInterval(() => this.showAge(), 100);
+    setInterval(() => {
+      this.showAge();
+      this.leaveSilence();
+    }, 100);
     document.addEventListener("visibilitychange", () => this.followVisibility());
     this.followVisibility();
   }
@@ -49,22 +54,34 @@ export class Pictures {
     let wasOpen = false;
     socket.binaryType = "arraybuffer";
     this.socket = socket;
+    this.heardMs = performance.now();
     socket.addEventListener("open", () => {
       wasOpen = true;
       this.isRefused = false;
+      this.heardMs = performance.now();
     });
     socket.addEventListener("message", (event) => {
       const picture = readPicture(event.data);
-      if (!picture) return;
+      if (!picture || this.socket !== socket) return;
+      this.heardMs = performance.now();
       this.see(picture.header.server_ns);
       this.take(picture, () => {
         if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ ack: picture.header.frame }));
       });
     });
     socket.addEventListener("close", () => {
+      if (this.socket !== socket) return;
       if (!wasOpen) this.isRefused = true;
       setTimeout(() => this.connect(), wasOpen ? RECONNECT_MS : 5 * RECONNECT_MS);
     });
+  }
+
+  leaveSilence() {
+    const socket = this.socket;
+    if (socket?.readyState !== WebSocket.OPEN || performance.now() - this.heardMs < SILENCE_MS) return;
+    this.socket = null;
+    socket.close();
+    this.connect();
   }
 
   /** Draw the newest of what has come; what a newer one overtakes is acknowledged and never drawn. */
