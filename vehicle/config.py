@@ -11,7 +11,7 @@ import msgspec
 from calibration.car import file_stem
 from models.picture import CROP_SUM_MAX, MASK_MAX, CameraOptions
 from models.store import default_store_root
-from vehicle.errors import ConfigError
+from vehicle.errors import UNREADABLE, ConfigError
 from vehicle.limits import (
     ACK_LIMIT_S,
     BATTERY_CRITICAL_V,
@@ -184,7 +184,7 @@ def parse_config(text: str, path: Path) -> CarConfig:
         config = msgspec.toml.decode(text, type=CarConfig)
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(path, text, str(error))) from None
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     try:
         config.camera.options()

@@ -4,6 +4,8 @@ Every message carries the value seen, the value allowed and what to do next. Ins
 hardware fault is a `vehicle.messages.Fault`, never an exception.
 """
 
+import msgspec
+
 
 class LapwingError(Exception):
     """Base of every error that a person can act on; the command line prints it without a traceback."""
@@ -59,3 +61,7 @@ class VehicleSilentError(LapwingError):
 
 class HilError(LapwingError):
     """The HIL world or a board emulator cannot be used."""
+
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes that come from outside may raise: not the format, not UTF-8, nested without an end."""

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import zmq
 
+from vehicle.errors import UNREADABLE
 from vehicle.hil_client import HilClient
 from vehicle.messages import TickRecord
 from vehicle.realtime import die_with_parent
@@ -100,10 +101,10 @@ class Recorder:
                     data = socket.recv(zmq.NOBLOCK)
                 except zmq.Again:
                     break
-                with contextlib.suppress(msgspec.DecodeError):  # of another version: seen as a gap
+                with contextlib.suppress(*UNREADABLE):  # of another version: seen as a gap
                     take(data)
         if self._world is not None:
-            with contextlib.suppress(msgspec.DecodeError):
+            with contextlib.suppress(*UNREADABLE):
                 for truth in self._world.truths():
                     self.recording.truth(truth)
         now_s = time.monotonic()

@@ -22,7 +22,7 @@ import cv2
 import msgspec
 import zmq
 
-from vehicle.errors import VehicleBusyError, VehicleSilentError
+from vehicle.errors import UNREADABLE, VehicleBusyError, VehicleSilentError
 from vehicle.messages import (
     SCHEMA_VERSION,
     Frame,
@@ -49,7 +49,6 @@ STOPPING_KINDS = frozenset({RequestKind.EMERGENCY_STOP, RequestKind.DISARM})
 """Obeyed in every version that can be read."""
 
 _encoder = msgspec.msgpack.Encoder()
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 def default_run_dir() -> Path:
@@ -111,7 +110,7 @@ class RemoteServer:
     ) -> Reply:
         try:
             request = self._decoder.decode(parts[-1] if parts else b"")
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             self.malformed += 1
             if stops:  # whoever reaches for this socket wants the car to stop, however badly they spell it
                 request = OperatorRequest("malformed", "unknown", RequestKind.EMERGENCY_STOP, 0)
@@ -154,7 +153,7 @@ class _Named(msgspec.Struct):
 
 
 def _id_of(parts: list[bytes]) -> str:
-    with contextlib.suppress(*_UNREADABLE):
+    with contextlib.suppress(*UNREADABLE):
         return msgspec.msgpack.decode(parts[-1] if parts else b"", type=_Named).id
     return ""
 
@@ -474,7 +473,7 @@ class VehicleClient:
         return looking
 
     def _keep_status(self, message: bytes) -> None:
-        with contextlib.suppress(*_UNREADABLE), self._fresh:
+        with contextlib.suppress(*UNREADABLE), self._fresh:
             self._spoken_version = msgspec.msgpack.decode(message, type=_Spoken).version
             if self._spoken_version != SCHEMA_VERSION:
                 self._status, self._status_at_s = None, 0.0
@@ -484,14 +483,14 @@ class VehicleClient:
             self._fresh.notify_all()
 
     def _keep_preview(self, message: bytes) -> None:
-        with contextlib.suppress(*_UNREADABLE), self._fresh:
+        with contextlib.suppress(*UNREADABLE), self._fresh:
             if msgspec.msgpack.decode(message, type=_Spoken).version != SCHEMA_VERSION:
                 return
             self._preview = msgspec.msgpack.decode(message, type=Preview)
             self._fresh.notify_all()
 
     def _deliver(self, message: bytes) -> None:
-        with contextlib.suppress(*_UNREADABLE):
+        with contextlib.suppress(*UNREADABLE):
             reply = msgspec.msgpack.decode(message, type=Reply)
             waiting = self._waiting.get(reply.id)
             if waiting is not None:
@@ -500,7 +499,7 @@ class VehicleClient:
     def _keep_record(self, message: bytes, last_sequence: int) -> int:
         try:
             record = msgspec.msgpack.decode(message, type=TickRecord)
-        except _UNREADABLE:
+        except UNREADABLE:
             self.records_incomplete = True
             return last_sequence
         if record.version != SCHEMA_VERSION:

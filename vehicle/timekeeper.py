@@ -17,6 +17,7 @@ import msgspec
 import zmq
 
 from vehicle.config import CarConfig, read_config
+from vehicle.errors import UNREADABLE
 from vehicle.laps import LAPS, LAPS_TOLD, LapBook, LineWatch, MarkerLaps, Pass, Sighting
 from vehicle.marker_sight import CameraView, MarkerSight
 from vehicle.messages import GUARDED_STATES, DriveState
@@ -162,11 +163,11 @@ class Timekeeper:
         """Look at the newest picture, if one has come within the time-out."""
         ready = dict(self._poller.poll(timeout_ms))
         has_news = False
-        with contextlib.suppress(msgspec.DecodeError, zmq.Again):  # of another version
+        with contextlib.suppress(*UNREADABLE, zmq.Again):  # of another version
             if self._status in ready:
                 status = self._states.decode(self._status.recv(zmq.NOBLOCK))
                 self.timing.follow(status.state in GUARDED_STATES, status.now_ns)
-        with contextlib.suppress(msgspec.DecodeError, zmq.Again):
+        with contextlib.suppress(*UNREADABLE, zmq.Again):
             if self._frames in ready:
                 has_news = self._look(self._pictures.decode(self._frames.recv(zmq.NOBLOCK)))
         now_s = time.monotonic()

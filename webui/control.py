@@ -15,7 +15,7 @@ from flask_sock import Sock
 from simple_websocket import ConnectionClosed, Server
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from vehicle.errors import VehicleSilentError
+from vehicle.errors import UNREADABLE, VehicleSilentError
 from webui.access import CLOSED_SIGNED_OUT, Visitor, socket_visitor
 from webui.car import Vehicle
 from webui.commands import SILENT_COMMANDS, AnyCommand, Commands, EmergencyStop
@@ -102,7 +102,7 @@ class _Conversation:
         for message in messages:
             try:
                 commands.append(_decoder.decode(message))
-            except (msgspec.MsgspecError, UnicodeError) as error:
+            except UNREADABLE as error:
                 self._reply("", f"The message cannot be read: {error}.")
         for command in in_order(commands):
             self._follow(command)

@@ -11,6 +11,7 @@ import time
 import msgspec
 from simple_websocket import ConnectionClosed
 
+from vehicle.errors import UNREADABLE
 from vehicle.messages import Preview, Status, TickRecord
 from webui.access import CLOSED_SIGNED_OUT, Visitor
 from webui.car import Vehicle
@@ -53,7 +54,7 @@ class Film:
             writer.join()
 
     def _acknowledge(self, message: str | bytes) -> None:
-        with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
+        with contextlib.suppress(*UNREADABLE):
             shown = msgspec.json.decode(message, type=_Ack).ack
             with self._changed:
                 if shown in self._underway:  # and what was sent before it, for messages arrive in order

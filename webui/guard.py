@@ -10,7 +10,7 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, Conflict, Forbidden, HTTPException
 
-from vehicle.errors import LapwingError, VehicleSilentError
+from vehicle.errors import UNREADABLE, LapwingError, VehicleSilentError
 from webui.access_store import AccessError
 from webui.hosts import Hosts, is_loopback
 
@@ -49,7 +49,7 @@ def read_body(kind: type[Body]) -> Body:
         raise BadRequest("Send the body as application/json.")
     try:
         return msgspec.json.decode(request.get_data(), type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadRequest(f"The body is not what is expected here: {error}.") from error
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 import zmq
 
+from vehicle.errors import UNREADABLE
 from vehicle.laps import LAPS, SCHEMA_VERSION, MarkerLaps
 
 AGE_LIMIT_S = 1.0  # the timekeeper tells four times a second
@@ -57,7 +58,7 @@ class MarkerFollower:
         while not self._closing.is_set():
             if not socket.poll(WAIT_MS):
                 continue
-            with contextlib.suppress(msgspec.DecodeError):  # of another version: as good as silent
+            with contextlib.suppress(*UNREADABLE):  # of another version: as good as silent
                 laps = decoder.decode(socket.recv())
                 if laps.version == SCHEMA_VERSION:
                     self._newest = (laps, time.monotonic())

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from vehicle.errors import UNREADABLE
 from vehicle.recorder_status import RecorderClient, RecorderStatus
 
 AGE_LIMIT_S = 2.0  # it tells twice a second
@@ -78,7 +79,7 @@ class RecorderFollower:
     def _follow(self) -> None:
         client = RecorderClient(self._run_dir)
         while not self._closing.is_set():
-            with contextlib.suppress(msgspec.DecodeError):  # of another version: as good as silent
+            with contextlib.suppress(*UNREADABLE):  # of another version: as good as silent
                 status = client.wait(0.2)
                 if status is not None:
                     self._newest = (status, time.monotonic())

@@ -8,8 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-import msgspec
-
+from vehicle.errors import UNREADABLE
 from vehicle.hil_client import HilClient
 from vehicle.truth import WorldTruth
 from webui.car import Trail, TrailPoint
@@ -61,7 +60,7 @@ class WorldFollower:
     def _follow(self) -> None:
         client = HilClient(self._hil_dir)
         while not self._closing.is_set():
-            with contextlib.suppress(msgspec.DecodeError):  # of another version: as good as silent
+            with contextlib.suppress(*UNREADABLE):  # of another version: as good as silent
                 truth = client.wait_truth(0.2)
                 if truth is not None:
                     if self._newest is not None and self._newest[0].track != truth.track:

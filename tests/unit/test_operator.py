@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from vehicle.limits import LeaseLimits
+from vehicle.memory import OperatorMemory
 from vehicle.messages import (
     GUARDED_STATES,
     HANDS_ON_STATES,
@@ -907,3 +908,13 @@ def test_a_wish_lasts_half_a_minute():
 @pytest.mark.parametrize("kind", [RequestKind.DISARM, RequestKind.RENEW_LEASE, RequestKind.TAKE_LEASE])
 def test_what_is_done_comes_without_a_reason(kind):
     assert Desk(DriveState.MANUAL).ask(kind).reason == ""
+
+
+def test_who_drives_is_remembered_for_a_replay():
+    fresh, told = Operator(LIMITS, speed_cap_frac=0.3), Operator(LIMITS, speed_cap_frac=0.3)
+    assert fresh.memory() == OperatorMemory("", 0, "", 0.3, 0.0)
+    memory = OperatorMemory("page 1", 5, "Anna", 0.5, -12.0)
+    told.recall(memory)
+
+    assert told.memory() == memory
+    assert told.driver(DriveMode(), 6) == "page 1"

@@ -268,6 +268,13 @@ def test_a_body_must_say_that_it_is_json(browser: FlaskClient) -> None:
     assert answer.status_code == 400
 
 
+def test_a_body_nested_without_an_end_is_refused(browser: FlaskClient, vehicle: RecordingVehicle) -> None:
+    body = b'{"x": ' + b"[" * 4000
+    answer = browser.post(START, data=body, content_type="application/json", headers={"Origin": ORIGIN})
+    assert answer.status_code == 400
+    assert vehicle.asked == []
+
+
 def test_a_large_body_is_refused(browser: FlaskClient, vehicle: RecordingVehicle) -> None:
     answer = browser.post(
         START, data=b" " * 5000, content_type="application/json", headers={"Origin": ORIGIN}

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from werkzeug.exceptions import Conflict, ServiceUnavailable
 
@@ -139,6 +139,7 @@ def test_what_stops_is_obeyed_however_late_it_comes(echo_ns):
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200)))
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@example('{"kind": "drive", "x": ' + "[" * 50_000)
 def test_no_message_whatever_breaks_the_line_or_moves_the_car(message):
     car, replies = Car(), []
     talk = control._Conversation.__new__(control._Conversation)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from vehicle.errors import HilError
+from vehicle.errors import UNREADABLE, HilError
 from vehicle.hil.orders import Answer, Order
 from vehicle.truth import WorldTruth, control_endpoint, truth_endpoint
 
@@ -61,5 +61,5 @@ class Desk:
 def _answer(order: bytes, carry_out: Callable[[Order], Answer]) -> Answer:
     try:
         return {"ok": True, **carry_out(msgspec.json.decode(order, type=Order))}
-    except (msgspec.DecodeError, HilError) as error:
+    except (*UNREADABLE, HilError) as error:
         return {"ok": False, "reason": str(error)}

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from vehicle.errors import HilError
+from vehicle.errors import UNREADABLE, HilError
 from vehicle.hil.orders import Answer, HostOrder
 from vehicle.hil.settings import host_endpoint, prepare_hil_dir
 
@@ -49,5 +49,5 @@ class HostDesk:
 def _answer(order: bytes, carry_out: Callable[[HostOrder], Answer]) -> Answer:
     try:
         return {"ok": True, **carry_out(msgspec.json.decode(order, type=HostOrder))}
-    except (msgspec.DecodeError, HilError) as error:
+    except (*UNREADABLE, HilError) as error:
         return {"ok": False, "reason": str(error)}

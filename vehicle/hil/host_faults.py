@@ -23,6 +23,7 @@ from models.errors import OutputProblem, PolicyOutputError
 from models.observation import Sight
 from models.policy import Decision, Policy
 from vehicle.clock import Clock, FrameArrival
+from vehicle.errors import UNREADABLE
 from vehicle.hil.faults import FaultOrder, FaultSchedule, Part, refuse_world_part
 from vehicle.hil.host_desk import HostDesk
 from vehicle.hil.orders import Answer, FaultOp, HostOrder, switch_host_fault
@@ -224,7 +225,7 @@ class BrokenLink:
         )
         try:
             return self._decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return None
 
 

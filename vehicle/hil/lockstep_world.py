@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from vehicle.errors import HilError
+from vehicle.errors import UNREADABLE, HilError
 from vehicle.hil.boards import AcceptedCommand, PulseEvent
 from vehicle.hil.desk import Desk
 from vehicle.hil.faults import FaultChange, Part
@@ -150,7 +150,7 @@ class LockstepWorld:
             return
         try:
             answer = self._grant(msgspec.json.decode(packet, type=_Done))
-        except (msgspec.DecodeError, HilError) as error:
+        except (*UNREADABLE, HilError) as error:
             answer = {"error": str(error)}
         try:
             self._driver.send(msgspec.json.encode(answer))

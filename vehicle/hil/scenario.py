@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from vehicle.errors import HilError
+from vehicle.errors import UNREADABLE, HilError
 from vehicle.hil.faults import HOST_PARTS, parse_fault
 
 
@@ -20,7 +20,7 @@ def read_scenario(path: Path) -> tuple[str, ...]:
         scenario = msgspec.toml.decode(path.read_bytes(), type=Scenario)
     except OSError as error:
         raise HilError(f"the scenario {path} cannot be read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise HilError(f'the scenario {path} is no list of faults: {error}; write faults = ["..."]') from None
     for text in scenario.faults:
         parse_fault(text)

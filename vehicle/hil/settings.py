@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from vehicle.errors import HilError
+from vehicle.errors import UNREADABLE, HilError
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 LOCKSTEP_START_NS = 1_000_000_000  # of virtual time; on the grids of pulses, motion and frames
@@ -146,7 +146,7 @@ def from_json(text: str) -> HilSettings:
     """Return the settings a process was given; raises HilError naming the field that is wrong."""
     try:
         return msgspec.json.decode(text, type=HilSettings, dec_hook=lambda kind, value: kind(value))
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise HilError(f"the HIL car's settings are wrong: {error}") from None
 
 
