@@ -34,7 +34,7 @@ from vehicle.run_stream import (
     RunMessage,
     RunStart,
 )
-from vehicle.runs import RunShelf, free_bytes
+from vehicle.runs import RESERVE_BYTES, RunShelf
 from vehicle.supervisor import StopSignal
 
 NICE = 10  # what drives and what people look at come first
@@ -50,7 +50,7 @@ class Recorder:
     def __init__(self, run_dir: Path, shelf: RunShelf, hil_dir: Path | None) -> None:
         prepare_run_dir(run_dir)
         self._shelf = shelf
-        self.recording = RunRecording(shelf.folder, _moment, lambda: free_bytes(shelf.folder))
+        self.recording = RunRecording(shelf.folder, _moment, self._room_bytes)
         self._context: zmq.Context[Any] = zmq.Context()
         self._world = HilClient(hil_dir) if hil_dir is not None else None
         self._poller = zmq.Poller()
@@ -116,6 +116,12 @@ class Recorder:
             self._told_s = now_s
             self._tell()
             self._shelf.forget()
+
+    def _room_bytes(self) -> int:
+        """Return how much of the disk is free, once old runs have made room where it was too little."""
+        if self._shelf.room_bytes() < RESERVE_BYTES:
+            self._shelf.make_room()
+        return self._shelf.room_bytes()
 
     def _take_run(self, message: RunMessage) -> None:
         if isinstance(message, RunStart):

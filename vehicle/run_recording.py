@@ -20,13 +20,13 @@ from vehicle.run_schemas import LogLevel, Topic, protobuf_bytes
 from vehicle.run_stream import InputArray, LidarTurn, Picture, PolicyInputs, RunStart
 from vehicle.run_summary import RunSummary
 from vehicle.run_traces import TRACES, EventKind, TraceKeeper
+from vehicle.runs import RESERVE_BYTES
 from vehicle.truth import WorldTruth
 
 PRE_ROLL_READINGS = 40  # pictures, or scans: more than a second
 FAILSAFE_LIMIT_S = 5.0  # what happens after a stop is soon told
 CLOSING_S = 0.15
 SYNC_PERIOD_S = 1.0
-RESERVE_BYTES = 1 << 30  # of the disk stays free, whatever happens
 
 Array = npt.NDArray[np.generic]
 

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,7 @@ from vehicle.run_schemas import Topic
 from vehicle.run_summary import RunSummary
 
 QUOTA_BYTES = 4 << 30
+RESERVE_BYTES = 1 << 30  # of the disk stays free, whatever happens
 KEPT_AWAY_S = 600.0  # long enough to see that it was the wrong one
 SUFFIXES = (".mcap", ".json", ".star", ".webm")  # the run first: what is left of a kill shows nothing
 NAME_PATTERN = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d{1,6})?")
@@ -43,9 +44,15 @@ def default_runs_dir() -> Path:
 class RunShelf:
     """One folder of runs; several processes may use it at a time."""
 
-    def __init__(self, folder: Path | None = None, quota_bytes: int = QUOTA_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        quota_bytes: int = QUOTA_BYTES,
+        free: Callable[[Path], int] | None = None,
+    ) -> None:
         self.folder = folder or default_runs_dir()
         self._quota_bytes = quota_bytes
+        self._free = free or free_bytes
 
     def runs(self) -> list[RunSummary]:
         """Return what is there, newest first."""
@@ -127,19 +134,28 @@ class RunShelf:
         return self.folder / "removed"
 
     def make_room(self) -> list[str]:
-        """Remove the oldest runs without a star until the rest is within the quota; return their names."""
+        """Remove the oldest runs without a star while they exceed the quota or the disk lacks its reserve.
+
+        Those that were put away go first, the newest never. Returns the names of the others that went.
+        """
+        if self.room_bytes() < RESERVE_BYTES:
+            self.forget(all_of_it=True)
         files = sorted(self._files())
         sizes = {file: _size_bytes(file) for file in files}
         total_bytes = sum(sizes.values())
         removed = []
         for file in files[:-1]:  # the newest stays, however large
-            if total_bytes <= self._quota_bytes:
+            if total_bytes <= self._quota_bytes and self.room_bytes() >= RESERVE_BYTES:
                 break
             if not self.is_starred(file.stem):
                 _remove(file)
                 total_bytes -= sizes[file]
                 removed.append(file.stem)
         return removed
+
+    def room_bytes(self) -> int:
+        """Return how much of the disk is free."""
+        return self._free(self.folder)
 
     def mend(self) -> list[str]:
         """Make runs of files that were cut off; return their names. Not while a recorder writes here."""

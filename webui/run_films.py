@@ -91,6 +91,8 @@ class RunFilms:
         watcher.join()
         process.stdout.close()
         process.stderr.close()
+        if not run.exists():  # removed meanwhile
+            film_of(run).unlink(missing_ok=True)
         with self._lock:
             if code != 0:
                 self._failed[run.stem] = (words or ["the film could not be made"])[0][:WORDS_LIMIT]

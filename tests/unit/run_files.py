@@ -8,11 +8,11 @@ import numpy as np
 
 from tests.unit.tick_records import record_of
 from vehicle.messages import DriveAction, DriveState, Fault, OperatorRequest, RequestKind
-from vehicle.run_recording import RESERVE_BYTES, Moment, RunRecording
+from vehicle.run_recording import Moment, RunRecording
 from vehicle.run_schemas import Topic
 from vehicle.run_stream import Picture
 from vehicle.run_summary import RunSummary
-from vehicle.runs import RunShelf
+from vehicle.runs import RESERVE_BYTES, RunShelf
 from vehicle.truth import Crossing, WorldTruth
 
 TICK_S = 0.02

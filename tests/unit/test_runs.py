@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from typer.testing import CliRunner
 from tests.unit.tick_records import record_of
 from vehicle.cli import app
 from vehicle.messages import DriveState, Fault, TickRecord
+from vehicle.recorder import Recorder
 from vehicle.run_file import RunFileError, RunWriter, read, read_whole
 from vehicle.run_mending import mend
 from vehicle.run_recording import (
-    RESERVE_BYTES,
     Moment,
     RunRecording,
     compact,
@@ -31,7 +32,7 @@ from vehicle.run_recording import (
 from vehicle.run_schemas import Topic
 from vehicle.run_stream import InputArray, Picture, PolicyInputs
 from vehicle.run_summary import RunSummary
-from vehicle.runs import RunNotFoundError, RunShelf
+from vehicle.runs import KEPT_AWAY_S, RESERVE_BYTES, RunNotFoundError, RunShelf
 
 WALL_NS = 1_770_000_000 * 10**9
 TICK_NS = 20_000_000
@@ -252,6 +253,77 @@ def test_the_quota_removes_the_oldest_and_no_star_and_not_the_newest(tmp_path: P
     assert [one.name for one in shelf.runs()] == [fourth, first]
     assert other.exists()
     assert not list(tmp_path.glob(f"{second}*"))
+
+
+def test_the_disk_keeps_its_reserve_at_the_cost_of_old_runs_without_a_star(tmp_path: Path) -> None:
+    def free(folder: Path) -> int:
+        taken = sum(file.stat().st_size for file in folder.rglob("*.mcap"))
+        return RESERVE_BYTES + 2500 - taken
+
+    shelf = RunShelf(tmp_path, free=free)
+    first, second, third, fourth = (put(shelf, day) for day in (1, 2, 3, 4))
+    shelf.star(first, starred=True)
+    other = tmp_path / "notes.txt"
+    other.write_text("mine")
+    assert shelf.make_room() == [second, third]
+    assert [one.name for one in shelf.runs()] == [fourth, first]
+    assert other.exists()
+
+    fifth = put(shelf, 5)
+    shelf.put_away(fifth)  # what was put away goes before anything that is in the list
+    assert shelf.make_room() == []
+    assert shelf.removed() == []
+    assert [one.name for one in shelf.runs()] == [fourth, first]
+
+
+def test_a_full_disk_that_is_not_ours_costs_all_but_the_newest_and_the_starred(tmp_path: Path) -> None:
+    shelf = RunShelf(tmp_path, free=lambda _: 0)
+    first, second, third = (put(shelf, day) for day in (1, 2, 3))
+    shelf.star(second, starred=True)
+    assert shelf.make_room() == [first]
+    assert [one.name for one in shelf.runs()] == [third, second]
+
+
+def test_a_film_counts_and_goes_with_its_run(tmp_path: Path) -> None:
+    shelf = RunShelf(tmp_path, quota_bytes=2500)
+    first, second = (put(shelf, day) for day in (1, 2))
+    (tmp_path / f"{second}.webm").write_bytes(bytes(1000))
+    (tmp_path / f"{first}.webm").write_bytes(bytes(1000))
+    assert shelf.make_room() == [first]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        f"{second}{suffix}" for suffix in (".json", ".mcap", ".webm")
+    ]
+
+
+def test_what_was_put_away_is_gone_after_ten_minutes_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = RunShelf(tmp_path)
+    name = put(shelf, 1)
+    os.utime(shelf.find(name), (1.0, 1.0))  # an old run that is put away now
+    shelf.put_away(name)
+    assert shelf.forget() == []
+    now_s = time.time()
+    monkeypatch.setattr("vehicle.runs.time.time", lambda: now_s + KEPT_AWAY_S + 5)
+    assert shelf.forget() == [name]
+    assert not list(tmp_path.rglob(f"{name}*"))
+
+
+def test_a_recorder_makes_room_before_it_gives_up(tmp_path: Path) -> None:
+    def free(folder: Path) -> int:
+        return RESERVE_BYTES - len(list(folder.glob(f"{oldest}.mcap")))
+
+    shelf = RunShelf(tmp_path, free=free)
+    oldest, newest = put(shelf, 1), put(shelf, 2)
+    recorder = Recorder(tmp_path / "r", shelf, None)
+    try:
+        feed(recorder.recording, ticks(*DRIVE))
+        assert recorder.recording.problem == ""
+    finally:
+        recorder.close()
+    names = [one.name for one in shelf.runs()]
+    assert len(names) == 2  # the new one, and
+    assert names[1] == newest
 
 
 def test_a_name_is_never_a_path(tmp_path: Path) -> None:
