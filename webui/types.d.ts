@@ -145,3 +145,46 @@ interface SettingsDocument {
   needs_restart: boolean | null;
   is_hil: boolean;
 }
+
+interface SteeringNumbers { left_us: number; center_us: number; right_us: number; left_rad: number; right_rad: number }
+
+interface ThrottleNumbers {
+  reverse_us: number;
+  neutral_us: number;
+  forward_us: number;
+  forward_dead_band_us: number;
+  reverse_dead_band_us: number;
+  esc: { reverse_mode: string; brakes_on_first_pull: boolean };
+}
+
+interface CalibrationNumbers {
+  steering: SteeringNumbers;
+  throttle: ThrottleNumbers;
+  speed_table: { points: [number, number][] } | null;
+}
+
+interface SavedNumbers extends CalibrationNumbers { version: number; saved_by: string; saved_at: string }
+
+/** Numbers in the making, and what their steps make of them. */
+interface Draft {
+  calibration: CalibrationNumbers;
+  problem: string;
+  reach_us: Record<string, [number, number]>;
+  mark_us: Record<string, number>;
+  trial_us: { forward: number; back: number };
+}
+
+interface Choice { value: string; label: string; note?: string }
+
+interface Step {
+  id: string;
+  part: string;
+  title: string;
+  prompt: string;
+  answer: string;
+  actuator: string;
+  field: string;
+  angle_field: string;
+  hint: string;
+  choices: Choice[];
+}

@@ -1,7 +1,7 @@
 /** The page Access: copies a new key or link. Everything else on it is plain forms. */
 
-for (const button of document.querySelectorAll("[data-copy]")) {
-  const field = document.getElementById(button.dataset.copy);
+for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll("[data-copy]"))) {
+  const field = /** @type {HTMLInputElement} */ (document.getElementById(button.dataset.copy ?? ""));
   field.addEventListener("focus", () => field.select());
   button.addEventListener("click", async () => {
     field.select();

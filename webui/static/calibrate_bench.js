@@ -47,7 +47,11 @@ export class Bench {
   }
 }
 
-/** Marks and stretches of the throttle's axis, within `reach` where a step has one. */
+/**
+ * Marks and stretches of the throttle's axis, within `reach` where a step has one.
+ * @param {ThrottleNumbers} throttle
+ * @param {number[] | null} reach
+ */
 function throttleScale(throttle, reach) {
   const sign = Math.sign(throttle.forward_us - throttle.neutral_us) || 1;
   const forwardBand = throttle.neutral_us + sign * throttle.forward_dead_band_us;
@@ -68,6 +72,7 @@ function throttleScale(throttle, reach) {
   };
 }
 
+/** @param {ThrottleNumbers} throttle */
 function around({ forward_us: forward, reverse_us: reverse }) {
   const low = Math.floor(Math.min(forward, reverse) / 50) * 50 - 60;
   const high = Math.ceil(Math.max(forward, reverse) / 50) * 50 + 60;

@@ -15,7 +15,7 @@ function node(name, attributes, text) {
   return element;
 }
 
-/** The angle of the wheels at a pulse, in rad, positive left; goes on beyond the ends. */
+/** The angle of the wheels at a pulse, in rad, positive left; goes on beyond the ends. @param {SteeringNumbers} steering @param {number} us */
 export function wheelAngle(steering, us) {
   const offset = us - steering.center_us;
   const toLeft = steering.left_us - steering.center_us;
@@ -24,7 +24,7 @@ export function wheelAngle(steering, us) {
   return toRight === 0 ? 0 : (offset / toRight) * steering.right_rad;
 }
 
-/** The share of throttle at a pulse, -1 to 1; 0 in the dead band. */
+/** The share of throttle at a pulse, -1 to 1; 0 in the dead band. @param {ThrottleNumbers} throttle @param {number} us */
 export function throttleShare(throttle, us) {
   const offset = us - throttle.neutral_us;
   const forward = offset * (throttle.forward_us - throttle.neutral_us) > 0;
@@ -72,7 +72,7 @@ export class CarDrawing {
     this.pushLabel = node("text", { class: "sector-label", x: 276, "text-anchor": "middle" });
     svg.append(this.pushRail, this.push, this.pushLabel);
     const still = matchMedia("(prefers-reduced-motion: reduce)");
-    const turn = (ms) => {
+    const turn = (/** @type {number} */ ms) => {
       const seconds = Math.min(0.1, (ms - this.lastMs) / 1000);
       this.lastMs = ms;
       if (this.share !== 0 && !still.matches) {
@@ -84,6 +84,7 @@ export class CarDrawing {
     requestAnimationFrame(turn);
   }
 
+  /** @param {number} x @param {number} y @param {number} halfWidth @param {string} kind */
   wheel(x, y, halfWidth, kind) {
     const group = node("g", { class: `wheel ${kind}` });
     group.append(node("rect", { class: "tyre", x: x - halfWidth, y: y - 28, width: 2 * halfWidth, height: 56, rx: 7 }));
@@ -102,7 +103,7 @@ export class CarDrawing {
     }
     this.share = share;
     const reach = 80;
-    const at = (rad, r = reach) => [160 - r * Math.sin(rad), FRONT_Y - r * Math.cos(rad)].map((v) => v.toFixed(1)).join(" ");
+    const at = (/** @type {number} */ rad, r = reach) => [160 - r * Math.sin(rad), FRONT_Y - r * Math.cos(rad)].map((v) => v.toFixed(1)).join(" ");
     this.sector.setAttribute("d", `M160 ${FRONT_Y}L${at(leftRad)}A${reach} ${reach} 0 0 1 ${at(rightRad)}Z`);
     this.pointer.setAttribute("d", `M160 ${FRONT_Y}L${at(angle, reach + 2)}`);
     this.place(this.leftLabel, leftRad, reach);
@@ -119,6 +120,7 @@ export class CarDrawing {
     this.svg.setAttribute("aria-label", `The car from above. ${words}motor ${share === 0 ? "at rest" : share > 0 ? "forward" : "backwards"}.`);
   }
 
+  /** @param {Element} label @param {number} rad @param {number} reach */
   place(label, rad, reach) {
     const r = reach;
     label.setAttribute("x", (160 - (r + 18) * Math.sin(rad)).toFixed(1));
@@ -143,6 +145,7 @@ export class Axis {
     this.drawn = "";
   }
 
+  /** @param {number} us */
   x(us) {
     const [low, high] = this.range;
     return 22 + (596 * (Math.min(high, Math.max(low, us)) - low)) / (high - low);
@@ -163,6 +166,7 @@ export class Axis {
     this.svg.setAttribute("aria-label", `${this.name}: ${words} microseconds${now ? `; now ${Math.round(now)}` : ""}`);
   }
 
+  /** @param {{us: number, label: string, kind?: string}[]} marks @param {{from: number, to: number, kind: string}[]} stretches */
   build(marks, stretches) {
     const { ground } = this;
     ground.replaceChildren();
@@ -198,8 +202,8 @@ export function drawSpeeds(svg, points) {
   svg.replaceChildren();
   const top = Math.max(1, ...points.map(([, speed]) => speed)) * 1.15;
   const right = Math.max(0.3, ...points.map(([share]) => share)) * 1.05;
-  const x = (share) => 56 + (560 * share) / right;
-  const y = (speed) => 200 - (180 * speed) / top;
+  const x = (/** @type {number} */ share) => 56 + (560 * share) / right;
+  const y = (/** @type {number} */ speed) => 200 - (180 * speed) / top;
   svg.append(node("path", { class: "rail thin", d: `M56 16V200H620` }));
   for (const share of [0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1].filter((one) => one <= right)) {
     svg.append(node("text", { class: "tick-label", x: x(share), y: 224, "text-anchor": "middle" }, `${Math.round(share * 100)} %`));

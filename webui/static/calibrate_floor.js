@@ -28,12 +28,12 @@ export class Floor {
     byId("ready").addEventListener("click", () => this.start());
     byId("share").addEventListener("input", () => this.showShare());
     byId("mark").addEventListener("pointerdown", () => this.mark());
-    byId("mark").addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.repeat) this.mark(); });
+    byId("mark").addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => { if (event.key === "Enter" && !event.repeat) this.mark(); });
     byId("add-speed").addEventListener("click", () => this.add());
     byId("save-speeds").addEventListener("click", () => this.save());
     byId("leave-floor").addEventListener("click", () => this.leave());
-    for (const button of document.querySelectorAll("[data-steer]")) {
-      const steering = Number(/** @type {HTMLElement} */ (button).dataset.steer);
+    for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll("[data-steer]"))) {
+      const steering = Number(button.dataset.steer);
       whileHeld(button, () => this.drive(steering, this.throttle), () => this.coast());
     }
     addEventListener("keydown", (event) => {
@@ -58,7 +58,7 @@ export class Floor {
 
   open() {
     this.showShare();
-    this.points = (this.rest.known.draft.calibration.speed_table?.points ?? []).map((point) => [...point]);
+    this.points = (this.rest.known.draft.calibration.speed_table?.points ?? []).map((/** @type {Point} */ point) => [...point]);
     trouble("");
     show("floor");
     this.showSpeeds();
@@ -102,6 +102,7 @@ export class Floor {
     live(!this.ready ? "" : this.session.hand?.throttle ? "Driving. Let go to stop." : "Ready. Hold a button to drive.");
   }
 
+  /** @param {number} steering @param {number} throttle */
   drive(steering, throttle) {
     if (!this.ready) return;
     this.session.hand = { steering, throttle };

@@ -74,11 +74,16 @@ export function makeButton(label, act, spoken) {
 
 const RELEASES = ["pointerup", "pointercancel", "pointerleave", "lostpointercapture", "keyup", "blur"];
 
-/** Call `begin` when a button is pressed, by finger, mouse or Enter, and `end` as soon as it is not. */
+/**
+ * Call `begin` when a button is pressed, by finger, mouse or Enter, and `end` as soon as it is not.
+ * @param {HTMLButtonElement} button
+ * @param {() => void} begin
+ * @param {() => void} end
+ */
 export function whileHeld(button, begin, end) {
   let held = false;
-  const press = (event) => {
-    if (held || button.disabled || (event.type === "keydown" && event.key !== "Enter")) return;
+  const press = (/** @type {PointerEvent | KeyboardEvent} */ event) => {
+    if (held || button.disabled || ("key" in event && event.key !== "Enter")) return;
     held = true;
     button.classList.add("is-held");
     begin();
@@ -93,10 +98,15 @@ export function whileHeld(button, begin, end) {
   button.addEventListener("keydown", press);
   for (const name of RELEASES) button.addEventListener(name, release);
   addEventListener("blur", release);
-  button.addEventListener("contextmenu", (event) => event.preventDefault());
+  button.addEventListener("contextmenu", (/** @type {Event} */ event) => event.preventDefault());
 }
 
-/** Call `done` when a button was held for this long: nobody does that without having read it. */
+/**
+ * Call `done` when a button was held for this long: nobody does that without having read it.
+ * @param {HTMLButtonElement} button
+ * @param {number} ms
+ * @param {() => void} done
+ */
 export function holdToConfirm(button, ms, done) {
   let timer = 0;
   whileHeld(button, () => { timer = setTimeout(done, ms); }, () => clearTimeout(timer));

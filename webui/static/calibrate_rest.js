@@ -14,7 +14,7 @@ export class Rest extends EventTarget {
     this.session = session;
     /** @type {any} what the server says of this car's numbers; null before it has */
     this.known = null;
-    byId("undo").addEventListener("click", () => this.change("undo", (answer) => `Version ${answer.saved.version} is in force again.`));
+    byId("undo").addEventListener("click", () => this.change("undo", (/** @type {any} */ answer) => `Version ${answer.saved.version} is in force again.`));
     byId("tell-board").addEventListener("click", () => this.change("store", () => "The board has this car's numbers."));
     byId("import").addEventListener("click", () => byId("file").click());
     byId("file").addEventListener("change", () => this.importFile());
@@ -34,6 +34,7 @@ export class Rest extends EventTarget {
     }
   }
 
+  /** @param {any} answer */
   take(answer) {
     this.known = answer;
     if (view() === "loading") show("rest");
@@ -63,7 +64,7 @@ export class Rest extends EventTarget {
     byId("tell-board").hidden = !saved || this.known.told;
     byId("undo").disabled = history.length < 2;
     byId("export").hidden = !saved;
-    const rows = history.map((cal) => this.historyRow(cal, saved?.version === cal.version));
+    const rows = history.map((/** @type {SavedNumbers} */ cal) => this.historyRow(cal, saved?.version === cal.version));
     if (rows.length === 0) {
       const empty = document.createElement("li");
       empty.className = "empty";
@@ -73,6 +74,7 @@ export class Rest extends EventTarget {
     byId("history").replaceChildren(...rows);
   }
 
+  /** @param {SavedNumbers} cal @param {boolean} isNow */
   historyRow(cal, isNow) {
     const item = document.createElement("li");
     item.classList.toggle("is-now", isNow);
@@ -90,6 +92,7 @@ export class Rest extends EventTarget {
     return item;
   }
 
+  /** @param {string} what @param {(answer: any) => string} done */
   async change(what, done) {
     const answer = await this.session.ask(what, {}, { timeoutMs: ASK_MS });
     if (answer.ok) this.finish(answer, done(answer));
@@ -111,10 +114,12 @@ export class Rest extends EventTarget {
   }
 }
 
+/** @param {SavedNumbers} saved */
 function savedNote({ version, saved_at: at, saved_by: by }) {
   return `Version ${version}, saved ${when(at)}${by ? ` by ${by}` : ""}.`;
 }
 
+/** @param {string} text */
 function when(text) {
   const date = new Date(text);
   return Number.isNaN(date.valueOf()) ? "" : date.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });

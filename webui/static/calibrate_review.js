@@ -3,9 +3,10 @@
 import { byId } from "./calibrate_page.js";
 
 const DEGREES = 180 / Math.PI;
+/** @type {Record<string, string>} */
 const MODES = { none: "no reverse", direct: "at the first pull", double_tap: "at the second pull" };
 
-/** @type {[string, (c: any) => string][]} */
+/** @type {[string, (numbers: CalibrationNumbers) => string][]} */
 const NUMBERS = [
   ["Left", ({ steering }) => `${us(steering.left_us)} · ${degrees(steering.left_rad)}`],
   ["Centre", ({ steering }) => us(steering.center_us)],
@@ -20,10 +21,12 @@ const NUMBERS = [
   ["Speed table", ({ speed_table: table }) => (table ? `${table.points.length - 1} measured` : "none")],
 ];
 
+/** @param {number} value */
 function us(value) {
   return `${Math.round(value * 10) / 10} µs`;
 }
 
+/** @param {number} rad */
 function degrees(rad) {
   return `${Math.round(Math.abs(rad) * DEGREES * 10) / 10}°`;
 }

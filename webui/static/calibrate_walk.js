@@ -11,10 +11,12 @@ const PULSE_SLACK_US = 1.5; // the board is told whole microseconds
 const FORGOTTEN_MS = 700; // a pulse that rests this long after it was asked for was taken back
 const MIN_SPAN_US = 10; // of an end from rest; as the server has it
 const TAP_MS = 500;
+/** @type {Record<string, string>} */
 const PARTS = { begin: "Get ready", steering: "Steering", throttle: "Throttle", end: "Save" };
 const ENDS = new Set(["left", "right", "forward", "reverse"]);
 const RESTS = new Set(["center", "neutral"]);
 const PLACES = { choice: "choice", hold: "hold-part", pulse: "pulse-part", trial: "trial-part", review: "review-part" };
+/** @type {Record<string, number>} */
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, ArrowDown: -1, ArrowUp: 1, PageDown: -25, PageUp: 25 };
 
 export class Walk extends EventTarget {
@@ -59,8 +61,8 @@ export class Walk extends EventTarget {
       const by = Number(/** @type {HTMLElement} */ (button).dataset.nudge);
       button.addEventListener("click", () => this.move(this.nowUs + by));
     }
-    for (const button of document.querySelectorAll("[data-trial]")) {
-      whileHeld(button, () => this.run(/** @type {HTMLElement} */ (button).dataset.trial), () => this.toRest());
+    for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll("[data-trial]"))) {
+      whileHeld(button, () => this.run(button.dataset.trial), () => this.toRest());
     }
     holdToConfirm(byId("hold"), HOLD_MS, () => this.go(1));
     byId("slider").addEventListener("input", () => this.move(byId("slider").valueAsNumber));
@@ -84,16 +86,17 @@ export class Walk extends EventTarget {
     await this.rest.load();
     const { known } = this.rest;
     if (!known || !part) return;
-    this.open(known.draft, known.walks[part].map((id) => known.steps.find((one) => one.id === id)));
+    this.open(known.draft, known.walks[part].map((/** @type {string} */ id) => known.steps.find((/** @type {Step} */ one) => one.id === id)));
   }
 
-  /** Look at numbers from a file or from the history, which may then be saved. */
+  /** Look at numbers from a file or from the history, which may then be saved. @param {CalibrationNumbers} calibration */
   async look(calibration) {
     const answer = await post("/api/calibration/draft", { draft: calibration });
     if (answer.error) trouble(answer.error);
-    else this.open(answer, this.rest.known.steps.filter((one) => one.answer === "review"));
+    else this.open(answer, this.rest.known.steps.filter((/** @type {Step} */ one) => one.answer === "review"));
   }
 
+  /** @param {Draft} draft @param {Step[]} steps */
   open(draft, steps) {
     this.before = this.rest.known.fresh ? null : this.rest.known.draft.calibration;
     Object.assign(this, { draft, steps, at: 0, running: "", wanted: 0, mode: "" });
@@ -102,6 +105,7 @@ export class Walk extends EventTarget {
     this.showStep();
   }
 
+  /** @param {number} by */
   go(by) {
     this.at = Math.max(0, this.at + by);
     const { reverse_mode: mode } = this.draft.calibration.throttle.esc;
@@ -120,7 +124,7 @@ export class Walk extends EventTarget {
     this.go(1);
   }
 
-  /** Put what was found into the draft; false when it cannot be. */
+  /** Put what was found into the draft; false when it cannot be. @param {Step} step */
   async answer(step) {
     const isTrial = step.answer === "trial";
     const value = isTrial ? { reverse_mode: this.mode, brakes_on_first_pull: byId("brakes").checked } : this.nowUs;
@@ -187,9 +191,9 @@ export class Walk extends EventTarget {
     const next = byId("next");
     next.hidden = step.answer === "hold";
     next.disabled = step.answer === "choice" || step.answer === "trial";
-    next.textContent = { review: "Save", pulse: "Use this" }[step.answer] ?? "Go on";
+    next.textContent = step.answer === "review" ? "Save" : step.answer === "pulse" ? "Use this" : "Go on";
     if (step.answer === "hold") setText(byId("hold").firstElementChild, `Hold: ${step.title.charAt(0).toLowerCase()}${step.title.slice(1)}`);
-    if (step.answer === "choice") showChoices(byId("choice"), step.choices, (kind) => this.chooseKind(kind));
+    if (step.answer === "choice") showChoices(byId("choice"), step.choices, (/** @type {string} */ kind) => this.chooseKind(kind));
     if (step.answer === "trial") this.showTrial(step);
     if (step.answer === "pulse") this.showPulseStep(step);
     if (step.answer === "review") {
@@ -219,6 +223,7 @@ export class Walk extends EventTarget {
     }));
   }
 
+  /** @param {string} kind */
   async chooseKind(kind) {
     const answer = await post("/api/calibration/draft", { draft: this.rest.known.kinds[kind] });
     problem(answer.error ?? "");
@@ -228,15 +233,17 @@ export class Walk extends EventTarget {
     this.dispatchEvent(new Event("changed"));
   }
 
+  /** @param {Step} step */
   showTrial(step) {
     this.mode = "";
-    showChoices(byId("trial-choices"), step.choices, (mode) => {
+    showChoices(byId("trial-choices"), step.choices, (/** @type {string} */ mode) => {
       this.mode = mode;
       byId("next").disabled = false;
     });
     byId("brakes").checked = this.draft.calibration.throttle.esc.brakes_on_first_pull;
   }
 
+  /** @param {Step} step */
   showPulseStep(step) {
     const [low, high] = this.draft.reach_us[step.id];
     Object.assign(byId("slider"), { min: String(low), max: String(high) });
@@ -263,6 +270,7 @@ export class Walk extends EventTarget {
     setText(byId("pulse-word"), offset === 0 ? "at rest" : `${offset > 0 ? "+" : "−"}${Math.abs(offset)} from rest`);
   }
 
+  /** @param {boolean} locked */
   lock(locked) {
     for (const control of byId("pulse-part").querySelectorAll("button, input")) control.disabled = locked;
     for (const control of byId("trial-part").querySelectorAll("button.trial")) control.disabled = locked;
@@ -281,7 +289,7 @@ export class Walk extends EventTarget {
     return this.wanted || this.restUs;
   }
 
-  /** The car goes where this step's pulses count, or is let go where nothing may move. */
+  /** The car goes where this step's pulses count, or is let go where nothing may move. @param {Step} step */
   async enter(step) {
     this.wanted = 0;
     if (!step.actuator) {
@@ -294,6 +302,7 @@ export class Walk extends EventTarget {
     }
   }
 
+  /** @param {Step} step */
   async start(step) {
     this.starting = true;
     this.lock(true);
@@ -338,6 +347,7 @@ export class Walk extends EventTarget {
     this.lock(true);
   }
 
+  /** @param {number} us */
   move(us) {
     const { step } = this;
     if (!step?.actuator || this.running !== step.actuator) return;
@@ -345,6 +355,7 @@ export class Walk extends EventTarget {
     this.ask(Math.round(Math.min(high, Math.max(low, us))));
   }
 
+  /** @param {number} us */
   ask(us) {
     this.wanted = us;
     this.wantedAt = performance.now();
@@ -363,6 +374,7 @@ export class Walk extends EventTarget {
   /** Play a trial's pulses one after another until it is over or let go. @param {string | undefined} kind */
   async run(kind) {
     const { forward, back } = this.draft.trial_us;
+    /** @type {Record<string, [number, number][]>} pulse and how long it lasts */
     const scripts = {
       tap: [[back, TAP_MS]],
       back: [[back, Infinity]],
@@ -379,8 +391,9 @@ export class Walk extends EventTarget {
     if (mine === this.trial) this.toRest();
   }
 
+  /** @param {KeyboardEvent} event */
   onKey(event) {
-    const typing = event.target.closest("input[type=number], input[type=text]");
+    const typing = /** @type {HTMLElement} */ (event.target).closest("input[type=number], input[type=text]");
     if (this.step?.answer !== "pulse" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
     const by = KEYS[event.key];
     if (event.key === "Home") this.toRest();
@@ -389,7 +402,7 @@ export class Walk extends EventTarget {
     event.preventDefault();
   }
 
-  /** Follow the car: it rests a pulse when it has not heard of this page for a moment, and nothing asserts it again. */
+  /** Follow the car: it rests a pulse when it has not heard of this page for a moment, and nothing asserts it again. @param {Car} car */
   follow(car) {
     if (car.state === "failsafe" && this.holds) {
       this.starting = false;
@@ -415,6 +428,7 @@ export class Walk extends EventTarget {
   }
 }
 
+/** @param {HTMLElement} place @param {Choice[]} choices @param {(value: string) => void} choose */
 function showChoices(place, choices, choose) {
   place.replaceChildren(...choices.map(({ value, label, note }) => {
     const button = makeButton(label, () => {
@@ -440,6 +454,7 @@ function remembered() {
   }
 }
 
+/** @param {string} name */
 function remember(name) {
   try {
     localStorage.setItem("lapwing-name", name);

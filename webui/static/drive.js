@@ -21,6 +21,7 @@ const LEND_MS = 2500; // how long a page keeps the wheel of a standing car after
 const MODELS_MS = 5000;
 const HANDS_ON = new Set(["manual", "assisted"]);
 
+/** @type {Record<string, [string, string]>} what is said beside the choice, and below the question */
 const MODE_WORDS = {
   autonomous: ["The policy steers and drives.", "the car moves by itself"],
   assisted: ["The policy steers; you drive the throttle.", "you drive the throttle"],
@@ -54,7 +55,7 @@ let refusedSource = ""; // who was told "not now"
 
 const car = () => newest?.car ?? null;
 const isConnected = () => performance.now() - newestAt < LOST_MS;
-const laps = new Laps(document.querySelector(".laps"));
+const laps = new Laps(/** @type {HTMLElement} */ (document.querySelector(".laps")));
 const control = new Control(page, hear, () => `trail=${laps.trailEnd}`);
 new Pictures(view, page, (serverNs) => control.see(serverNs), car);
 const inputs = new DrivingInputs(byId("pad"), {

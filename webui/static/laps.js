@@ -8,15 +8,18 @@ const STEP_M = 0.05; // between two points that this page remembers by itself
 const JUMP_M = 1; // farther than between two points means that somebody put the car elsewhere
 
 export class Laps {
+  /** @param {HTMLElement} card */
   constructor(card) {
-    this.clock = card.querySelector("#lap-clock");
-    this.name = card.querySelector("#lap-name");
-    this.best = card.querySelector("#lap-best");
-    this.list = card.querySelector("#lap-list");
-    this.mishap = card.querySelector("#mishap");
-    this.news = card.querySelector("#lap-news");
+    const part = (/** @type {string} */ id) => /** @type {HTMLElement} */ (card.querySelector(`#${id}`));
+    this.clock = part("lap-clock");
+    this.name = part("lap-name");
+    this.best = part("lap-best");
+    this.list = part("lap-list");
+    this.mishap = part("mishap");
+    this.news = part("lap-news");
+    /** @type {number | null} */
     this.shown = null;
-    this.map = card.querySelector("#map");
+    this.map = /** @type {HTMLCanvasElement} */ (part("map"));
     this.trail = new Trail(this.map);
   }
 
@@ -44,24 +47,26 @@ export class Laps {
     if (world) this.trail.add(world);
   }
 
+  /** @param {number | null} count @param {Crossing[]} laps @param {Crossing | null} best */
   showList(count, laps, best) {
     if (count === this.shown) return;
     const isNew = this.shown !== null && count !== null && count > this.shown;
     this.shown = count;
-    if (count === null || count === 0) {
+    const last = laps.at(-1);
+    if (!count || !last || !best) {
       const words = count === null ? "Nothing times laps on this car yet." : "No lap yet.";
       this.list.replaceChildren(row("empty", words));
       return;
     }
     this.list.replaceChildren(...laps.toReversed().map((crossing) => lapRow(crossing, best)));
     if (isNew) {
-      const last = laps.at(-1);
-      this.list.firstElementChild.classList.add("is-new");
+      this.list.firstElementChild?.classList.add("is-new");
       this.news.textContent = `Lap ${last.lap}: ${lapTime(last.time_s)} seconds${last.lap === best.lap ? ", the best" : ""}`;
     }
   }
 }
 
+/** @param {Crossing} crossing @param {Crossing} best */
 function lapRow(crossing, best) {
   const isBest = crossing.lap === best.lap;
   const item = row(isBest ? "best" : "", "");
@@ -75,6 +80,7 @@ function lapRow(crossing, best) {
   return item;
 }
 
+/** @param {string} className @param {string} text */
 function row(className, text) {
   const item = document.createElement("li");
   item.className = className;
@@ -84,11 +90,14 @@ function row(className, text) {
 
 /** The driven line, and the last metres of it thick where the car was fast. */
 class Trail {
+  /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.canvas = canvas;
-    this.context = canvas.getContext("2d");
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    /** @type {number[][]} across, up and speed */
     this.points = [];
     this.end = 0;
+    /** @type {{x: number, y: number, heading: number} | null} */
     this.car = null;
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
@@ -138,7 +147,7 @@ class Trail {
       path(from, to);
       context.stroke();
     }
-    this.drawCar(/** @type {[number, number]} */ (place([car.x, car.y])), style.getPropertyValue("--chestnut"));
+    this.drawCar(place([car.x, car.y]), style.getPropertyValue("--chestnut"));
   }
 
   /** Return the function from metres to pixels that shows all of the line. */
@@ -150,9 +159,11 @@ class Trail {
     const ys = all.map((point) => point[1]);
     const [left, right, bottom, top] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
     const scale = (width - 52) / Math.max(right - left, top - bottom, 2);
-    return (/** @type {number[]} */ [x, y]) => [width / 2 + (x - (left + right) / 2) * scale, height / 2 - (y - (bottom + top) / 2) * scale];
+    /** @param {number[]} point @returns {[number, number]} */
+    return ([x, y]) => [width / 2 + (x - (left + right) / 2) * scale, height / 2 - (y - (bottom + top) / 2) * scale];
   }
 
+  /** @param {[number, number]} place @param {string} colour */
   drawCar([across, down], colour) {
     const { context } = this;
     context.save();

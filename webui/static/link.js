@@ -39,7 +39,7 @@ export function makeRoom() {
   waiting.clear();
 }
 
-/** Ask for a change. Returns `{ok, error, server_ns}`; never rejects. */
+/** Ask for a change. Returns `{ok, error, server_ns}`; never rejects. @param {string} path @param {object} body */
 export async function post(path, body, { timeoutMs = 1500 } = {}) {
   try {
     const response = await fetch(path, {

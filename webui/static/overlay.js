@@ -43,14 +43,19 @@ export function chosenWords(record, chosen, probabilities, car) {
   return "The policy is at rest";
 }
 
-/** The picture at the size and in the colours that the network gets. */
+/**
+ * The picture at the size and in the colours that the network gets.
+ * @param {HTMLCanvasElement} canvas
+ * @param {ImageBitmap} bitmap
+ * @param {PictureHeader["input"]} input
+ */
 function drawInput(canvas, bitmap, input) {
   const { width, height, channels } = input ?? { width: 160, height: 120, channels: 1 };
   if (canvas.width !== width || canvas.height !== height) {
     canvas.width = width;
     canvas.height = height;
   }
-  const context = canvas.getContext("2d");
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   context.filter = channels === 1 ? "grayscale(1)" : "none";
   context.drawImage(bitmap, 0, 0, width, height);
 }
@@ -76,11 +81,13 @@ function drawAxes(svg, outputs) {
   });
 }
 
+/** @param {Element} svg @param {number} count */
 function fill(svg, count) {
-  while (svg.children.length > count) svg.lastElementChild.remove();
+  while (svg.children.length > count) svg.lastElementChild?.remove();
   while (svg.children.length < count) svg.append(document.createElementNS(SVG, "rect"));
 }
 
+/** @param {Element} bar @param {number} x @param {number} y @param {number} width @param {number} height @param {boolean} isChosen */
 function place(bar, x, y, width, height, isChosen) {
   for (const [name, value] of Object.entries({ x, y, width, height })) bar.setAttribute(name, value.toFixed(1));
   bar.classList.toggle("is-chosen", isChosen);

@@ -84,7 +84,11 @@ export class Pictures {
     this.connect();
   }
 
-  /** Draw the newest of what has come; what a newer one overtakes is acknowledged and never drawn. */
+  /**
+   * Draw the newest of what has come; what a newer one overtakes is acknowledged and never drawn.
+   * @param {{header: PictureHeader, jpeg: BlobPart}} picture
+   * @param {() => void} acknowledge
+   */
   async take(picture, acknowledge) {
     const receivedMs = performance.now();
     acknowledge();

@@ -37,6 +37,9 @@ export async function emergencyStop(tell = () => {}) {
  *
  * `pointerdown`, because a second finger never makes a click. While the car may move the space bar
  * stops wherever the focus is; at rest it still works on buttons and sliders that have the focus.
+ * @param {HTMLElement} button
+ * @param {() => boolean} mayMove
+ * @param {() => void} stop
  */
 export function watchForStop(button, mayMove, stop) {
   let touchedAt = -Infinity;
@@ -48,9 +51,10 @@ export function watchForStop(button, mayMove, stop) {
     // A keyboard or a screen reader clicks without touching.
     if (performance.now() - touchedAt > 1000) stop();
   });
-  const onSpace = (event) => {
+  const onSpace = (/** @type {KeyboardEvent} */ event) => {
     if (event.code !== "Space" && event.key !== " ") return;
-    const usesSpace = event.target.closest?.("button, input, textarea, select, a") && event.target !== button;
+    const target = /** @type {HTMLElement} */ (event.target);
+    const usesSpace = target.closest?.("button, input, textarea, select, a") && target !== button;
     if (usesSpace && !mayMove()) return;
     event.preventDefault();
     event.stopImmediatePropagation();

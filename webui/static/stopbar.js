@@ -32,6 +32,7 @@ async function stopNow() {
   if (!error) setTimeout(() => { if (!underway) show("Emergency stop"); }, SHOWN_MS);
 }
 
+/** @param {string} text */
 function show(text) {
   word.textContent = text;
   button.classList.toggle("is-pressed", text !== "Emergency stop");

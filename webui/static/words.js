@@ -21,6 +21,7 @@ const TITLES = {
 /**
  * Everything the state card shows.
  * `document` is the newest status, null when none has come for a second.
+ * @param {{car: Car | null, silence: string} | null} document
  */
 export function describe(document) {
   if (document === null) {
@@ -49,7 +50,7 @@ export function describe(document) {
   return { mood, title: TITLES[car.state] ?? capitalised(car.state), sentence, reasons: [] };
 }
 
-/** Who drives, as seen by the page whose source is `own`. */
+/** Who drives, as seen by the page whose source is `own`. @param {Car | null | undefined} car @param {string} own */
 export function describeDriver(car, own, /** @type {Lease | undefined} */ lease = undefined) {
   if (!car || !car.driver || !GUARDED.has(car.state)) return "";
   if (car.driver === own) return "Started from this page: keep it open.";
@@ -57,7 +58,7 @@ export function describeDriver(car, own, /** @type {Lease | undefined} */ lease 
   return car.driver.startsWith("page ") ? "Started from another page." : `Started by ${car.driver}.`;
 }
 
-/** A lap time as `8.21` or `1:02.50`. */
+/** A lap time as `8.21` or `1:02.50`. @param {number | null | undefined} seconds */
 export function lapTime(seconds, digits = 2) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
   const unit = 10 ** digits;
@@ -80,12 +81,12 @@ export function describeGoal(laps, moves) {
   return goals.length ? `Stops by itself ${goals.join(" or ")}.` : "";
 }
 
-/** How old a picture is. */
+/** How old a picture is. @param {number} ms */
 export function pictureAge(ms) {
   return `${Math.max(0, Math.round(ms / 10) * 10)} ms old`;
 }
 
-/** A number for a tile; a dash when it is not known. */
+/** A number for a tile; a dash when it is not known. @param {unknown} value */
 export function number(value, digits = 0) {
   return typeof value === "number" && Number.isFinite(value) ? value.toFixed(digits) : "–";
 }
@@ -101,7 +102,7 @@ export function number(value, digits = 0) {
 export function describeHealth(car, missesLately, host = null, recorder = null) {
   const periodMs = car.control_rate_hz > 0 ? 1000 / car.control_rate_hz : Infinity;
   const faults = car.faults ?? [];
-  const has = (part) => faults.some((fault) => fault.startsWith(part));
+  const has = (/** @type {string} */ part) => faults.some((fault) => fault.startsWith(part));
   return {
     policy: {
       value: car.policy || "none",
@@ -145,16 +146,17 @@ export function describeRecording(recorder) {
   return recorder?.state === "not recording" ? `Not recording. ${recorder.problem}` : "";
 }
 
-/** The sentence with a capital first letter. */
+/** The sentence with a capital first letter. @param {string} sentence */
 export function capitalised(sentence) {
   return sentence.charAt(0).toUpperCase() + sentence.slice(1);
 }
 
+/** @type {Record<string, string>} */
 const RECORDS = { recording: "free, recording", ready: "free, ready to record" };
 
 /** @param {Host} host @param {Recording | null | undefined} recorder @returns {Record<string, Tile>} */
 function describeHost({ cpu_frac: cpu, temperature_c: temperature, memory_frac: memory, disk_free_bytes: disk }, recorder) {
-  const share = (frac) => (frac === null ? "–" : `${number(frac * 100)} %`);
+  const share = (/** @type {number | null} */ frac) => (frac === null ? "–" : `${number(frac * 100)} %`);
   const isHot = temperature !== null && temperature >= HOT_C;
   const isFull = disk !== null && disk < DISK_LOW_BYTES;
   return {
