@@ -10,7 +10,6 @@ import { bytes, clock, day, duration, eventWords, filmWords, kindOf, lapTime, ma
 const LEAST_S = 1; // what a window shows at least
 const FILM_LOOK_MS = 500;
 const ZOOM = 2;
-const HEADROOM = 1.2; // above the fastest
 const STEP_S = 0.1;
 const LEAP_S = 5;
 const BACK_S = 1.5; // a press this soon after a mark goes to the one before
@@ -92,7 +91,7 @@ export class Details {
       this.line.showWhole(part.line);
     } else this.line.showPart(part.line);
     if (part.curves.speed_mps) {
-      drawCurve(byId("plot-speed"), part.curves.speed_mps, [0, this.mostSpeed * HEADROOM]);
+      drawCurve(byId("plot-speed"), part.curves.speed_mps, [0, this.mostSpeed]);
       setText(byId("speed-most"), `up to ${this.mostSpeed} m/s`);
     }
   }

@@ -2,6 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 export const WIDTH = 1000;
+const CURVE_SHARE = 66; // of a lane's height; above it stands what the lane shows
 const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
 
 /** The step of a time axis with at most `most` labels. */
@@ -50,7 +51,7 @@ export function shape(name, attributes, ...children) {
 
 /** Draw one curve; `range` is what the lane holds from bottom to top. */
 export function drawCurve(svg, curve, [bottom, top]) {
-  const y = (value) => 100 - ((Math.min(top, Math.max(bottom, value)) - bottom) / (top - bottom)) * 96 - 2;
+  const y = (value) => 100 - ((Math.min(top, Math.max(bottom, value)) - bottom) / (top - bottom)) * CURVE_SHARE - 3;
   svg.replaceChildren(
     shape("line", { class: "zero", x1: 0, x2: WIDTH, y1: y(0), y2: y(0) }),
     shape("path", { class: "curve", d: outline(curve.low, curve.high, y) }),
