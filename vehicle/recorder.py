@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import zmq
 
+from vehicle.car_clock import CarClock
 from vehicle.errors import UNREADABLE
 from vehicle.hil_client import HilClient
 from vehicle.messages import TickRecord
@@ -50,7 +51,7 @@ class Recorder:
     def __init__(self, run_dir: Path, shelf: RunShelf, hil_dir: Path | None) -> None:
         prepare_run_dir(run_dir)
         self._shelf = shelf
-        self.recording = RunRecording(shelf.folder, _moment, self._room_bytes)
+        self.recording = RunRecording(shelf.folder, lambda: _moment(shelf.clock), self._room_bytes)
         self._context: zmq.Context[Any] = zmq.Context()
         self._world = HilClient(hil_dir) if hil_dir is not None else None
         self._poller = zmq.Poller()
@@ -149,12 +150,9 @@ class Recorder:
         self._context.destroy(linger=0)
 
 
-def _moment() -> Moment:
-    try:
-        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        boot_id = ""
-    return Moment(time.time_ns(), boot_id)
+def _moment(clock: CarClock) -> Moment:
+    wall_ns, clock_known = clock.now()
+    return Moment(wall_ns, clock.boot_id(), clock_known)
 
 
 def record(run_dir: Path, runs_dir: Path | None, hil_dir: Path | None) -> None:

@@ -18,7 +18,7 @@ from vehicle.messages import GUARDED_STATES, DriveState, Fault, TickRecord
 from vehicle.run_file import RunWriter, as_json, pack
 from vehicle.run_schemas import LogLevel, Topic, protobuf_bytes
 from vehicle.run_stream import InputArray, LidarTurn, Picture, PolicyInputs, RunStart
-from vehicle.run_summary import RunSummary
+from vehicle.run_summary import RunSummary, run_name
 from vehicle.run_traces import TRACES, EventKind, TraceKeeper
 from vehicle.runs import RESERVE_BYTES
 from vehicle.truth import WorldTruth
@@ -36,6 +36,7 @@ class Moment(NamedTuple):
 
     wall_ns: int
     boot_id: str
+    clock_known: bool = True
 
 
 class RunRecording:
@@ -200,6 +201,7 @@ class RunRecording:
             name=name,
             started_wall_ns=moment.wall_ns,
             boot_id=moment.boot_id,
+            clock_known=moment.clock_known,
             started_ns=record.now_ns,
             is_complete=complete,
             note="" if complete else "the recorder came when the car was driving already",
@@ -354,17 +356,6 @@ class PictureMeta(msgspec.Struct, frozen=True):
     number: int
     stamp_ns: int
     ready_ns: int
-
-
-def run_name(folder: Path, wall_ns: int) -> str:
-    """Return a name by date and time, UTC, that no run has yet."""
-    moment = np.datetime64(wall_ns // 10**9, "s").astype(object)
-    base = f"{moment:%Y-%m-%d_%H-%M-%S}"
-    name, count = base, 1
-    while any((folder / f"{name}{end}").exists() for end in (".mcap", ".mcap.part", ".json")):
-        count += 1
-        name = f"{base}_{count}"
-    return name
 
 
 def compact(inputs: PolicyInputs) -> PolicyInputs:

@@ -1,5 +1,8 @@
 """One recorded run at a glance."""
 
+import datetime
+from pathlib import Path
+
 import msgspec
 
 
@@ -13,6 +16,8 @@ class RunSummary(msgspec.Struct, kw_only=True):
     boot_id: str
     started_ns: int
     """CLOCK_MONOTONIC of that boot."""
+    clock_known: bool = True
+    """False: nothing had set the car's clock; name and date are a guess until somebody tells the time."""
     duration_s: float = 0.0
     driven_s: float = 0.0
     """In a moving state."""
@@ -39,3 +44,14 @@ class RunSummary(msgspec.Struct, kw_only=True):
     def best_lap_s(self) -> float | None:
         """The fastest lap."""
         return min(self.laps_s, default=None)
+
+
+def run_name(folder: Path, wall_ns: int) -> str:
+    """Return a name by date and time, UTC, that no run has yet."""
+    moment = datetime.datetime.fromtimestamp(wall_ns // 10**9, tz=datetime.UTC)
+    base = f"{moment:%Y-%m-%d_%H-%M-%S}"
+    name, count = base, 1
+    while any((folder / f"{name}{end}").exists() for end in (".mcap", ".mcap.part", ".json")):
+        count += 1
+        name = f"{base}_{count}"
+    return name

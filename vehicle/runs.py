@@ -16,16 +16,19 @@ from pathlib import Path
 
 import msgspec
 
+from calibration.errors import CalibrationError
 from calibration.store import write_atomically
+from vehicle.car_clock import CarClock, ToldTime
 from vehicle.errors import LapwingError
 from vehicle.messages import DriveState, TickRecord
 from vehicle.run_file import PART_SUFFIX, UNREADABLE, read_whole, summary_of
 from vehicle.run_mending import mend
 from vehicle.run_schemas import Topic
-from vehicle.run_summary import RunSummary
+from vehicle.run_summary import RunSummary, run_name
 
 QUOTA_BYTES = 4 << 30
 RESERVE_BYTES = 1 << 30  # of the disk stays free, whatever happens
+SAME_TIME_NS = 5_000_000_000  # of a person's clock: nothing to give a run another name for
 KEPT_AWAY_S = 600.0  # long enough to see that it was the wrong one
 SUFFIXES = (".mcap", ".json", ".star", ".webm")  # the run first: what is left of a kill shows nothing
 NAME_PATTERN = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d{1,6})?")
@@ -53,6 +56,7 @@ class RunShelf:
         self.folder = folder or default_runs_dir()
         self._quota_bytes = quota_bytes
         self._free = free or free_bytes
+        self.clock = CarClock(self.folder)
 
     def runs(self) -> list[RunSummary]:
         """Return what is there, newest first."""
@@ -77,9 +81,37 @@ class RunShelf:
 
     def put(self, summary: RunSummary) -> None:
         """Keep the summary of a run that is finished, and make room for the next."""
-        with contextlib.suppress(LapwingError):  # it stands in the run's own file too
+        with contextlib.suppress(CalibrationError):  # it stands in the run's own file too
             write_atomically(self.folder / f"{summary.name}.json", msgspec.json.encode(summary))
+        told = self.clock.told()
+        if told is not None:  # while it was recorded
+            self.relabel(told)
         self.make_room()
+
+    def relabel(self, told: ToldTime) -> list[str]:
+        """Date the runs of that boot which nobody could date; return their names, which say the date."""
+        relabelled = []
+        for one in self.runs():
+            if one.clock_known or one.boot_id != told.boot_id:
+                continue
+            wall_ns = told.wall_of(one.started_ns)
+            dated = msgspec.structs.replace(one, started_wall_ns=wall_ns, clock_known=True)
+            if abs(wall_ns - one.started_wall_ns) > SAME_TIME_NS:
+                dated = msgspec.structs.replace(dated, name=run_name(self.folder, wall_ns))
+            with contextlib.suppress(CalibrationError, OSError):  # the old date stays
+                self._rename(one.name, dated)
+                relabelled.append(dated.name)
+        return relabelled
+
+    def _rename(self, name: str, dated: RunSummary) -> None:
+        """Give a run its new summary, then all its files the new name, the run itself last."""
+        write_atomically(self.folder / f"{dated.name}.json", msgspec.json.encode(dated))
+        if dated.name == name:
+            return
+        for suffix in (".star", ".webm", ".mcap"):
+            with contextlib.suppress(FileNotFoundError):
+                (self.folder / f"{name}{suffix}").rename(self.folder / f"{dated.name}{suffix}")
+        (self.folder / f"{name}.json").unlink(missing_ok=True)
 
     def star(self, name: str, starred: bool) -> None:
         """Keep a run whatever the quota says, or no longer; raises RunNotFoundError."""

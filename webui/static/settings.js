@@ -106,8 +106,18 @@ async function look() {
 }
 
 async function keepLooking() {
-  await look();
+  await Promise.all([look(), lookAtClock()]);
   setTimeout(keepLooking, LOOK_MS);
+}
+
+async function lookAtClock() {
+  const clock = await read("/api/clock");
+  if (!clock) return;
+  const time = new Date(clock.unix_ms).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  setText(byId("clock-words"), clock.is_known ? time : `${time}, which is a guess`);
+  setText(byId("clock-hint"), clock.is_synchronised ? "Set by the network."
+    : clock.zone ? `Nothing has set the car's own clock; a browser in ${clock.zone.replaceAll("_", " ")} told it. Runs carry that date.`
+    : "Nothing has set the car's clock. A page of somebody who may drive tells it the time, and runs are dated then.");
 }
 
 /** @param {boolean} isLost @param {Car | null} car */
