@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from vehicle.hil.boards import WIRINGS, PulseEvent
-from vehicle.hil.own_board import OwnBoard, checked_payload, framed, wiring_is_in_bounds
+from vehicle.hil.boards import WIRINGS, CarWiring, PulseEvent
+from vehicle.hil.own_board import LONGEST_ENCODED, OwnBoard, checked_payload, framed, wiring_is_in_bounds
 
 MS = 1_000_000
 START_NS = 1_000 * MS
@@ -554,8 +554,125 @@ def test_a_board_of_another_version_says_so_in_what_all_versions_share():
     assert reply == b"\x82\x01\x63\x03"
 
 
-def test_bounds_of_what_may_be_stored_are_strict():
+def test_a_board_that_claimed_another_version_tells_the_true_one_again():
+    bench = Bench()
+    bench.board.set_version(99)
+    bench.board.set_version(None)
+
+    assert bench.ask(bytes.fromhex(VECTORS["hello"][1])) == [bytes.fromhex(VECTORS["hello reply stored"][0])]
+
+
+@pytest.mark.parametrize(
+    ("first", "is_allowed"),
+    [
+        ((800, 801, 802), True),
+        ((2198, 2199, 2200), True),
+        ((800, 1500, 2200), True),
+        ((799, 1500, 2200), False),
+        ((800, 1500, 2201), False),
+        ((1500, 1500, 1600), False),
+        ((1400, 1500, 1500), False),
+        ((1500, 1400, 1600), False),
+    ],
+)
+def test_bounds_of_what_may_be_stored_are_strict(first, is_allowed):
     assert all(wiring_is_in_bounds(wiring) for wiring in WIRINGS.values())
+    second = (1311, 1446, 1604)
+    assert wiring_is_in_bounds(CarWiring(*first, *second)) is is_allowed
+    assert wiring_is_in_bounds(CarWiring(*second, *first)) is is_allowed
+
+
+def test_a_frame_may_be_as_long_as_the_document_says_and_no_longer():
+    longest = bytes(range(1, 47))
+    assert checked_payload(framed(longest)[1:-1]) == longest
+    assert checked_payload(framed(longest + b"\x2f")[1:-1]) is None
+
+
+def test_a_flood_in_pieces_takes_no_more_memory_than_one_frame():
+    bench = Bench()
+    for _ in range(100):
+        bench.board.receive(b"\xa5" * 40, bench.now_ns)
+
+    assert len(bench.board._encoded) == LONGEST_ENCODED + 1
+
+
+def test_a_hang_ends_to_the_nanosecond():
+    bench = Bench()
+    bench.board.hang(bench.now_ns)
+    bench.board.advance(bench.now_ns + 120 * MS - 1)
+    assert bench.board.boots == 0
+    bench.board.advance(bench.now_ns + 120 * MS)
+
+    assert bench.board.boots == 1
+
+
+def test_a_disarmed_command_forgives_a_refused_arm():
+    bench = Bench()
+    assert bench.command(True).refused
+
+    assert not bench.command(False).refused
+
+
+def test_a_new_drive_ends_the_steering_hold_for_good():
+    bench = Bench()
+    bench.drive(steering_us=1250)
+    bench.command(False)
+    bench.command(True, 1300, 1446)
+    bench.wait_ms(20)
+    bench.pulses.clear()
+    for _ in range(12):
+        bench.command(True, 1300, 1446)
+        bench.wait_ms(95)
+
+    assert {pulse.steering_us for pulse in bench.pulses} == {1300.0}
+
+
+def test_the_end_of_the_steering_hold_is_no_watchdog():
+    bench = Bench()
+    bench.drive()
+    bench.command(False)
+    bench.wait_ms(1000)
+
+    status = bench.command(True)
+    assert status.armed
+    assert not status.watchdog
+
+
+def test_a_store_at_rest_centers_by_the_new_values():
+    bench = Bench()
+    bench.store("03 03 4C 04 DC 05 6C 07 4C 04 DC 05 6C 07")
+    bench.wait_ms(40)
+
+    assert bench.pulses[-1][1:] == (1500.0, 1500.0)
+
+
+def test_a_store_that_fails_while_the_steering_is_held_ends_the_pulses():
+    bench = Bench()
+    bench.drive(steering_us=1250)
+    bench.command(False)
+    bench.board.memory_is_bad = True
+    bench.store("03 02 B0 04 AA 05 A4 06 1F 05 A6 05 44 06")
+    bench.wait_ms(40)
+
+    assert bench.pulses[-1][1:] == (0.0, 0.0)
+
+
+def test_a_battery_of_many_volts_is_reported_as_the_most_that_can_be_said():
+    bench = Bench()
+    bench.board.set_inputs(70.0, 0, False, bench.now_ns)
+
+    assert bench.command(False).battery_mv == 65535
+
+
+@pytest.mark.parametrize(("after_ns", "throttle_us"), [(0, 1500.0), (1, 1350.0), (50 * MS, 1350.0)])
+def test_other_values_count_from_the_pulse_that_begins_then(after_ns, throttle_us):
+    bench = Bench()
+    bench.drive()
+    edge_ns = bench.board.next_event_ns()
+    bench.board.set_wiring(WIRINGS["standard"], edge_ns + after_ns)
+    pulses = bench.board.advance(edge_ns + after_ns)
+
+    assert (pulses[0].t_ns, pulses[0].throttle_us) == (edge_ns, throttle_us)
 
 
 class AnyHost(RuleBasedStateMachine):
