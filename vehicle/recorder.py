@@ -18,6 +18,7 @@ import zmq
 from vehicle.car_clock import CarClock
 from vehicle.errors import UNREADABLE
 from vehicle.hil_client import HilClient
+from vehicle.laps import LAPS, MarkerLaps
 from vehicle.messages import TickRecord
 from vehicle.realtime import die_with_parent
 from vehicle.recorder_status import STATUS, RecorderStatus
@@ -69,6 +70,8 @@ class Recorder:
         self._listen(
             run_dir / RIGHT_FRAMES, lambda data: recording.picture(Topic.RIGHT_CAMERA, pictures.decode(data))
         )
+        marker = msgspec.msgpack.Decoder(MarkerLaps)
+        self._listen(run_dir / LAPS, lambda data: recording.marker(marker.decode(data)))
         self._listen(run_dir / SCANS, lambda data: recording.scan(turns.decode(data)))
         self._status: zmq.Socket[Any] = self._context.socket(zmq.PUB)
         self._status.setsockopt(zmq.LINGER, 0)

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from vehicle.laps import MarkerLaps
 from vehicle.messages import GUARDED_STATES, DriveState, Fault, TickRecord
 from vehicle.run_file import RunWriter, as_json, pack
 from vehicle.run_schemas import LogLevel, Topic, protobuf_bytes
@@ -68,6 +69,8 @@ class RunRecording:
         self._closing_ns = 0
         self._synced_ns = 0
         self._laps_before = 0
+        self._has_truth = False
+        self._marker_counts = (0, 0, 0, 0)  # when it began, passes, doubles, untimed
         self._traces = TraceKeeper()
         self.finished: deque[RunSummary] = deque()
         """Runs that are on the disk, for whoever looks after the folder."""
@@ -157,6 +160,7 @@ class RunRecording:
 
     def truth(self, truth: WorldTruth) -> None:
         """Take what really happens in a HIL world."""
+        self._has_truth = True
         if self._summary is None:
             self._laps_before = len(truth.laps)
             return
@@ -168,7 +172,27 @@ class RunRecording:
         if len(laps) > len(self._summary.laps_s):
             self._log(truth.now_ns, EventKind.LAP, f"lap {len(laps)}: {laps[-1]:.3f} s")
         if len(laps) >= len(self._summary.laps_s):
-            self._summary.laps_s = laps
+            self._summary.laps_s, self._summary.laps_source = laps, "world"
+
+    def marker(self, told: MarkerLaps) -> None:
+        """Take what the start marker says of this run; a HIL world knows better."""
+        summary = self._summary
+        if summary is None or told.began_ns < summary.started_ns:
+            return
+        counts = (told.began_ns, told.passes, told.doubles, told.untimed)
+        if counts != self._marker_counts:
+            self._marker_counts = counts
+            self._put(Topic.MARKER, told.now_ns, as_json(told))
+        if self._has_truth:
+            return
+        fresh = [lap for lap in told.laps if lap.lap > len(summary.laps_s)]
+        end_ns = told.lap_started_ns - round(sum(lap.time_s for lap in fresh) * 1e9)
+        for lap in fresh:
+            end_ns += round(lap.time_s * 1e9)
+            doubt = "; the marker may have been missed" if lap.missed else ""
+            words = f"lap {lap.lap}: {lap.time_s:.3f} s, by the start marker{doubt}"
+            self._log(end_ns, EventKind.LAP, words)
+            summary.laps_s, summary.laps_source = (*summary.laps_s, lap.time_s), "marker"
 
     def end(self, note: str = "") -> None:
         """Finish the run that is being written, if any."""
@@ -211,6 +235,7 @@ class RunRecording:
         self._failsafe_ns = 0
         self._synced_ns = record.now_ns
         self._traces = TraceKeeper()
+        self._marker_counts = (0, 0, 0, 0)
         free_bytes = self._free_bytes()
         if free_bytes < RESERVE_BYTES:
             self.problem = (

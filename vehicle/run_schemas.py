@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 
+from vehicle.laps import MarkerLaps
 from vehicle.messages import TickRecord
 from vehicle.truth import WorldTruth
 
@@ -32,6 +33,7 @@ class Topic(enum.StrEnum):
     INPUTS = "/replay/policy_inputs"
     POLICY_INPUT = "/policy_input"
     TRUTH = "/truth"
+    MARKER = "/start_marker"
     LOG = "/log"
 
 
@@ -174,6 +176,7 @@ def _json(name: str, schema: dict[str, Any]) -> Channel:
 CHANNELS: dict[Topic, Channel] = {
     Topic.TICK: _json("lapwing.TickRecord", msgspec.json.schema(TickRecord)),
     Topic.TRUTH: _json("lapwing.WorldTruth", msgspec.json.schema(WorldTruth)),
+    Topic.MARKER: _json("lapwing.MarkerLaps", msgspec.json.schema(MarkerLaps)),
     Topic.LOG: _json("foxglove.Log", LOG_SCHEMA),
     Topic.CAMERA: _protobuf("CompressedImage"),
     Topic.RIGHT_CAMERA: _protobuf("CompressedImage"),

@@ -32,6 +32,8 @@ class RunSummary(msgspec.Struct, kw_only=True):
     """In the order in which they first appeared while armed."""
     latched_fault: str = ""
     laps_s: tuple[float, ...] = ()
+    laps_source: str = ""
+    """What timed them: `world`, the HIL world, or `marker`, the start marker."""
     ticks: int = 0
     decisions: int = 0
     pictures: int = 0

@@ -19,6 +19,7 @@ runs_app = typer.Typer(no_args_is_help=True, help="Look after the recorded runs.
 
 NameArgument = Annotated[str, typer.Argument(help="Name of a run, or `last`.")]
 RunsOption = Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")]
+TIMED_BY = {"world": "the simulated world", "marker": "the start marker"}
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
@@ -67,6 +68,7 @@ def show(name: NameArgument = "last", runs: RunsOption = None, as_json: JsonOpti
             f"{_duration(one.driven_s)} of {_duration(one.duration_s)}, {', '.join(one.modes) or '-'}",
         ),
         ("laps", ", ".join(f"{lap_s:.2f} s" for lap_s in one.laps_s) or "-"),
+        ("timed by", TIMED_BY.get(one.laps_source, "-")),
         ("faults", ", ".join(one.faults) or "none"),
         ("stopped by", one.latched_fault or "-"),
         ("holds", f"{one.ticks} ticks, {one.decisions} decisions, {one.pictures} pictures"),

@@ -9,7 +9,9 @@ from conftest import LAPTOP, PHONE, PageServer
 from playwright.sync_api import Browser, Page, expect
 from simulated_page_car import LAP_S, SimulatedPageCar
 
+from tests.unit.test_webui_control import Marker
 from tests.unit.webui_visitors import browser_cookies
+from vehicle.laps import TimedLap
 from vehicle.messages import DriveState
 from webui import create_app
 
@@ -125,3 +127,26 @@ def test_it_fits_the_screen_and_can_be_read_by_everybody(page: Page, car: Simula
         assert page.evaluate("document.documentElement.scrollHeight") <= height
     problems = Axe().run(page).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"]) for each in problems] == []
+
+
+def test_laps_by_the_start_marker_are_shown_as_such_with_their_doubts_on_both_pages(
+    chromium: Browser, car: SimulatedPageCar
+) -> None:
+    marker = Marker()
+    laps = TimedLap(1, 9.12), TimedLap(2, 18.31, missed=1)
+    marker.say(time.monotonic_ns(), laps=laps, lap_count=2, passes=3)
+    server = PageServer(create_app(car, None, marker=marker))
+    context = chromium.new_context(viewport=LAPTOP)
+    try:
+        context.add_cookies(browser_cookies(server.app, server.url))
+        page = context.new_page()
+        page.goto(f"{server.url}race")
+        expect(page.locator("#source")).to_contain_text("Timed by the start marker")
+        expect(page.locator("#laps li.missed")).to_contain_text("marker missed?")
+        page.goto(server.url)
+        expect(page.locator("#lap-source")).to_contain_text(
+            "Timed by the start marker. Lap 2 took about 2 times"
+        )
+    finally:
+        context.close()
+        server.stop()

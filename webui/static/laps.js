@@ -3,6 +3,7 @@
 import { lapTime } from "./words.js";
 
 const TRAIL_POINTS = 1200;
+const SOURCES = { world: "", marker: "Timed by the start marker.", hand: "Marked by hand." };
 const TAIL_M = 4; // drawn with their speed
 const STEP_M = 0.05; // between two points that this page remembers by itself
 const JUMP_M = 1; // farther than between two points means that somebody put the car elsewhere
@@ -17,6 +18,7 @@ export class Laps {
     this.list = part("lap-list");
     this.mishap = part("mishap");
     this.news = part("lap-news");
+    this.source = part("lap-source");
     /** @type {number | null} */
     this.shown = null;
     this.map = /** @type {HTMLCanvasElement} */ (part("map"));
@@ -44,7 +46,19 @@ export class Laps {
     this.best.textContent = lapTime(source.best?.time_s);
     this.mishap.textContent = world?.crashed ? "crashed" : world?.off_track ? "off the track" : "";
     this.showList(source.lap_count, source.laps, source.best);
+    this.showSource(laps);
     if (world) this.trail.add(world);
+  }
+
+  /**
+   * What timed the laps, and what to know of it; nothing where the simulated world does.
+   * @param {LapsDocument | null | undefined} laps
+   */
+  showSource(laps) {
+    const timed = laps?.source && (laps.lap_count > 0 || laps.lap_time_s !== null);
+    const words = timed && laps?.source ? [SOURCES[laps.source], ...(laps.remarks ?? [])].filter(Boolean).join(" ") : "";
+    if (this.source.textContent !== words) this.source.textContent = words;
+    this.source.hidden = !words;
   }
 
   /** @param {number | null} count @param {Crossing[]} laps @param {Crossing | null} best */
