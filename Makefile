@@ -25,8 +25,8 @@ check: .venv/.ready-dev     ## lint, format, types (of Python and of the page's 
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 	$(BIN)/python tests/page/typescript.py
 
-bench: .venv/.ready-dev     ## the budgets, measured
-	$(BIN)/lapwing bench
+bench: .venv/.ready-chromium ## the budgets, measured
+	$(BIN)/lapwing bench --chromium "$$($(BIN)/python tests/browser/chromium.py)"
 
 coverage: .venv/.ready-dev  ## every branch of the safety core is covered
 	$(BIN)/python -m tests.mutation.coverage

@@ -23,6 +23,7 @@ from models.standard_network import write_standard_bundle
 from vehicle.bench_car import CarStoppedError
 from vehicle.bench_driving import FAST_RATE_HZ, missed_rows, plain_jitter_rows, timing_rows
 from vehicle.bench_neutral import neutral_rows
+from vehicle.bench_page import page_rows, viewers_rows
 from vehicle.bench_plan import PLANS, RATE_HZ, Length, Plan
 from vehicle.bench_policy import conversion_rows, inference_rows, ready_rows
 from vehicle.bench_recording import long_run_rows, recorder_rows
@@ -41,19 +42,22 @@ class Section(msgspec.Struct, frozen=True):
     measure: Callable[[], list[Row]]
 
 
-def run_bench(*, length: Length = Length.NORMAL, policy: str = "", as_json: bool = False) -> int:
+def run_bench(
+    *, length: Length = Length.NORMAL, policy: str = "", chromium: str = "", as_json: bool = False
+) -> int:
     """Measure, print the table (or one JSON document), and return 0; progress goes to standard error.
 
     Args:
         length: how long to measure.
         policy: the policy to measure beside the standard network; empty: the first shipped one.
+        chromium: the browser that looks at the page; empty: this computer's own.
         as_json: print one JSON document instead of the table.
 
     """
     progress = Console(stderr=True)
     started_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lw", dir="/tmp") as scratch:  # sockets need short paths
-        rows = measure_all(_sections(Path(scratch), policy, PLANS[length]), progress)
+        rows = measure_all(_sections(Path(scratch), policy, PLANS[length], chromium), progress)
     if as_json:
         document = {
             "length": length,
@@ -102,7 +106,7 @@ def as_table(rows: list[Row]) -> Table:
     return table
 
 
-def _sections(scratch: Path, policy: str, plan: Plan) -> list[Section]:
+def _sections(scratch: Path, policy: str, plan: Plan, chromium: str) -> list[Section]:
     """Return everything that is measured, in an order that a person can follow."""
     write_standard_bundle(scratch / "standard")
     measured = [(STANDARD, str(scratch / "standard"))]
@@ -134,6 +138,8 @@ def _sections(scratch: Path, policy: str, plan: Plan) -> list[Section]:
         Section("time to neutral", _bound(neutral_rows, folder, label, source, plan)),
         Section("start", _bound(start_rows, folder, label, source, plan)),
         Section("switching the model", lambda: switch_rows(folder(), (source, other), plan)),
+        Section("ten viewers", _bound(viewers_rows, folder, label, source, plan)),
+        Section("page", lambda: page_rows(folder(), source, plan, chromium)),
         Section("memory", _bound(memory_rows, folder, label, source, plan)),
         Section("recorder", _bound(recorder_rows, folder, label, source, plan)),
         Section("a long run on the page", lambda: long_run_rows(folder(), plan)),

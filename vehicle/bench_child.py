@@ -2,6 +2,7 @@
 
 busy                              uses a core until it is ended
 viewer HOST PORT KEY              looks at the camera's pictures as a page does
+viewers HOST PORT KEY COUNT FILE  several of them; FILE tells how many pictures a second each has seen
 bare HIL_DIR POLICY SECONDS       decides on frames in one loop, without states, monitors or messages
 environment CARS SECONDS          steps the training environment on one core
 convert GRAPH SAMPLES             converts a frozen TensorFlow graph, and opens what comes of it
@@ -9,12 +10,16 @@ load POLICY                       loads a policy as the vehicle does
 inference POLICY SAMPLES          runs a network in the chosen way, in int8 and by onnxruntime's defaults
 """
 
+import functools
 import json
 import os
 import signal
 import sys
+import threading
 import time
 import tty
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -32,6 +37,7 @@ from vehicle.hil.track import load_track
 from vehicle.realtime import LOOP_PRIORITY, die_with_parent, use_fifo
 
 BARE_RATE_HZ = 30.0
+REPORT_S = 0.5
 _USES = (__doc__ or "").strip().splitlines()[2:]
 
 
@@ -41,7 +47,7 @@ def busy() -> None:
         sum(range(10_000))
 
 
-def view(host: str, port: int, key: str) -> None:
+def view(host: str, port: int, key: str, has_seen: Callable[[], None] = lambda: None) -> None:
     """Look at one picture after the other, and acknowledge each."""
     headers = {"Authorization": f"Bearer {key}"}
     while True:
@@ -51,8 +57,24 @@ def view(host: str, port: int, key: str) -> None:
                 picture = socket.receive()
                 length = int.from_bytes(picture[:4], "little")
                 socket.send(json.dumps({"ack": json.loads(picture[4 : 4 + length])["frame"]}))
+                has_seen()
         except (OSError, simple_websocket.ConnectionError, simple_websocket.ConnectionClosed):
             time.sleep(0.1)
+
+
+def view_together(host: str, port: int, key: str, count: int, report: Path) -> None:
+    """Look as several viewers; write down again and again how many pictures a second each has seen."""
+    seen = Counter(dict.fromkeys(range(count), 0))
+    for number in range(count):
+        look = functools.partial(view, host, port, key, functools.partial(seen.update, [number]))
+        threading.Thread(target=look, daemon=True).start()
+    begun_s = time.monotonic()
+    while True:
+        time.sleep(REPORT_S)
+        passed_s = time.monotonic() - begun_s
+        written = report.with_suffix(".new")
+        written.write_text(json.dumps([seen[number] / passed_s for number in range(count)]))
+        written.replace(report)
 
 
 def bare_loop(hil_dir: Path, policy_source: str, duration_s: float) -> dict[str, list[float]]:
@@ -144,6 +166,8 @@ def main(arguments: list[str]) -> None:
             busy()
         case ["viewer", host, port, key]:
             view(host, int(port), key)
+        case ["viewers", host, port, key, count, report]:
+            view_together(host, int(port), key, int(count), Path(report))
         case ["bare", hil_dir, policy, duration_s]:
             sys.stdout.write(json.dumps(bare_loop(Path(hil_dir), policy, float(duration_s))))
         case ["environment", cars, duration_s]:

@@ -26,6 +26,8 @@ class Plan(msgspec.Struct, frozen=True):
     lockstep_s: float
     inferences: int
     """Of each way to run a network, one a control period."""
+    taps: int
+    """Of the page's emergency stop."""
     run_s: float
     """Length of the recorded run that is opened on the page."""
 
@@ -38,6 +40,7 @@ PLANS = {
         environment_s=3.0,
         lockstep_s=10.0,
         inferences=40,
+        taps=5,
         run_s=720.0,
     ),
     Length.NORMAL: Plan(
@@ -47,6 +50,7 @@ PLANS = {
         environment_s=10.0,
         lockstep_s=30.0,
         inferences=150,
+        taps=200,
         run_s=7200.0,
     ),
     Length.LONG: Plan(
@@ -56,6 +60,7 @@ PLANS = {
         environment_s=30.0,
         lockstep_s=120.0,
         inferences=1000,
+        taps=500,
         run_s=7200.0,
     ),
 }

@@ -2,11 +2,14 @@
 
 import bisect
 import enum
+import math
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
+from vehicle.hil.boards import AcceptedCommand
+from vehicle.hil.pulse_log import NEUTRAL_TOLERANCE_US
 from vehicle.messages import DriveState, TickRecord
 
 NS_PER_MS = 1e6
@@ -165,6 +168,24 @@ def far_end_ms(records: Sequence[TickRecord], accepted_ns: Sequence[int]) -> lis
         if found < len(accepted_ns) and accepted_ns[found] < next_write_ns:
             delays_ms.append((accepted_ns[found] - write_ns) / NS_PER_MS)
     return delays_ms
+
+
+def stop_to_wire_ms(
+    taps_ns: Sequence[int], commands: Sequence[AcceptedCommand], neutral_us: float
+) -> list[float]:
+    """Return, per tap of a stop, until the board accepted the first neutral command; infinite for never.
+
+    A tap at a car that stood by its last command tells nothing and is left out.
+    """
+    accepted_ns = [command.t_ns for command in commands]
+    drives = [abs(command.throttle_us - neutral_us) > NEUTRAL_TOLERANCE_US for command in commands]
+    times_ms = []
+    for tap_ns in taps_ns:
+        first = bisect.bisect_right(accepted_ns, tap_ns)
+        if first and drives[first - 1]:
+            ended_ns = next((accepted_ns[k] for k in range(first, len(commands)) if not drives[k]), math.inf)
+            times_ms.append((ended_ns - tap_ns) / NS_PER_MS)
+    return times_ms
 
 
 def beside_bare_loop(

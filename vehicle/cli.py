@@ -389,6 +389,9 @@ def bench(
         bool, typer.Option("--long", help="Ten minutes at 60 Hz with a viewer and load.")
     ] = False,
     policy: Annotated[str, typer.Option(help="Measured beside the standard network; a shipped one.")] = "",
+    chromium: Annotated[
+        str, typer.Option(help="The browser that looks at the page; `make bench` has one.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Measure latency, jitter, stopping times, memory and simulation against their budgets."""
@@ -398,7 +401,7 @@ def bench(
     if quick and long:
         raise typer.BadParameter("--quick and --long exclude each other")
     length = Length.QUICK if quick else Length.LONG if long else Length.NORMAL
-    raise typer.Exit(run_bench(length=length, policy=policy, as_json=as_json))
+    raise typer.Exit(run_bench(length=length, policy=policy, chromium=chromium, as_json=as_json))
 
 
 @app.command()

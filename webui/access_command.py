@@ -1,7 +1,8 @@
 """Access on the car's console: the set-up code, another password, and what `lapwing run` says of the page.
 
 python -m webui.access_command ROOT    makes ROOT a place where nobody knows the password, and prints
-                                       an API key: for a measurement or a test with a page of its own
+                                       an API key: for a measurement or a test with a page of its own;
+                                       with --link ADDRESS a link that signs one browser in, once
 """
 
 import argparse
@@ -86,10 +87,17 @@ def _set_damaged_aside(store: AccessStore) -> None:
 
 
 def main() -> None:
-    """Print an API key for a private page."""
+    """Print an API key for a private page, or a link to it."""
     parser = argparse.ArgumentParser(prog="python -m webui.access_command")
     parser.add_argument("root", type=Path)
-    sys.stdout.write(f"{_private_store(parser.parse_args().root).make_key('a measurement')}\n")
+    parser.add_argument("--link", metavar="ADDRESS", help="of the page")
+    given = parser.parse_args()
+    key_or_link = (
+        private_sign_in_link(given.root, given.link)
+        if given.link
+        else _private_store(given.root).make_key("a measurement")
+    )
+    sys.stdout.write(f"{key_or_link}\n")
 
 
 if __name__ == "__main__":

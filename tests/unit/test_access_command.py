@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.webui_visitors import PASSWORD, PASSWORD_HASH
+from webui import access_command
 from webui.access_command import private_sign_in_link, set_password, show_setup_code, welcome
 from webui.access_store import AccessStore, AlreadySetUpError
 from webui.passwords import PasswordError, Passwords
@@ -85,3 +86,17 @@ def test_a_measurement_gets_a_key_of_a_page_of_its_own(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "webui.access_command", str(tmp_path / "access")]
     key = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
     assert AccessStore(tmp_path / "access").key(key) is not None
+
+
+def test_a_measurement_gets_a_key_or_a_link_for_a_browser(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "http://127.0.0.1:8080/"
+    for arguments in ([str(tmp_path)], [str(tmp_path), "--link", address]):
+        monkeypatch.setattr("sys.argv", ["access_command", *arguments])
+        access_command.main()
+    key, link = capsys.readouterr().out.split()
+    store = AccessStore(tmp_path)
+    assert store.key(key) is not None
+    assert link.startswith(f"{address}sign-in?link=")
+    assert store.spend_sign_in_link(link.partition("=")[2])

@@ -8,11 +8,12 @@ import pytest
 from rich.console import Console
 
 from tests.unit.tick_records import record_of
-from vehicle import bench, bench_car, bench_policy, bench_rows
+from vehicle import bench, bench_car, bench_page, bench_policy, bench_rows
 from vehicle.bench import Section
 from vehicle.bench_car import BenchError, CarStoppedError
 from vehicle.bench_plan import PLANS, Length
 from vehicle.bench_rows import Limit, Row, Verdict
+from vehicle.hil.boards import AcceptedCommand
 from vehicle.messages import DriveState, StageTimes
 
 MS = 1_000_000
@@ -55,6 +56,31 @@ def test_the_parts_of_the_overhead_add_up_to_it():
 )
 def test_only_ticks_in_which_the_policy_chose_for_a_frame_count(changes):
     assert bench_rows.overhead_ms(ticks(3, **changes)) == []
+
+
+def commands(*throttles_us, period_ms=20):
+    return tuple(
+        AcceptedCommand(k * period_ms * MS, armed=True, steering_us=1450.0, throttle_us=throttle_us)
+        for k, throttle_us in enumerate(throttles_us)
+    )
+
+
+def test_a_stop_ends_with_the_first_neutral_command_after_its_tap():
+    diary = commands(1400.0, 1400.0, 1446.0, 1446.0, 1400.0, 1445.0)
+    assert bench_rows.stop_to_wire_ms([25 * MS, 85 * MS], diary, 1446.0) == [15.0, 15.0]
+
+
+def test_a_tap_at_a_car_that_stood_tells_nothing_and_one_without_effect_is_never():
+    diary = commands(1446.0, 1446.0, 1400.0, 1400.0)
+    assert bench_rows.stop_to_wire_ms([-1, 5 * MS, 25 * MS, 65 * MS], diary, 1446.0) == [float("inf")]
+    assert bench_rows.stop_to_wire_ms([5 * MS], (), 1446.0) == []
+
+
+def test_without_a_browser_the_pages_rows_say_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    rows = bench_page.page_rows(tmp_path, "plover", PLANS[Length.QUICK], "")
+    assert {row.verdict for row in rows} == {Verdict.IMPOSSIBLE}
+    assert "make bench" in rows[0].note
 
 
 def test_a_row_is_missed_when_one_of_its_percentiles_is_beyond_its_limit():
@@ -192,5 +218,7 @@ def test_loading_is_measured_in_a_process_of_its_own(tmp_path):
 def test_a_child_says_what_it_was_not_told(tmp_path):
     with pytest.raises(BenchError, match="lacks an argument"):
         bench_car.child_answer(20.0, "load")
-    with pytest.raises(BenchError, match="none of busy, viewer, bare, environment, convert, load, inference"):
+    with pytest.raises(
+        BenchError, match="none of busy, viewer, viewers, bare, environment, convert, load, inference"
+    ):
         bench_car.child_answer(20.0, "nothing")

@@ -1,0 +1,208 @@
+"""Rows of `lapwing bench` about the page: a first look at it, its emergency stop, and ten who watch.
+
+A real Chromium in front of the real server, where there is one: `make bench` brings it along.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from calibration.car import HIL_AWS
+from vehicle.bench_car import BenchCar, BenchError, beside, running_bench_car
+from vehicle.bench_plan import RATE_HZ, SETTLE_S, Plan
+from vehicle.bench_rows import (
+    Limit,
+    Row,
+    at_most,
+    impossible,
+    judged,
+    late_frames_note,
+    lateness_ms,
+    overhead_ms,
+    stop_to_wire_ms,
+)
+from vehicle.doctor import try_realtime
+from vehicle.messages import DriveState
+
+VIEWERS = 10
+VIEWERS_JITTER = (Limit(99, 2.0),)  # ms
+VIEWERS_OVERHEAD = (Limit(50, 1.0), Limit(99, 3.0))
+STOP_LIMIT = (Limit(99, 60.0),)
+FIRST_LOOK_LIMIT_S = 1.0
+FIRST_LOOK_LIMIT_KB = 300.0
+REACTION_LIMIT_MS = 10_000.0
+CLOCK_LOOKS = 30
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+
+
+def viewers_rows(folder: Path, label: str, source: str, plan: Plan) -> list[Row]:
+    """Measure decisions while nobody looks, and while ten look at the pictures and acknowledge each."""
+    name = f"{label}, {RATE_HZ:g} Hz"
+    refusal = try_realtime()
+    with running_bench_car(folder, source) as car:
+        car.start_driving()
+        car.drive(SETTLE_S)
+        idle = car.drive(plan.timing_s)
+        report = folder / "viewers.json"
+        with beside(("viewers", "127.0.0.1", car.port, car.page_key, VIEWERS, report)):
+            car.start_driving()
+            car.drive(SETTLE_S)
+            viewed = car.drive(plan.timing_s)
+            seen_hz = msgspec.json.decode(report.read_bytes(), type=list[float])
+    if min(seen_hz) == 0.0:
+        raise BenchError("one of the viewers saw no picture at all")
+    what = f"{name}, {VIEWERS} viewers: decision start jitter, real-time priority"
+    idle_note = judged("", lateness_ms(idle), "ms").measured
+    return [
+        impossible(what, f"p99 <= {VIEWERS_JITTER[0].most:g} ms", f"the system refuses it: {refusal}")
+        if refusal
+        else judged(what, lateness_ms(viewed), "ms", VIEWERS_JITTER, f"without any: {idle_note}"),
+        judged(
+            f"{name}, {VIEWERS} viewers: overhead",
+            overhead_ms(viewed),
+            "ms",
+            VIEWERS_OVERHEAD,
+            late_frames_note(viewed),
+        ),
+        judged(f"{name}, {VIEWERS} viewers: pictures that each saw", seen_hz, "a second"),
+    ]
+
+
+def page_rows(folder: Path, source: str, plan: Plan, chromium: str) -> list[Row]:
+    """Measure a first look at the page, and from a touch of its emergency stop to the wire."""
+    names = ("page: first look to usable", "page: first look, bytes", "page: emergency stop to the wire")
+    program = chromium or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), "")
+    if not program:
+        return [
+            impossible(name, "-", "there is no Chromium here; `make bench` fetches one") for name in names
+        ]
+    with running_bench_car(folder, source) as car, _browser(Path(program)) as browser:
+        looks = [_first_look(browser, folder, car) for _ in range(3 * plan.trials)]
+        taps_ns = _taps(browser, folder, car, plan.taps)
+        commands = car.hil.pulse_log().commands
+    stops_ms = stop_to_wire_ms(taps_ns, commands, HIL_AWS.throttle.neutral_us)
+    return [
+        at_most(
+            names[0],
+            max(took_s for took_s, _ in looks),
+            "s",
+            FIRST_LOOK_LIMIT_S,
+            f"worst of {len(looks)} fresh browsers, signed in: the state told, Start and stop have reacted",
+        ),
+        at_most(names[1], max(size_kb for _, size_kb in looks), "kB", FIRST_LOOK_LIMIT_KB),
+        judged(
+            names[2],
+            stops_ms,
+            "ms",
+            STOP_LIMIT,
+            f"pointerdown in the page to the first neutral command that the board accepted; {plan.taps} taps",
+        ),
+    ]
+
+
+@contextlib.contextmanager
+def _browser(program: Path) -> Iterator[Any]:
+    try:
+        from playwright.sync_api import Error, sync_playwright  # noqa: PLC0415 - of the development set-up
+    except ImportError:
+        raise BenchError("Playwright is missing; measure by `make bench`") from None
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(
+                executable_path=program, args=CHROMIUM_FLAGS, env={**os.environ, **_libraries(program)}
+            )
+            yield browser
+            browser.close()
+        except Error as error:
+            raise BenchError(f"the browser failed: {error.message.splitlines()[0]}") from error
+
+
+def _libraries(program: Path) -> dict[str, str]:
+    """Return what a build needs that is unpacked beside its libraries and fonts."""
+    if not (program.parent / "fonts.conf").exists():
+        return {}
+    return {"LD_LIBRARY_PATH": str(program.parent / "lib"), "FONTCONFIG_PATH": str(program.parent)}
+
+
+def _signed_in(browser: Any, folder: Path, car: BenchCar) -> Any:
+    """Return a fresh browser that has come in, and has seen nothing of the page yet."""
+    address = f"http://127.0.0.1:{car.port}/"
+    command = [sys.executable, "-m", "webui.access_command", str(folder / "access"), "--link", address]
+    link = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    door = browser.new_context()
+    page = door.new_page()
+    page.goto(link)
+    page.click("main button")
+    page.wait_for_selector("#state", state="attached")
+    cookies = door.cookies()
+    door.close()
+    context = browser.new_context()
+    context.add_cookies(cookies)
+    return context
+
+
+def _first_look(browser: Any, folder: Path, car: BenchCar) -> tuple[float, float]:
+    """Return after how many seconds a page is usable that nobody opened before, and its kilobytes."""
+    context = _signed_in(browser, folder, car)
+    page = context.new_page()
+    requests: list[Any] = []
+    page.on("requestfinished", lambda request: requests.append(request))  # noqa: PLW0108 - needs a function
+    began_s = time.monotonic()
+    page.goto(f"http://127.0.0.1:{car.port}/", wait_until="commit")
+    page.locator("body:not([data-mood=unknown])").wait_for()
+    page.locator("#start:enabled").click(timeout=REACTION_LIMIT_MS)
+    page.locator("#start-now").wait_for(timeout=REACTION_LIMIT_MS)
+    page.keyboard.press("Space")
+    page.locator("body[data-mood=failsafe]").wait_for(timeout=REACTION_LIMIT_MS)
+    took_s = time.monotonic() - began_s
+    page.wait_for_load_state("load")
+    page.click("#clear")
+    page.locator("#start:enabled").wait_for(timeout=REACTION_LIMIT_MS)
+    sizes = [request.sizes() for request in requests]
+    context.close()
+    return took_s, sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes) / 1e3
+
+
+def _taps(browser: Any, folder: Path, car: BenchCar, count: int) -> list[int]:
+    """Start, and touch the emergency stop, again and again; return when, by this computer's clock."""
+    context = _signed_in(browser, folder, car)
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{car.port}/")
+    page.locator("body:not([data-mood=unknown])").wait_for()
+    page.evaluate(
+        "window.addEventListener('pointerdown', (event) => { window.touchedMs = event.timeStamp; }, true)"
+    )
+    box = page.locator("#emergency").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    offset_ns = _clock_offset_ns(page)
+    taps_ns = []
+    for _ in range(count):
+        car.start_driving()
+        car.drive(0.2)
+        page.mouse.down()
+        touched_ms = page.evaluate("window.touchedMs")
+        page.mouse.up()
+        taps_ns.append(round(touched_ms * 1e6) + offset_ns)
+        car.wait_status(lambda status: status.state is DriveState.FAILSAFE, 5.0, "stopped by the page")
+    context.close()
+    return taps_ns
+
+
+def _clock_offset_ns(page: Any) -> int:
+    """Return what is added to the page's clock to have this computer's: of many looks the quickest."""
+    looks: list[tuple[int, int]] = []
+    for _ in range(CLOCK_LOOKS):
+        before_ns = time.monotonic_ns()
+        page_ns = round(page.evaluate("performance.now()") * 1e6)
+        after_ns = time.monotonic_ns()
+        looks.append((after_ns - before_ns, (before_ns + after_ns) // 2 - page_ns))
+    return min(looks)[1]
