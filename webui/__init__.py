@@ -98,7 +98,8 @@ def create_app(
     app.config["PAGES"] = pages
     app.jinja_env.globals["pages"] = pages
     app.context_processor(lambda: {"simulated": _is_simulated(vehicle, world)})
-    guard.protect(app, hosts or Hosts(loopback_only=True))
+    hosts = hosts or Hosts(loopback_only=True)
+    guard.protect(app, hosts)
     access.protect(app, Access(access_store or AccessStore()))
     app.register_blueprint(access_pages.make_blueprint(certificates))
     laps = Laps(vehicle, world, clock_ns, marker)
@@ -121,7 +122,8 @@ def create_app(
     app.register_blueprint(models.make_blueprint(policies, vehicle))
     app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))
     logs = logs or CarLogs(None)
-    app.register_blueprint(settings.make_blueprint(config_file, vehicle, logs, is_hil=world is not None))
+    is_hil = world is not None
+    app.register_blueprint(settings.make_blueprint(config_file, vehicle, logs, hosts, is_hil=is_hil))
     app.register_blueprint(support.make_blueprint(config_file, vehicle, logs))
     app.register_blueprint(clock.make_blueprint(shelf or RunShelf(), is_told=shelf is not None))
     if world is not None and simulator is not None:

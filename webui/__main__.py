@@ -12,12 +12,14 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
+from vehicle.config import read_config
 from vehicle.errors import ConfigError, LapwingError
 from vehicle.realtime import die_with_parent
 from vehicle.remote import VehicleClient
 from vehicle.runs import RunShelf
 from webui import create_app
 from webui.access_store import AccessStore
+from webui.announcing import Announcer, host_label
 from webui.car_logs import CarLogs
 from webui.certificates import Certificates
 from webui.hosts import Hosts
@@ -106,7 +108,9 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         bare = f"[{address}]" if ":" in address else address
         self._bind = f"{bare}:{settings.port}"
         is_loopback = ipaddress.ip_address(address).is_loopback
-        self._hosts = Hosts(settings.names, loopback_only=is_loopback)
+        self._name = "" if settings.config is None or is_loopback else read_config(settings.config).name
+        names = (*settings.names, f"{host_label(self._name)}.local") if self._name else settings.names
+        self._hosts = Hosts(names, loopback_only=is_loopback)
         self._access = AccessStore(settings.access_dir)
         if settings.webhook:  # refused here, in words, not in the worker
             checked_url(settings.webhook)
@@ -140,6 +144,9 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         """Return the application; gunicorn calls this in the worker."""
         hil_dir = self._settings.hil_dir
         vehicle = VehicleClient(self._settings.run_dir, source="page")
+        if self._name:
+            secure, port = self._tls is not None, self._settings.port
+            Announcer(self._name, port, is_secure=secure, addresses=self._hosts.addresses).start()
         webhook = None
         if self._settings.webhook:
             webhook = Webhook(self._settings.webhook, webhook_key(self._access.root))

@@ -6,9 +6,10 @@ and takes effect when the vehicle process is started again, which it grants only
 
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
+from urllib.parse import urlsplit
 
 import msgspec
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, render_template, request
 from werkzeug.exceptions import BadRequest, Conflict
 
 from vehicle.config import Bounds, CarConfig, config_digest, field_bounds, parse_config
@@ -20,6 +21,8 @@ from webui.car_logs import CarLogs
 from webui.describing import Ok, described, html_page
 from webui.drive import PageToken, secret_token, source_of
 from webui.guard import answer, read_body, sentence
+from webui.hosts import Hosts
+from webui.page_address import own_address, page_addresses, qr_svg
 from webui.settings_words import FIELDS, GROUPS, Field
 from webui.system_report import version
 
@@ -93,7 +96,9 @@ class SavedDocument(TypedDict):
     revision: str
 
 
-def make_blueprint(config_file: Path | None, vehicle: Vehicle, logs: CarLogs, *, is_hil: bool) -> Blueprint:
+def make_blueprint(
+    config_file: Path | None, vehicle: Vehicle, logs: CarLogs, hosts: Hosts, *, is_hil: bool
+) -> Blueprint:
     """Return the page and the routes of this car's settings.
 
     `config_file` None: this car was started without one, so there is nothing to save to.
@@ -104,6 +109,9 @@ def make_blueprint(config_file: Path | None, vehicle: Vehicle, logs: CarLogs, *,
     @html_page
     def page() -> str:
         token = secret_token()
+        port = urlsplit(request.host_url).port or (443 if request.is_secure else 80)
+        others = page_addresses(request.scheme, port, hosts)
+        address = own_address(request.host_url, hosts, others)
         bounds = {name: field_bounds(name) for name in FIELDS}
         return render_template(
             "settings.html",
@@ -116,6 +124,9 @@ def make_blueprint(config_file: Path | None, vehicle: Vehicle, logs: CarLogs, *,
             is_hil=is_hil,
             log_parts=logs.parts(),
             version=version(),
+            address=address,
+            other_addresses=[each for each in others if each != address],
+            qr=qr_svg(address) if address else "",
         )
 
     @blueprint.get("/api/settings")
