@@ -36,11 +36,13 @@ from webui.glance import Glance
 from webui.hosts import Hosts
 from webui.laps import Laps
 from webui.marker import Marker
+from webui.model_changes import ModelChanges
 from webui.race_watch import RaceWatch
 from webui.recording import Recorder
 from webui.run_films import RunFilms
 from webui.sockets import Places
 from webui.speed_caps import SpeedCaps
+from webui.uploads import Uploads
 from webui.webhook import Webhook
 
 PAGES = (
@@ -105,7 +107,9 @@ def create_app(
     laps = Laps(vehicle, world, clock_ns, marker)
     policies = store or PolicyStore()
     caps = SpeedCaps(policies.root / "speed-caps.json")
-    glance = Glance(vehicle, world, laps, caps, clock_ns, recorder=recorder)
+    uploads = Uploads(policies, vehicle)
+    changes = ModelChanges(policies, uploads)
+    glance = Glance(vehicle, world, laps, caps, clock_ns, recorder=recorder, models=changes)
     places = Places()
     app.config["SOCK_SERVER_OPTIONS"] = sockets.OPTIONS
     app.register_blueprint(drive.make_blueprint(vehicle, clock_ns))
@@ -119,7 +123,7 @@ def create_app(
     app.extensions["race_watch"] = watch
     app.register_blueprint(race.make_blueprint(vehicle, glance, laps, watch, places))
     app.register_blueprint(runs.make_blueprint(shelf or RunShelf(), recorder, RunFilms(vehicle)))
-    app.register_blueprint(models.make_blueprint(policies, vehicle))
+    app.register_blueprint(models.make_blueprint(policies, vehicle, uploads))
     app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))
     logs = logs or CarLogs(None)
     is_hil = world is not None

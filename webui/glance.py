@@ -8,6 +8,7 @@ from webui.car import Vehicle, World
 from webui.guard import sentence
 from webui.host import Host, HostHealth
 from webui.laps import LAPS_SHOWN, Laps, LapsDocument
+from webui.model_changes import ModelChanges
 from webui.recording import Recorder, RecordingDocument
 from webui.speed_caps import SpeedCaps
 
@@ -34,6 +35,8 @@ class StatusDocument(TypedDict):
     host: Host
     remembered_cap_frac: float | None
     recorder: RecordingDocument | None
+    models: str
+    """Another word whenever the list of policies or an upload has changed."""
 
 
 class Glance:
@@ -48,6 +51,7 @@ class Glance:
         clock_ns: Callable[[], int],
         *,
         recorder: Recorder | None = None,
+        models: ModelChanges | None = None,
     ) -> None:
         self._vehicle = vehicle
         self._world = world
@@ -56,6 +60,7 @@ class Glance:
         self._host = HostHealth()
         self._clock_ns = clock_ns
         self._recorder = recorder
+        self._models = models
 
     def now_ns(self) -> int:
         """Return the vehicle's clock."""
@@ -80,6 +85,7 @@ class Glance:
             "host": self._host.look(),
             "remembered_cap_frac": None if car is None else self._caps.of(car.policy_hash),
             "recorder": None if self._recorder is None else self._recorder.document(),
+            "models": "" if self._models is None else self._models.word(),
         }
 
 

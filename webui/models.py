@@ -7,6 +7,7 @@ No network is opened in this process.
 
 import contextlib
 import hashlib
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -136,17 +137,18 @@ class Listing:
         return document
 
 
-def make_blueprint(store: PolicyStore, vehicle: Vehicle) -> Blueprint:
+def make_blueprint(store: PolicyStore, vehicle: Vehicle, uploads: Uploads) -> Blueprint:
     """Return the page and the routes of this car's policies."""
     blueprint = Blueprint("models", __name__)
-    uploads = Uploads(store, vehicle)
     shipped = ShippedReports(store, vehicle)
     listing = Listing(store)
 
     @blueprint.get("/models")
     @html_page
     def page() -> str:
-        return render_template("models.html", upload_limit_bytes=UPLOAD_LIMIT_BYTES)
+        return render_template(
+            "models.html", page=secrets.token_hex(16), upload_limit_bytes=UPLOAD_LIMIT_BYTES
+        )
 
     @blueprint.get("/api/models")
     @described(answers={200: ModelsDocument, 304: None})

@@ -86,6 +86,7 @@ interface StatusDocument {
   world: World | null;
   lease?: Lease;
   laps?: LapsDocument | null;
+  models?: string;
   host?: Host | null;
   recorder?: Recording | null;
 }

@@ -123,6 +123,10 @@ class Uploads:
         with self._changed:
             return list(self._states.values())
 
+    def stamp(self) -> tuple[tuple[str, str, str, float, str], ...]:
+        """Return something that changes whenever an upload does."""
+        return tuple((one.id, one.state, one.stage, one.share, one.error) for one in self.all())
+
     def take_back(self, upload: str) -> None:
         """Cancel an upload that is on its way, forget the outcome of one that is over."""
         state = self.get(upload)

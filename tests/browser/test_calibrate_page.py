@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from accessibility import findings, fits
-from conftest import LAPTOP, PHONE, PageServer
+from conftest import LAPTOP, PHONE, PageServer, is_complaint
 from playwright.sync_api import Browser, Page, Route, expect
 
 from calibration import store
@@ -76,7 +76,7 @@ def page(
     context.set_default_timeout(8000)
     context.add_cookies(browser_cookies(server.app, server.url))
     page = context.new_page()
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{server.url}calibrate")
     page.wait_for_selector("#calibrate[data-view=rest]")

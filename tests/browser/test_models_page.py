@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from accessibility import findings, fits
-from conftest import LAPTOP, PHONE, PageServer
+from conftest import LAPTOP, PHONE, PageServer, is_complaint
 from paced_car import PacedCar, paced_car
 from playwright.sync_api import Browser, Page, expect
 from simulated_page_car import SimulatedPageCar
@@ -114,7 +114,7 @@ def open_models(chromium: Browser, complaints: list[str], request: pytest.Fixtur
         else:
             context.add_cookies(served.cookies)  # type: ignore[arg-type]
         page = context.new_page()
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on("console", lambda said: complaints.append(said.text) if is_complaint(said) else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"{url}models")
         page.wait_for_selector("#shipped .row")

@@ -1,5 +1,6 @@
 /** The Models page: puts the parts together. */
 
+import { Control } from "./control.js";
 import { changeHeaders, Followed, change, read, send } from "./models-api.js";
 import { loadedKey } from "./loaded.js";
 import { describeModel } from "./models-details.js";
@@ -8,10 +9,12 @@ import { drawThumbnail } from "./models-plot.js";
 import { Queue } from "./models-queue.js";
 import { showUploads } from "./models-uploads.js";
 import { ago, arrange, kindOf, milliseconds, whyNotActivate, whyNotRemove } from "./models-words.js";
+import { stopOverToo } from "./stopbar.js";
 
-const LOOK_MS = 1000;
+const LOOK_MS = 1000; // without a socket, which tells when there is something new
 const LOOK_OFTEN_MS = 250; // while something is on its way, or somebody types and space must still stop a car
 const LOST_MS = 3000;
+const STANDING = new Set(["disarmed", "failsafe"]);
 const TOAST_MS = 8000;
 const FILTER_FROM = 6; // models; fewer are seen at a glance
 const ON_THE_WAY = new Set(["uploading", "checking", "asking"]);
@@ -21,6 +24,10 @@ const models = new Followed("/api/models");
 const uploads = new Followed("/api/uploads");
 
 let answeredAt = -Infinity;
+let newestCar = null; // as the car says of itself over the socket
+let heardAt = -Infinity;
+let heardWord = ""; // of the socket, for the list and the uploads as they were last asked for
+let isLooking = false;
 let chosen = decodeURIComponent(location.hash.slice(1)); // key of the model that is shown in full
 let full = null; // its document from the server
 let fullStamp = "";
@@ -33,11 +40,31 @@ const seenOnTheWay = new Set(); // uploads whose outcome this page has waited fo
 
 /* ---- what the page hears ---- */
 
+/** What the car says of itself, ten times a second; the list is asked for when its word has changed. */
+function hear(document) {
+  const before = carKey();
+  newestCar = document.car;
+  heardAt = performance.now();
+  if (carKey() !== before && models.document) showAll();
+  showTrouble();
+  if (document.models === heardWord || isLooking) return;
+  heardWord = document.models;
+  look();
+}
+
+function carKey() {
+  const { state, policy, policy_hash: hash, policy_note: note } = newestCar ?? {};
+  return JSON.stringify([state, policy, hash, note]);
+}
+
 async function look() {
   clearTimeout(lookTimer);
+  isLooking = true;
+  let isAnswered = false;
   try {
     const [listChanged, uploadsChanged] = await Promise.all([models.look(), uploads.look()]);
     answeredAt = performance.now();
+    isAnswered = true;
     if (uploadsChanged) noticeOutcomes();
     if (listChanged) showAll();
     if (uploadsChanged) {
@@ -48,7 +75,9 @@ async function look() {
   } catch {
     // Seen by its age.
   }
+  isLooking = false;
   showTrouble();
+  if (control.isLive && isAnswered && !full?.measuring && !queue.isBusy) return; // the socket tells
   const goesOn = queue.isBusy || (uploads.document?.uploads ?? []).some(({ state }) => ON_THE_WAY.has(state)) || full?.measuring;
   const types = document.activeElement?.matches?.("input");
   lookTimer = setTimeout(look, goesOn || types ? LOOK_OFTEN_MS : LOOK_MS);
@@ -81,7 +110,8 @@ async function lookAtChosen() {
 /* ---- what the page shows ---- */
 
 const all = () => models.document?.models ?? [];
-const car = () => models.document?.car ?? null;
+const isHeard = () => performance.now() - heardAt < LOST_MS;
+const car = () => (isHeard() ? newestCar : (models.document?.car ?? null));
 const find = (key) => all().find((model) => model.key === key) ?? null;
 
 function showAll() {
@@ -195,14 +225,14 @@ function showAllUploads() {
 }
 
 function showTrouble() {
-  const isLost = performance.now() - answeredAt > LOST_MS;
+  const isLost = performance.now() - Math.max(answeredAt, heardAt) > LOST_MS;
   const note = car()?.policy_note ?? "";
   const words = isLost && models.document ? "No connection to the car's computer. What you see may be old."
     : isLost ? "Looking for the car's computer." : note;
   byId("trouble").hidden = words === "";
   setText(byId("trouble"), words);
   // Space stops a car that may move, whatever has the focus; it is a letter only beside one that surely stands.
-  document.body.dataset.standsStill = String(!isLost && models.document !== null && (car() === null || car().stands_still));
+  document.body.dataset.standsStill = String(!isLost && models.document !== null && (car() === null || STANDING.has(car().state)));
 }
 
 function say(words) {
@@ -410,4 +440,7 @@ document.addEventListener("focusin", (event) => {
   if (event.target.matches?.("input")) look();
 });
 showDetails();
+const control = new Control(document.body.dataset.page ?? "", hear, () => "");
+stopOverToo(control);
+setInterval(showTrouble, LOOK_MS); // also while nothing comes
 look();
