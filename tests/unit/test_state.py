@@ -349,3 +349,10 @@ ReferenceCar.TestCase.settings = settings(
     max_examples=80, stateful_step_count=40, deadline=None, derandomize=True, database=None
 )
 TestAnyLifeOfACar = ReferenceCar.TestCase
+
+
+def test_a_car_begins_disarmed_for_no_reason_and_without_a_limit():
+    fresh = DriveMode()
+
+    assert (fresh.state, fresh.target, fresh.latched_fault) == (DriveState.DISARMED, None, None)
+    assert (fresh.since_ns, fresh.time_limit_s, fresh.has_timed_out) == (0, 0.0, False)
