@@ -325,7 +325,12 @@ def laps(
     policy: Annotated[str, typer.Option(help="Policy to activate first.")] = "",
     run_dir: RunDirOption = None,
     hil_dir: HilDirOption = None,
-    speed_cap: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of full throttle.")] = 1.0,
+    speed_cap: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of full throttle; else 0.3 for a real car, 1 for a HIL car."
+        ),
+    ] = None,
     time_limit_s: Annotated[float, typer.Option("--time-limit", min=1.0, help="Seconds.")] = 180.0,
     out: Annotated[Path, typer.Option(help="Where picture, video and lap table go.")] = Path("out"),
     as_json: JsonOption = False,

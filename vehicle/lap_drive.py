@@ -10,6 +10,7 @@ import msgspec
 from vehicle.errors import LapwingError, VehicleSilentError
 from vehicle.lap_log import DriveLog
 from vehicle.lap_video import FrameStore
+from vehicle.laps import MarkerLaps
 from vehicle.messages import (
     GUARDED_STATES,
     DriveState,
@@ -29,6 +30,12 @@ READY_LIMIT_S = 15.0  # a policy of the largest kind loads in a second; a board'
 WORLD_SILENT_LIMIT_S = 1.0
 START_LIMIT_S = 2.0  # from an accepted START to ARMING; a tick is enough
 STOP_LIMIT_S = 1.0
+
+
+NOBODY_KEEPS_TIME = (
+    "laps of a real car are timed by its start marker, and nobody looks for one: start the car with "
+    "`lapwing run`, or the timekeeper with `lapwing timekeeper`"
+)
 
 
 class NotStartedError(LapwingError):
@@ -72,6 +79,14 @@ class World(Protocol):
         ...
 
 
+class Marker(Protocol):
+    """What driving laps of a real car needs of `MarkerFollower`."""
+
+    def laps(self) -> MarkerLaps | None:
+        """Return what the start marker says, None when nobody keeps time."""
+        ...
+
+
 class LapsPlan(msgspec.Struct, frozen=True):
     """What is to be driven."""
 
@@ -98,9 +113,10 @@ class LapDrive:
     def __init__(
         self,
         vehicle: Vehicle,
-        world: World,
+        world: World | None,
         plan: LapsPlan,
         *,
+        marker: Marker | None = None,
         show: Callable[[DriveLog, Status | None], None] = lambda log, status: None,  # noqa: ARG005 - unseen
         stopping: Callable[[], bool] = lambda: False,
         now_s: Callable[[], float] = time.monotonic,
@@ -113,6 +129,8 @@ class LapDrive:
         self.policy_hash = ""
         self._vehicle = vehicle
         self._world = world
+        self._marker = marker
+        self._began_ns = 0  # of the vehicle's clock; what the marker says of before is of another drive
         self._plan = plan
         self._show = show
         self._stopping = stopping
@@ -128,6 +146,8 @@ class LapDrive:
         self._ask(RequestKind.TAKE_LEASE)
         try:
             self._prepare()
+            status = self._vehicle.status()
+            self._began_ns = status.now_ns if status is not None else 0
             self._ask(RequestKind.START, target=DriveState.AUTONOMOUS)
             return self._drive()
         finally:
@@ -142,8 +162,11 @@ class LapDrive:
             self._ask(RequestKind.ACTIVATE_POLICY, policy=self._plan.policy)
         self._wait_until_ready()
         self._ask(RequestKind.SET_SPEED_CAP, speed_cap_frac=self._plan.speed_cap_frac)
-        self._world.control("reset")
-        self._world.truths()  # of before
+        if self._world is not None:
+            self._world.control("reset")
+            self._world.truths()  # of before
+        elif self._marker is None or self._marker.laps() is None:
+            raise NotStartedError(NOBODY_KEEPS_TIME)
         for _ in self._vehicle.records(timeout_s=0):
             pass
 
@@ -243,7 +266,8 @@ class LapDrive:
             place = f"{truth.progress_frac:.0%} of lap {self.log.laps_done + 1}"
             return Outcome(done=False, reason=f"the car ran into the barrier at {place}")
         if now_s - self._truth_at_s > WORLD_SILENT_LIMIT_S:
-            return Outcome(done=False, reason="the HIL world fell silent")
+            who = "HIL world" if self._world is not None else "timekeeper"
+            return Outcome(done=False, reason=f"the {who} fell silent")
         if drive_s > plan.time_limit_s:
             done = self.log.laps_done
             return Outcome(
@@ -257,9 +281,14 @@ class LapDrive:
         for record in self._vehicle.records(timeout_s=0):
             self.log.add_record(record)
         self.log.records_lost = self._vehicle.records_incomplete
-        for truth in self._world.truths():
+        for truth in self._world.truths() if self._world is not None else ():
             self._truth_at_s = now_s
             self.log.add_truth(truth)
+        told = self._marker.laps() if self._marker is not None else None
+        if told is not None:
+            self._truth_at_s = now_s
+            if told.began_ns >= self._began_ns:
+                self.log.add_marker(told)
         picture = self._vehicle.preview(self._picture_number, timeout_s=0)
         if picture is not None:
             self._picture_number = picture.frame_number

@@ -8,8 +8,9 @@ import numpy as np
 
 from vehicle.drawing import DrivenLine, LapRow
 from vehicle.lap_video import Overlay
+from vehicle.laps import MarkerLaps, TimedLap
 from vehicle.messages import Fault, TickRecord
-from vehicle.truth import WorldTruth
+from vehicle.truth import Crossing, WorldTruth
 
 Numbered = TypeVar("Numbered", TickRecord, WorldTruth)
 
@@ -28,8 +29,11 @@ class LapSummary(msgspec.Struct, frozen=True):
 
     lap: int
     time_s: float
-    mean_mps: float
-    top_mps: float
+    mean_mps: float | None
+    """None on a real car, as the next."""
+    top_mps: float | None
+    missed: int = 0
+    """Passes of the start marker that it probably lacks."""
 
 
 class Percentiles(msgspec.Struct, frozen=True):
@@ -52,6 +56,8 @@ class DriveSummary(msgspec.Struct, frozen=True):
     frame_to_wire_ms: Percentiles | None
     """From the frame's stamp to the serial write; None when nothing was decided."""
     faults: tuple[FaultSeen, ...]
+    timed_by: str
+    """`world` or `marker`, the start marker; empty: by nothing."""
     records_lost: bool
     """Whether some ticks are missing from these numbers."""
 
@@ -62,6 +68,7 @@ class DriveLog:
     def __init__(self) -> None:
         self.records_lost = False
         self._truths: list[WorldTruth] = []
+        self._marker: MarkerLaps | None = None
         self._decisions: list[TickRecord] = []
         self._faults: dict[Fault, int] = {}
         self._first_ns: int | None = None
@@ -73,15 +80,25 @@ class DriveLog:
         return self._truths[-1] if self._truths else None
 
     @property
+    def timed(self) -> tuple[Crossing | TimedLap, ...]:
+        """Completed laps, as the world or the start marker timed them."""
+        if self._truths:
+            return self._truths[-1].laps
+        return self._marker.laps if self._marker is not None else ()
+
+    @property
     def laps_done(self) -> int:
         """Completed laps."""
-        return len(self._truths[-1].laps) if self._truths else 0
+        return len(self.timed)
 
     @property
     def best_s(self) -> float | None:
         """Time of the best lap, None before the first."""
-        laps = self._truths[-1].laps if self._truths else ()
-        return min((lap.time_s for lap in laps), default=None)
+        return min((lap.time_s for lap in self.timed), default=None)
+
+    def add_marker(self, told: MarkerLaps) -> None:
+        """Take what the start marker says of this drive."""
+        self._marker = told
 
     def add_truth(self, truth: WorldTruth) -> None:
         """Keep one sample; a repeated one is ignored, and a car that was put back begins a new line."""
@@ -104,7 +121,7 @@ class DriveLog:
 
     def lap_time_s(self) -> float | None:
         """Return how long the lap in progress has taken, None before the start line."""
-        newest = self.newest
+        newest = self.newest or self._marker
         if newest is None or not newest.lap_started_ns:
             return None
         return (newest.now_ns - newest.lap_started_ns) / 1e9
@@ -123,6 +140,7 @@ class DriveLog:
             decisions=len(self._decisions),
             frame_to_wire_ms=self._frame_to_wire_ms(),
             faults=tuple(FaultSeen(fault, (at - first_ns) / 1e9) for fault, at in self._faults.items()),
+            timed_by="world" if self._truths else "marker" if self._marker is not None else "",
             records_lost=self.records_lost,
         )
 
@@ -152,7 +170,9 @@ class DriveLog:
             speed_mps=np.array([truth.speed_mps for truth in truths]),
             lap=np.array([_lap_number(truth) for truth in truths], dtype=np.int64),
             off_track=np.array([truth.off_track for truth in truths], dtype=bool),
-            laps=tuple(LapRow(lap.lap, lap.time_s, lap.mean_mps, lap.top_mps) for lap in self._laps()),
+            laps=tuple(
+                LapRow(lap.lap, lap.time_s, lap.mean_mps or 0.0, lap.top_mps or 0.0) for lap in self._laps()
+            ),
             title=title,
             notes=notes,
         )
@@ -184,7 +204,8 @@ class DriveLog:
     def _laps(self) -> tuple[LapSummary, ...]:
         newest = self.newest
         if newest is None:
-            return ()
+            laps = self._marker.laps if self._marker is not None else ()
+            return tuple(LapSummary(lap.lap, lap.time_s, None, None, lap.missed) for lap in laps)
         speeds: dict[int, list[float]] = {}
         for truth in self._truths:
             speeds.setdefault(_lap_number(truth), []).append(truth.speed_mps)

@@ -14,18 +14,16 @@ from models.errors import PolicyError
 from vehicle.errors import HilError
 from vehicle.hil_client import HilClient
 from vehicle.lap_drive import LapDrive, LapsPlan, NotStartedError, Outcome
+from vehicle.laps_client import MarkerFollower
 from vehicle.laps_display import LiveDisplay, print_report
 from vehicle.laps_report import prepare_folder, write_results
 from vehicle.remote import VehicleClient
 from vehicle.supervisor import StopSignal
 
 SOURCE = "lapwing laps"
+GENTLE_FRAC = 0.3  # of a real car's throttle, unless its owner says otherwise
+MARKER_LIMIT_S = 2.0  # the timekeeper tells four times a second
 DONE, NOT_DONE, NOT_STARTED = 0, 1, 2  # exit status
-
-NO_LAP_SOURCE = (
-    "laps of a real car are counted from a start marker, which this version cannot see yet; "
-    "drive it from the page, or give --hil-dir for a HIL car"
-)
 
 
 def run_laps(
@@ -34,7 +32,7 @@ def run_laps(
     hil_dir: Path | None,
     laps: int,
     policy: str | None,
-    speed_cap_frac: float,
+    speed_cap_frac: float | None,
     time_limit_s: float,
     out_dir: Path,
     as_json: bool,
@@ -47,8 +45,8 @@ def run_laps(
     """
     console = Console(stderr=as_json)
     try:
-        if hil_dir is None:
-            raise NotStartedError(NO_LAP_SOURCE)
+        if speed_cap_frac is None:
+            speed_cap_frac = GENTLE_FRAC if hil_dir is None else 1.0
         prepare_folder(out_dir)
         plan = _plan(laps, policy, speed_cap_frac, time_limit_s)
         drive, outcome = _drive(run_dir, hil_dir, plan, console)
@@ -80,15 +78,21 @@ def _plan(laps: int, policy: str | None, speed_cap_frac: float, time_limit_s: fl
     return LapsPlan(laps, speed_cap_frac, time_limit_s, source, policy_hash)
 
 
-def _drive(run_dir: Path, hil_dir: Path, plan: LapsPlan, console: Console) -> tuple[LapDrive, Outcome]:
+def _drive(run_dir: Path, hil_dir: Path | None, plan: LapsPlan, console: Console) -> tuple[LapDrive, Outcome]:
     stopping = StopSignal()
     display = LiveDisplay(plan, console)
     with (
         VehicleClient(run_dir, SOURCE, records=True) as vehicle,
-        contextlib.closing(HilClient(hil_dir)) as world,
+        contextlib.ExitStack() as opened,
         display,
     ):
-        drive = LapDrive(vehicle, world, plan, show=display.show, stopping=stopping)
+        world = marker = None
+        if hil_dir is not None:
+            world = opened.enter_context(contextlib.closing(HilClient(hil_dir)))
+        else:
+            marker = opened.enter_context(contextlib.closing(MarkerFollower(run_dir)))
+            marker.wait(MARKER_LIMIT_S)
+        drive = LapDrive(vehicle, world, plan, marker=marker, show=display.show, stopping=stopping)
         try:
             outcome = drive.run()
         finally:  # from here on there is nothing to stop but this command itself

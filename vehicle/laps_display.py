@@ -33,7 +33,7 @@ class LiveDisplay:
 
     def show(self, log: DriveLog, status: Status | None) -> None:
         """Show how the drive stands."""
-        for lap in log.newest.laps[self._laps_shown :] if log.newest else ():
+        for lap in log.timed[self._laps_shown :]:
             self._console.print(f"lap {lap.lap} of {self._plan.laps}: {lap.time_s:.3f} s")
             self._laps_shown += 1
         if self._live is not None:
@@ -75,15 +75,19 @@ def live_view(log: DriveLog, status: Status | None, laps_wanted: int) -> Rendera
 def print_report(report: LapsReport, console: Console) -> None:
     """Print the lap table and what else its reader should know."""
     drive = report.drive
-    table = Table(title=f"{report.track}, policy {report.policy}", title_justify="left", title_style="bold")
+    place = report.track or "by the start marker"
+    table = Table(title=f"{place}, policy {report.policy}", title_justify="left", title_style="bold")
     for heading in ("lap", "time, s", "mean, m/s", "top, m/s"):
         table.add_column(heading, justify="right")
     for lap in drive.laps:
         style = "bold" if lap.time_s == drive.best_s else ""
-        cells = (str(lap.lap), f"{lap.time_s:.3f}", f"{lap.mean_mps:.2f}", f"{lap.top_mps:.2f}")
+        mean, top = (f"{speed:.2f}" if speed is not None else "-" for speed in (lap.mean_mps, lap.top_mps))
+        cells = (str(lap.lap), f"{lap.time_s:.3f}" + (" ?" if lap.missed else ""), mean, top)
         table.add_row(*cells, style=style)
     console.print(table)
     console.print(Text(report.reason, style="green" if report.done else "red"))
+    if any(lap.missed for lap in drive.laps):
+        console.print("?: a multiple of the usual time; the start marker may have been missed")
     if drive.off_track_s:
         console.print(f"off the track for {drive.off_track_s:.2f} s")
     if drive.frame_to_wire_ms is not None:

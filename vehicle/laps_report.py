@@ -93,7 +93,7 @@ def _write_picture(drive: LapDrive, plan: LapsPlan, path: Path, notes: list[str]
 
     truth = drive.log.newest
     if truth is None:
-        notes.append("no picture: the world sent no positions")
+        notes.append("no picture: nobody knows where the car was")
         return None
     try:
         track = load_track(truth.track)

@@ -14,6 +14,7 @@ from gunicorn.workers.base import Worker
 
 from vehicle.config import read_config
 from vehicle.errors import ConfigError, LapwingError
+from vehicle.laps_client import MarkerFollower
 from vehicle.realtime import die_with_parent
 from vehicle.remote import VehicleClient
 from vehicle.runs import RunShelf
@@ -23,7 +24,6 @@ from webui.announcing import Announcer, host_label
 from webui.car_logs import CarLogs
 from webui.certificates import Certificates
 from webui.hosts import Hosts
-from webui.marker import MarkerFollower
 from webui.race_watch import RaceWatch
 from webui.recording import RecorderFollower
 from webui.simulator_desk import SimulatorDesk

@@ -14,6 +14,7 @@ from vehicle import lap_video, laps_command, laps_report
 from vehicle.errors import VehicleSilentError
 from vehicle.lap_drive import LapDrive, LapsPlan, NotStartedError
 from vehicle.lap_log import DriveLog
+from vehicle.laps import MarkerLaps, TimedLap
 from vehicle.messages import (
     DriveState,
     Fault,
@@ -417,11 +418,90 @@ def run(capsys, tmp_path, **changes):
     return code, msgspec.json.decode(capsys.readouterr().out)
 
 
-def test_a_real_car_is_refused_because_its_laps_cannot_be_counted_yet(capsys, tmp_path):
-    code, document = run(capsys, tmp_path)
-    assert code == 2
-    assert document["done"] is False
-    assert "start marker" in document["reason"]
+class StartMarker:
+    """What a timekeeper tells of the stage's car: a pass each four seconds, the first after one."""
+
+    def __init__(self, stage):
+        self.stage = stage
+        self.began_ns = 0
+        self.is_silent = False
+
+    def laps(self):
+        if self.is_silent:
+            return None
+        at_s = self.stage.drive_s()
+        passes = int((at_s + 3.0) / LAP_S) if at_s >= 0 else 0
+        laps = tuple(TimedLap(lap, LAP_S) for lap in range(1, passes))
+        started_ns = round(((passes - 1) * LAP_S + 1.0) * 1e9) if passes else 0
+        return MarkerLaps(
+            round(at_s * 1e9), self.began_ns, at_s >= 0, laps, len(laps), started_ns, passes, 0, 0, None, 9, 0
+        )
+
+
+def drive_real(stage, marker, **changes):
+    plan = LapsPlan(**{"laps": 2, "speed_cap_frac": 0.3, "time_limit_s": 60.0, **changes})
+    lap_drive = LapDrive(stage, None, plan, marker=marker, now_s=lambda: stage.now_s, pause=stage.pause)
+    try:
+        return lap_drive, lap_drive.run()
+    finally:
+        lap_drive.pictures.close()
+
+
+def test_a_real_car_drives_its_laps_by_the_start_marker(stage, tmp_path):
+    lap_drive, outcome = drive_real(stage, StartMarker(stage))
+
+    assert outcome.done
+    assert stage.resets == 0
+    assert stage.kinds()[-2:] == [RequestKind.DISARM, RequestKind.RELEASE_LEASE]
+    summary = lap_drive.log.summary()
+    assert [(lap.lap, lap.time_s, lap.mean_mps) for lap in summary.laps] == [
+        (1, LAP_S, None),
+        (2, LAP_S, None),
+    ]
+    assert (summary.timed_by, summary.best_s) == ("marker", LAP_S)
+    assert lap_drive.log.lap_time_s() == pytest.approx(0.0, abs=0.1)
+
+
+def test_laps_of_the_drive_before_do_not_count(stage):
+    stage.status_changes["now_ns"] = 5_000
+    marker = StartMarker(stage)
+    marker.began_ns = 4_999
+    lap_drive, outcome = drive_real(stage, marker, time_limit_s=15.0)
+
+    assert not outcome.done
+    assert lap_drive.log.laps_done == 0
+
+
+def test_without_a_timekeeper_a_real_car_is_not_started(stage):
+    marker = StartMarker(stage)
+    marker.is_silent = True
+    with pytest.raises(NotStartedError, match="lapwing timekeeper"):
+        drive_real(stage, marker)
+    assert RequestKind.START not in stage.kinds()
+
+
+def test_a_timekeeper_that_falls_silent_ends_the_drive(stage):
+    marker = StartMarker(stage)
+    stage.events = [(2.0, lambda: setattr(marker, "is_silent", True))]
+    _, outcome = drive_real(stage, marker)
+
+    assert not outcome.done
+    assert "timekeeper" in outcome.reason
+    assert stage.state is DriveState.DISARMED
+
+
+def test_a_real_car_starts_gently_unless_told_otherwise(monkeypatch, capsys, tmp_path):
+    plans = []
+
+    def not_driven(run_dir, hil_dir, plan, console):
+        plans.append((hil_dir, plan.speed_cap_frac))
+        raise NotStartedError("enough")
+
+    monkeypatch.setattr(laps_command, "_drive", not_driven)
+    for changes in ({}, {"hil_dir": tmp_path}, {"speed_cap_frac": 0.5}):
+        code, document = run(capsys, tmp_path, **{"speed_cap_frac": None, **changes})
+        assert (code, document["reason"]) == (2, "enough")
+    assert plans == [(None, 0.3), (tmp_path, 1.0), (None, 0.5)]
 
 
 def test_a_mistyped_policy_is_refused_before_anything_is_asked_of_the_car(capsys, tmp_path):

@@ -11,10 +11,10 @@ import zmq
 
 from tests.unit.test_marker_sight import Drive, room
 from vehicle.laps import MarkerLaps
+from vehicle.laps_client import MarkerFollower
 from vehicle.marker_sight import CameraView
 from vehicle.run_stream import FRAMES, Picture, Stream
 from vehicle.timekeeper import LOOK_EVERY, Timekeeper, Timing
-from webui.marker import MarkerFollower
 
 __all__ = ["room"]  # a fixture
 FRAME_NS = 33_333_333
