@@ -181,9 +181,11 @@ class Operator:
         if kind is RequestKind.ASK_LEASE:
             return self._why_no_wish(request, mode, now_ns)
         if kind is RequestKind.DISARM:
+            # A stop that raced with a failsafe must not clear it: its sender has not seen that one.
+            seen_ns = min(request.sent_ns, request.echo_ns or request.sent_ns)
             return (
                 "the car stopped after this was sent; look, then disarm again"
-                if (request.sent_ns < mode.since_ns)
+                if seen_ns < mode.since_ns
                 else ""
             )
         if request.source != self._lease.holder:

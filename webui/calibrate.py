@@ -20,7 +20,7 @@ from calibration.car import AWS_DEFAULTS, HIL_AWS, HIL_STANDARD, CarCalibration,
 from calibration.errors import CalibrationError
 from vehicle.messages import Actuator, DriveState, RequestKind, Status
 from webui.car import Vehicle
-from webui.commands import Stamp
+from webui.commands import Stamp, stop
 from webui.describing import described, html_page
 from webui.drive import PageToken, source_of
 from webui.guard import answer, read_body, refuse_late, sentence
@@ -239,7 +239,7 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
 
     @blueprint.post("/api/calibration/stop")
     @described(body=PageBody, refuses=(409,))
-    def stop() -> Response:
+    def end() -> Response:
         """Leave calibrating, or end a test drive; the page that drove lets the car go."""
         desk.stop(source_of(read_body(PageBody).page))
         return done()
@@ -250,7 +250,7 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         """Leave FAILSAFE, on purpose."""
         body = read_body(HoldBody)
         refuse_late(body.seen_ns, clock_ns(), LATENESS_LIMIT_S)
-        desk.ask(RequestKind.DISARM, source_of(body.page))
+        desk.ask(RequestKind.DISARM, source_of(body.page), echo_ns=body.seen_ns)
         return done()
 
     @blueprint.post("/api/calibration/drive")
@@ -370,11 +370,8 @@ class _Desk:
 
     def stop(self, source: str) -> None:
         """Stop; a car that has failed safe stays so until somebody clears it on purpose."""
-        car = self._vehicle.status()
-        if car is None or car.state is not DriveState.FAILSAFE:
-            self.ask(RequestKind.DISARM, source)
-        if car is not None and car.driver == source:
-            self._let_go(source)
+        stop(self._vehicle, source)
+        self._let_go(source)  # refused, and no harm done, where somebody else drives
 
     def keep(self, source: str, write: Callable[[Path], CarCalibration]) -> str:
         """Change the car's file as its driver and have it taken over.

@@ -143,6 +143,18 @@ STOPPING_COMMANDS = (Stop, EmergencyStop, ReleaseLease)
 """Obeyed however late they come: they can only stop the car."""
 
 
+def stop(vehicle: Vehicle, source: str) -> None:
+    """Stop the car, for anybody; one that has failed safe stays so until somebody clears it on purpose.
+
+    The request says what this status was: where the car has failed safe since, the vehicle refuses it, and
+    the car stands as was wished.
+    """
+    car = vehicle.status()
+    if car is None or car.state is not DriveState.FAILSAFE:
+        seen_ns = 0 if car is None else car.now_ns
+        vehicle.request(RequestKind.DISARM, timeout_s=REQUEST_TIMEOUT_S, source=source, echo_ns=seen_ns)
+
+
 class Commands:
     """Obeys commands; safe in any thread. Every refusal is a Conflict with a sentence."""
 
@@ -167,7 +179,7 @@ class Commands:
             case EmergencyStop():
                 self._refuse(self._vehicle.emergency_stop())
             case Stop():
-                self._stop(source)
+                stop(self._vehicle, source)
             case StartDrive():
                 self._start(command, source)
             case SpeedCap():
@@ -246,11 +258,6 @@ class Commands:
             time_limit_s=command.time_limit_s or 0.0,
         )
         self._laps.begin(command.target_laps, command.time_limit_s)
-
-    def _stop(self, source: str) -> None:
-        car = self._vehicle.status()
-        if car is None or car.state is not DriveState.FAILSAFE:
-            self._ask(RequestKind.DISARM, source, 0)
 
     def _set_speed_cap(self, command: SpeedCap, source: str) -> None:
         cap_frac = command.speed_cap_frac

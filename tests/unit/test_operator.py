@@ -251,6 +251,17 @@ def test_a_disarm_that_leaves_failsafe_works_for_anyone_but_must_be_fresh_and_se
     assert desk.ask(RequestKind.DISARM, age_ns=50 * MS).ok
 
 
+def test_a_stop_that_raced_with_a_failsafe_leaves_it_latched():
+    """A page that pressed Stop by a status of a moving car has not seen what it would clear."""
+    desk = Desk(DriveState.FAILSAFE)
+    desk.mode = DriveMode(DriveState.FAILSAFE, desk.now_ns - 50 * MS, latched_fault=Fault.EMERGENCY_STOP)
+    raced = desk.ask(RequestKind.DISARM, "ben", echo_ns=desk.now_ns - 50 * MS - 1)
+    assert raced.reason == "the car stopped after this was sent; look, then disarm again"
+    assert desk.operator.take_event() is None
+
+    assert desk.ask(RequestKind.DISARM, "ben", echo_ns=desk.now_ns - 50 * MS).ok
+
+
 def test_a_disarm_in_the_same_tick_wins_over_the_start_before_it():
     desk = Desk()
     assert desk.start().ok

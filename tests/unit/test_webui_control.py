@@ -137,6 +137,15 @@ def test_what_stops_is_obeyed_however_late_it_comes(echo_ns):
     assert car.stops == 1
 
 
+def test_a_stop_that_raced_with_a_failsafe_says_what_it_had_seen_and_is_content_with_a_car_that_stands():
+    car = LeasedCar(holder="page 1", told="page 1")
+    car.state = DriveState.AUTONOMOUS  # by a status from before
+    car.refusals[RequestKind.DISARM] = "the car stopped after this was sent; look, then disarm again"
+    commands_of(car).obey(Stop(), "page 2")
+
+    assert car.asked == [(RequestKind.DISARM, {"source": "page 2", "echo_ns": car.now_ns})]
+
+
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200)))
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @example('{"kind": "drive", "x": ' + "[" * 50_000)
