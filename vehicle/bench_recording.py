@@ -31,6 +31,7 @@ from vehicle.messages import (
     StageTimes,
     TickRecord,
 )
+from vehicle.recorder_status import RecorderClient
 from vehicle.run_file import CHUNK_BYTES, RunWriter, as_json, pack
 from vehicle.run_schemas import Topic, protobuf_bytes
 from vehicle.run_seek import RunIndex
@@ -90,10 +91,14 @@ def _drive(car: BenchCar, duration_s: float) -> list[TickRecord]:
 def _recorder(car: BenchCar, runs: Path) -> Iterator[None]:
     where = ("--run-dir", car.run_dir, "--hil-dir", car.hil.hil_dir, "--runs", runs)
     process = subprocess.Popen(lapwing_command("record", *where), stdin=subprocess.DEVNULL)
-    time.sleep(SETTLE_S)  # until it listens: a run that it had missed the start of would show
+    client = RecorderClient(car.run_dir)
     try:
+        if client.wait(READY_LIMIT_S) is None:
+            raise BenchError("the recorder did not start")
+        time.sleep(SETTLE_S)  # until the vehicle knows that it listens; a run without its start would show
         yield
     finally:
+        client.close()
         time.sleep(0.5)  # a run's end is written down a moment after it
         end_process(process)
 
