@@ -27,10 +27,12 @@ from calibration import store
 from calibration.car import AWS_DEFAULTS
 from models.bundle import zoo_names
 from models.store import PolicyStore
+from tests.unit.run_files import make_run
 from tests.unit.test_webui import NOW_NS, ORIGIN, PAGE, RecordingVehicle, StillWorld
 from tests.unit.test_webui_simulator import RecordingSimulator
 from tests.unit.webui_visitors import script, signed_in
 from vehicle.messages import DriveState, Status
+from vehicle.runs import RunShelf
 from webui import create_app
 from webui.access_store import AccessStore
 
@@ -38,10 +40,16 @@ EXAMPLES = 8
 AS_DESCRIBED = [status_code_conformance, content_type_conformance, response_schema_conformance]
 UPLOAD = "PUT /api/models"
 KNOWN_MODEL = {"path_parameters": {"key": zoo_names()[0]}}
+KNOWN_RUN = {"path_parameters": {"name": "2026-11-26_13-33-20"}}  # of `make_run`
 KNOWN = {
     "GET /api/models/{key}": KNOWN_MODEL,
     "GET /api/models/{key}/original": KNOWN_MODEL,
     "PATCH /api/models/{key}": KNOWN_MODEL,
+    "GET /api/runs/{name}": KNOWN_RUN,
+    "GET /api/runs/{name}/curves": KNOWN_RUN,
+    "GET /api/runs/{name}/picture": KNOWN_RUN,
+    "GET /api/runs/{name}/film": KNOWN_RUN,
+    "POST /api/runs/{name}/star": KNOWN_RUN,
     UPLOAD: {"query": {"name": "swift.tar.gz", "wait": 0}},
 }
 """What chance would not find."""
@@ -99,6 +107,7 @@ def vehicle(tmp_path: Path) -> WholeVehicle:
 
 @pytest.fixture
 def app(vehicle: WholeVehicle, tmp_path: Path) -> Flask:
+    make_run(tmp_path / "runs", 1.0)
     return create_app(
         vehicle,
         WholeWorld(),
@@ -106,6 +115,7 @@ def app(vehicle: WholeVehicle, tmp_path: Path) -> Flask:
         PolicyStore(tmp_path / "models"),
         access_store=AccessStore(tmp_path / "access"),
         simulator=WholeSimulator(),
+        shelf=RunShelf(tmp_path / "runs"),
         config_file=tmp_path / "car.toml",
     )
 
