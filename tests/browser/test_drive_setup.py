@@ -17,6 +17,7 @@ from calibration import store as calibrations
 from calibration.car import HIL_AWS
 from models.store import PolicyStore
 from models.store_report import entry_document
+from tests.unit.store_files import add_one
 from tests.unit.webui_visitors import browser_cookies
 from vehicle.messages import DriveState, RequestKind
 from webui import create_app
@@ -111,6 +112,20 @@ def test_the_model_that_the_car_has_is_chosen_and_another_one_can_be(
     car.policy, car.policy_hash = "plover", hashes["plover"]  # by somebody else
     expect(shown).to_have_text("plover")
     expect(model.locator("option", has_text="none of these")).to_have_count(0)
+
+
+def test_the_list_of_models_is_asked_for_when_it_has_changed_and_not_before(
+    page: Page, policies: PolicyStore
+) -> None:
+    model = page.locator("#model")
+    expect(model.locator("option", has_text="plover")).to_have_count(1)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(600)
+    assert asked == []
+    add_one(policies, "swift")
+    expect(model.locator("option", has_text="swift")).to_have_count(1)
+    assert [url.rpartition("/")[2] for url in asked] == ["models"]
 
 
 def test_a_model_that_the_car_refuses_is_not_shown_as_chosen(

@@ -319,6 +319,16 @@ def test_sixty_models_are_quick_found_and_sorted(
     expect(page.locator("#own .row .name")).to_have_text(["model 42"])
 
 
+def test_a_page_at_which_nothing_happens_asks_for_nothing(page: Page, store: PolicyStore) -> None:
+    page.wait_for_timeout(1000)  # until its socket is open
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(1500)
+    assert asked == []
+    add_one(store, "swift")
+    expect(page.locator("#own .row .name")).to_have_text("swift")
+
+
 def test_dropped_files_are_taken(page: Page) -> None:
     page.evaluate(
         """() => {

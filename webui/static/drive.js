@@ -18,7 +18,6 @@ const NOTE_MS = 8000;
 const MISS_MS = 10000; // a missed decision is loud for this long
 const SETTLES_MS = 1000;
 const LEND_MS = 2500; // how long a page keeps the wheel of a standing car after its last wish
-const MODELS_MS = 5000;
 const HANDS_ON = new Set(["manual", "assisted"]);
 
 /** @type {Record<string, [string, string]>} what is said beside the choice, and below the question */
@@ -39,6 +38,7 @@ let newest = null;
 let newestAt = -Infinity;
 /** @type {Listed[] | null} */
 let models = null; // as the store has them
+let modelsWord = ""; // of the status, for the list as it was last asked for
 /** @type {number | null} */
 let wanted = null; // speed cap that this page asks for, in percent, while the car has not confirmed it
 let capUnderway = false;
@@ -87,6 +87,7 @@ function hear(document) {
   newest = document;
   newestAt = performance.now();
   laps.show(document.world, document.laps);
+  followModels(document.models ?? "none");
   if (document.car) {
     lease.follow(document.car, isMine());
     followMisses(document.car);
@@ -397,15 +398,17 @@ async function askForTrim(us) {
 
 /* ---- models ---- */
 
-async function followModels() {
+/** Ask for the list when the status says that it has changed. @param {string} word */
+async function followModels(word) {
+  if (word === modelsWord) return;
+  modelsWord = word;
   try {
     const { response, body } = await fetchGently("/api/models", { timeoutMs: 2000 });
     if (response.ok && body) ({ models } = JSON.parse(await body.text()));
   } catch {
-    // The list stays as it was.
+    modelsWord = ""; // again with the next status
   }
   showModels();
-  setTimeout(followModels, MODELS_MS);
 }
 
 function showModels() {
@@ -488,4 +491,3 @@ addEventListener("pagehide", () => {
 });
 setInterval(show, SHOW_MS); // also while no answer comes
 show();
-followModels();
