@@ -40,11 +40,15 @@ class RunRow(msgspec.Struct, frozen=True):
 
     name: str
     started_wall_ns: int
+    clock_known: bool
+    """False: nothing had set the car's clock, so the date is a guess."""
     duration_s: float
     driven_s: float
     policy: str
     modes: tuple[str, ...]
     laps_s: tuple[float, ...]
+    laps_source: str
+    """What timed them: `world` or `marker`; empty without laps."""
     best_lap_s: float | None
     faults: tuple[str, ...]
     latched_fault: str
@@ -342,11 +346,13 @@ def row_of(shelf: RunShelf, one: RunSummary) -> RunRow:
     return RunRow(
         name=one.name,
         started_wall_ns=one.started_wall_ns,
+        clock_known=one.clock_known,
         duration_s=one.duration_s,
         driven_s=one.driven_s,
         policy=one.policy,
         modes=one.modes,
         laps_s=one.laps_s,
+        laps_source=one.laps_source,
         best_lap_s=one.best_lap_s,
         faults=one.faults,
         latched_fault=one.latched_fault,

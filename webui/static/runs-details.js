@@ -5,7 +5,7 @@ import { element, setText } from "./models-dom.js";
 import { Line } from "./runs-line.js";
 import { Player } from "./runs-player.js";
 import { axisMoments, drawCurve, drawMarks } from "./runs-plot.js";
-import { bytes, clock, day, duration, eventWords, filmWords, kindOf, lapTime, marksOf, readout, started, timeOfDay } from "./runs-words.js";
+import { bytes, clock, dayOf, duration, eventWords, filmWords, kindOf, lapTime, marksOf, readout, started, timeOfDay } from "./runs-words.js";
 
 const LEAST_S = 1; // what a window shows at least
 const FILM_LOOK_MS = 500;
@@ -177,8 +177,7 @@ export class Details {
   showFacts() {
     const { details } = this;
     const { run } = details;
-    const date = started(run);
-    setText(byId("run-title"), `${day(date, new Date())}, ${timeOfDay(date)}`);
+    setText(byId("run-title"), `${dayOf(run, new Date())}, ${timeOfDay(started(run))}`);
     setText(byId("run-kind"), [run.policy, kindOf(run), run.is_hil ? "simulated car" : ""].filter(Boolean).join(" · "));
     byId("run-note").hidden = run.is_complete;
     setText(byId("run-note"), run.is_complete ? "" : sentence(run.note));
@@ -227,6 +226,7 @@ export class Details {
   showLaps() {
     const { laps } = this.details;
     const best = Math.min(...laps.map(({ time_s }) => time_s));
+    byId("laps-source").hidden = this.details.run.laps_source !== "marker";
     byId("no-laps").hidden = laps.length > 0;
     byId("laps").hidden = laps.length === 0;
     byId("laps").querySelector("tbody").replaceChildren(...laps.map((lap) => {

@@ -14,7 +14,7 @@ export function axisStep(seconds, most) {
 export function axisMoments(sinceS, untilS, most) {
   const step = axisStep(Math.max(untilS - sinceS, 1e-9), most);
   const moments = [];
-  for (let number = Math.ceil(sinceS / step - 1e-6); number * step <= untilS + 1e-6; number += 1) moments.push(number * step);
+  for (let number = Math.max(0, Math.ceil(sinceS / step - 1e-6)); number * step <= untilS + 1e-6; number += 1) moments.push(number * step);
   return { step, moments };
 }
 

@@ -51,6 +51,11 @@ export function day(date, now) {
   return date.toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short", year: date.getFullYear() === now.getFullYear() ? undefined : "numeric" });
 }
 
+/** The day of a run, where anybody knows it. */
+export function dayOf(run, now) {
+  return run.clock_known ? day(started(run), now) : "Date not known";
+}
+
 export function timeOfDay(date) {
   return date.toLocaleTimeString("en-GB");
 }

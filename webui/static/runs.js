@@ -3,7 +3,7 @@
 import { Followed, change } from "./models-api.js";
 import { element, keep, setText } from "./models-dom.js";
 import { Details } from "./runs-details.js";
-import { bytes, day, kindOf, lapTime, recorderWords, started, timeOfDay } from "./runs-words.js";
+import { bytes, dayOf, kindOf, lapTime, recorderWords, started, timeOfDay } from "./runs-words.js";
 
 const LOOK_MS = 1000;
 const LOST_MS = 3000;
@@ -48,7 +48,7 @@ function showAll() {
   const rows = [];
   let heading = "";
   for (const run of all()) {
-    const name = day(started(run), now);
+    const name = dayOf(run, now);
     if (name !== heading) rows.push({ key: `day ${name}`, day: name });
     heading = name;
     rows.push({ key: run.name, run });
