@@ -41,7 +41,7 @@ def test_scattered_sightings_move_a_pass_by_less_than_they_scatter(speed_mps):
 
 
 def test_one_wild_sighting_moves_nothing():
-    (one,) = approach(LineWatch(), noise=lambda number: 0.5 if number == 28 else 0.0)
+    (one,) = approach(LineWatch(), noise=lambda number: -0.2 if number == 28 else 0.0)
 
     assert one.at_ns == pytest.approx(LINE_NS, abs=1_000_000)
 
