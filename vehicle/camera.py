@@ -48,7 +48,7 @@ def open_source(spec: str, config: CameraConfig) -> CameraSource:
 
 def _v4l2_source(device: str, config: CameraConfig) -> CameraSource:
     try:
-        from vehicle.camera_v4l2 import V4l2Camera, device_path  # noqa: PLC0415 - linuxpy exists on Linux only
+        from vehicle.camera_v4l2 import Locks, V4l2Camera, device_path  # noqa: PLC0415 - linuxpy exists on Linux only
     except ImportError as error:
         raise CameraError(
             f"a camera device needs Linux and the package linuxpy ({error}); install it, or use another "
@@ -60,6 +60,7 @@ def _v4l2_source(device: str, config: CameraConfig) -> CameraSource:
         height_px=config.height_px,
         rate_hz=config.rate_hz,
         power_line_hz=config.power_line_hz,
+        locks=Locks(config.exposure_ms, config.gain, config.white_balance_k),
     )
 
 

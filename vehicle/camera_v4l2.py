@@ -8,7 +8,7 @@ import contextlib
 import select
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from linuxpy.video.device import (
     BufferFlag,
@@ -27,7 +27,20 @@ DRIVER_BUFFERS = 4  # one fills, one is read, two wait while this process is hel
 SILENCE_LIMIT_S = 2.0
 STAMP_AGE_LIMIT_S = 0.5  # a driver's stamp further from now is wrong, as some drivers' first ones are
 POWER_LINE_MENU = {0: 0, 50: 1, 60: 2}  # V4L2_CID_POWER_LINE_FREQUENCY_*
+EXPOSURE_MANUAL, EXPOSURE_BY_CAMERA = (
+    1,
+    3,
+)  # V4L2_EXPOSURE_*; 3: aperture priority, the one that UVC cameras have
+EXPOSURE_STEPS_PER_MS = 10  # V4L2_CID_EXPOSURE_ABSOLUTE counts 100 us
 MAX_JPEG_BYTES = 8 << 20
+
+
+class Locks(NamedTuple):
+    """What the camera is to leave as it is; None: it chooses, as the light changes."""
+
+    exposure_ms: float | None = None
+    gain: int | None = None
+    white_balance_k: int | None = None
 
 
 def open_linuxpy(path: str) -> tuple[Any, Any]:
@@ -51,6 +64,7 @@ class V4l2Camera:
         height_px: int,
         rate_hz: float,
         power_line_hz: int,
+        locks: Locks = Locks(),  # noqa: B008 - a tuple
         open_device: Callable[[str], tuple[Any, Any]] = open_linuxpy,
     ) -> None:
         """Remember what to ask for; nothing is opened."""
@@ -59,6 +73,7 @@ class V4l2Camera:
         self._path = path
         self._asked = Granted(rate_hz, width_px, height_px)
         self._power_line_hz = power_line_hz
+        self._locks = locks
         self._open_device = open_device
         self._device: Any = None
         self._capture: Any = None
@@ -126,13 +141,39 @@ class V4l2Camera:
                 POWER_LINE_MENU[self._power_line_hz],
             ),
         )
-        missing = []
-        for name, control_id, value in wishes:
-            try:
-                self._device.controls[control_id].value = value
-            except (KeyError, OSError, AttributeError, ValueError):
-                missing.append(f"the camera has no control for: {name}")
+        missing = [name for name, control_id, value in wishes if not self._set(control_id, value)]
+        return [f"the camera has no control for: {name}" for name in (*missing, *self._set_locks())]
+
+    def _set_locks(self) -> list[str]:
+        """Set what is locked, and let the camera choose the rest again; return what could not be locked.
+
+        A camera keeps its controls as long as it has power, whoever has it open.
+        """
+        locks, missing = self._locks, []
+        if locks.exposure_ms is None:
+            self._set(ControlID.EXPOSURE_AUTO, EXPOSURE_BY_CAMERA)
+        elif not (
+            self._set(ControlID.EXPOSURE_AUTO, EXPOSURE_MANUAL)
+            and self._set(ControlID.EXPOSURE_ABSOLUTE, round(locks.exposure_ms * EXPOSURE_STEPS_PER_MS))
+        ):
+            missing.append(f"exposure {locks.exposure_ms:g} ms")
+        if locks.gain is not None and not self._set(ControlID.GAIN, locks.gain):
+            missing.append(f"gain {locks.gain}")
+        if locks.white_balance_k is None:
+            self._set(ControlID.AUTO_WHITE_BALANCE, 1)
+        elif not (
+            self._set(ControlID.AUTO_WHITE_BALANCE, 0)
+            and self._set(ControlID.WHITE_BALANCE_TEMPERATURE, locks.white_balance_k)
+        ):
+            missing.append(f"white balance {locks.white_balance_k} K")
         return missing
+
+    def _set(self, control_id: ControlID, value: int) -> bool:
+        try:
+            self._device.controls[control_id].value = value
+        except (KeyError, OSError, AttributeError, ValueError):  # ValueError: out of this camera's range
+            return False
+        return True
 
     def _read_granted(self, notes: list[str]) -> Granted:
         given = self._capture.get_format()

@@ -50,6 +50,12 @@ class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate_hz: Annotated[float, msgspec.Meta(ge=5.0, le=120.0)] = 30.0
     power_line_hz: Literal[0, 50, 60] = 50
     """Flicker suppression of the camera; 0 switches it off."""
+    exposure_ms: Annotated[float, msgspec.Meta(ge=0.1, le=100.0)] | None = None
+    """None: the camera chooses, and chooses anew when the light changes."""
+    gain: Annotated[int, msgspec.Meta(ge=0, le=1023)] | None = None
+    """In the camera's own steps; None: as the camera has it."""
+    white_balance_k: Annotated[int, msgspec.Meta(ge=2000, le=10000)] | None = None
+    """Colour of the light, in kelvin; None: the camera chooses."""
     decode_scale: Literal["auto", 1, 2, 4, 8] = "auto"
     """JPEG pictures are decoded at this fraction of their size, which is faster; `auto` goes as far as the
     policy's own picture allows."""

@@ -3,11 +3,12 @@
 Only runs care: what was recorded in this boot under a guessed date is dated then.
 """
 
+import zoneinfo
 from typing import Annotated, TypedDict
 
 import msgspec
 from flask import Blueprint, Response, current_app
-from werkzeug.exceptions import Conflict
+from werkzeug.exceptions import BadRequest, Conflict
 
 from calibration.errors import CalibrationError
 from vehicle.runs import RunShelf
@@ -77,6 +78,9 @@ def make_blueprint(shelf: RunShelf, *, is_told: bool) -> Blueprint:
     def tell() -> Response:
         """Tell a car whose clock nothing has set what time it is; runs of this boot are dated by it."""
         body = read_body(TimeBody)
+        zones = zoneinfo.available_timezones()
+        if zones and body.zone not in zones:  # an empty set: a system without them
+            raise BadRequest(f"There is no time zone {body.zone!r}; name one such as Europe/Berlin.")
         if clock.is_synchronised():
             raise Conflict("The network has set this car's clock; it needs nobody to tell it the time.")
         try:

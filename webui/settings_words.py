@@ -23,6 +23,8 @@ class Field(NamedTuple):
     """As it is shown; `%` and `ms` are shown a hundred and a thousand times as large as they are kept."""
     unset: str = ""
     """What is so without a value, for a setting that may have none."""
+    first: str = ""
+    """What it begins with when somebody wants a value."""
     weaker: Literal["", "higher", "lower"] = ""
     meaning: Meaning | None = None
     """Of a value that is weaker than the one before."""
@@ -30,7 +32,9 @@ class Field(NamedTuple):
     @property
     def scale(self) -> float:
         """How many times larger than it is kept the value is shown."""
-        return {"%": 100.0, "ms": 1000.0}.get(self.unit, 1.0)
+        if self.unit == "ms":
+            return 1000.0 if self.name.endswith("_s") else 1.0
+        return 100.0 if self.unit == "%" else 1.0
 
     def weakens(self, value: Any, before: Any) -> str:
         """Return what this change would mean for safety, or an empty string where it weakens nothing."""
@@ -87,6 +91,7 @@ GROUPS: tuple[Group, ...] = (
                 "A policy drives best at the rate it was trained at.",
                 "Hz",
                 "As trained",
+                "30",
             ),
             Field(
                 "control.speed_cap_frac",
@@ -122,6 +127,25 @@ GROUPS: tuple[Group, ...] = (
             Field("camera.height_px", "Height", unit="px"),
             Field("camera.rate_hz", "Pictures a second", unit="Hz"),
             Field("camera.power_line_hz", "Lamps flicker at", "0 leaves the camera as it is.", "Hz"),
+            Field(
+                "camera.exposure_ms",
+                "Exposure",
+                "Locked, the picture changes with the room and never by itself. Short is sharp.",
+                "ms",
+                "The camera chooses",
+                "8",
+            ),
+            Field(
+                "camera.gain", "Gain", "In the camera's own steps.", unset="As the camera has it", first="32"
+            ),
+            Field(
+                "camera.white_balance_k",
+                "White balance",
+                "Colour of the light: bulbs 2700, daylight 6500.",
+                "K",
+                "The camera chooses",
+                "4500",
+            ),
             Field("camera.rotate_180", "It hangs upside down"),
             Field("camera.mask_above", "Hidden from policies", "Share of the picture from its top.", "%"),
         ),

@@ -88,8 +88,26 @@ def test_a_change_is_saved_with_the_comments_and_a_weaker_failsafe_says_what_it_
     page.get_by_role("button", name="Start it again now").click()
     assert car.await_that(lambda: RequestKind.RESTART in car.asked)
 
-    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Show", exact=True).click()
     expect(page.locator("#log")).to_contain_text("firmware 3")
+
+    page.get_by_label("Exposure: The camera chooses").uncheck()
+    expect(page.get_by_role("spinbutton", name="Exposure")).to_have_value("8")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#savebar")).to_be_hidden()
+    assert read_config(path).camera.exposure_ms == 8
+    page.get_by_role("button", name="Show the picture and its light").click()
+    expect(page.locator("#light-words")).to_contain_text("% bright")
+    bars = page.locator("#histogram").evaluate(
+        """canvas => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
+            .reduce((sum, value, k) => sum + (k % 4 === 3 && value > 0), 0)"""
+    )
+    assert bars > 100
+    page.get_by_role("button", name="Hide the picture").click()
+    expect(page.locator("#histogram")).to_be_hidden()
+    page.wait_for_timeout(500)
+    # Werkzeug's server, of tests alone, writes an HTTP answer behind the end of a socket.
+    complaints[:] = [each for each in complaints if "Invalid frame header" not in each]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from vehicle.camera_hil import MAX_JPEG_BYTES, HilCamera, split_frames
 from vehicle.camera_http import HttpCamera
 from vehicle.camera_recording import ImageFolder, Pace, VideoFile
 from vehicle.camera_source import RawFrame
-from vehicle.camera_v4l2 import V4l2Camera, device_path
+from vehicle.camera_v4l2 import Locks, V4l2Camera, device_path
 from vehicle.errors import CameraError
 
 linuxpy_device = pytest.importorskip("linuxpy.video.device")
@@ -399,7 +399,7 @@ def device() -> Iterator[FakeVideoDevice]:
     fake.destroy()
 
 
-def v4l2(device: FakeVideoDevice) -> V4l2Camera:
+def v4l2(device: FakeVideoDevice, **wishes: Any) -> V4l2Camera:
     return V4l2Camera(
         "/dev/video0",
         width_px=640,
@@ -407,6 +407,7 @@ def v4l2(device: FakeVideoDevice) -> V4l2Camera:
         rate_hz=30.0,
         power_line_hz=60,
         open_device=device.opened,
+        **wishes,
     )
 
 
@@ -439,6 +440,50 @@ def test_what_a_device_grants_is_told(device: FakeVideoDevice) -> None:
         "the camera has no control for: fixed frame rate in dim light; "
         "the camera has no control for: power line 60 Hz"
     )
+
+
+def lockable(device: FakeVideoDevice) -> dict[str, SimpleNamespace]:
+    """Give the device the controls of a UVC camera, as somebody else has left them."""
+    left = {
+        "EXPOSURE_AUTO": 1,
+        "EXPOSURE_ABSOLUTE": 5000,
+        "GAIN": 9,
+        "AUTO_WHITE_BALANCE": 0,
+        "WHITE_BALANCE_TEMPERATURE": 2800,
+    }
+    controls = {name: SimpleNamespace(value=value) for name, value in left.items()}
+    device.controls |= {linuxpy_device.ControlID[name]: control for name, control in controls.items()}
+    return controls
+
+
+def test_what_is_locked_is_set_and_what_is_not_the_camera_chooses_again(device: FakeVideoDevice) -> None:
+    controls = lockable(device)
+    v4l2(device).open()
+    assert controls["EXPOSURE_AUTO"].value == 3
+    assert controls["AUTO_WHITE_BALANCE"].value == 1
+    assert controls["GAIN"].value == 9
+
+    source = v4l2(device, locks=Locks(8.5, 40, 4500))
+    source.open()
+
+    values = {name: control.value for name, control in controls.items()}
+    assert values == {
+        "EXPOSURE_AUTO": 1,
+        "EXPOSURE_ABSOLUTE": 85,
+        "GAIN": 40,
+        "AUTO_WHITE_BALANCE": 0,
+        "WHITE_BALANCE_TEMPERATURE": 4500,
+    }
+    assert source.granted.note == ""
+
+
+def test_what_a_camera_cannot_lock_is_said(device: FakeVideoDevice) -> None:
+    source = v4l2(device, locks=Locks(8.5, 40, 4500))
+
+    source.open()
+
+    unlocked = ("exposure 8.5 ms", "gain 40", "white balance 4500 K")
+    assert source.granted.note == "; ".join(f"the camera has no control for: {what}" for what in unlocked)
 
 
 @pytest.mark.parametrize("failure", [OSError(25, "Inappropriate ioctl"), None])

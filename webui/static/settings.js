@@ -2,6 +2,7 @@
 
 import { change, read } from "./models-api.js";
 import { element, keep, setText } from "./models-dom.js";
+import { Light } from "./light.js";
 import { fetchGently } from "./link.js";
 
 const LOOK_MS = 2000;
@@ -181,7 +182,7 @@ byId("form").addEventListener("input", (/** @type {Event} */ event) => {
   if (target.dataset.unsetOf) {
     const input = inputOf(target.dataset.unsetOf);
     input.disabled = target.checked;
-    if (!target.checked && input.value === "") input.value = input.dataset.last ?? "30";
+    if (!target.checked && input.value === "") input.value = input.dataset.last ?? "";
     if (!target.checked) input.focus();
   }
   hear(row);
@@ -224,6 +225,7 @@ byId("log-show")?.addEventListener("click", async () => {
   pane.hidden = false;
   pane.scrollTop = pane.scrollHeight;
 });
+new Light(byId("light"), document.body.dataset.page ?? "");
 addEventListener("beforeunload", (event) => {
   if (changes.size > 0) event.preventDefault();
 });
