@@ -148,3 +148,16 @@ def test_whatever_is_asked_the_motor_is_never_more_than_one_step_further_from_re
             assert is_us <= was_us + growth * TICK_NS / 1e9 + 1e-6
             assert math.isfinite(sent[index])
         before = sent
+
+
+def test_what_was_prepared_and_where_the_board_rests_is_recalled_for_a_replay():
+    prepared = Preparation(Actuator.STEERING, 1450.0, 1446.0, 5)
+    bench = Bench()
+    bench.recall(prepared, (1440.0, 1450.0))
+    assert (bench.preparation, bench.rest_us) == (prepared, (1440.0, 1450.0))
+
+    fresh = Bench()
+    fresh.recall(None, (1440.0, 1450.0))
+    assert (fresh.preparation, fresh.rest_us) == (None, (1440.0, 1450.0))
+    fresh.recall(None, None)
+    assert fresh.rest_us is None

@@ -76,7 +76,9 @@ class Desk:
         self.count += 1
         fields.setdefault("id", f"request {self.count}")
         request = OperatorRequest(source=source, kind=kind, sent_ns=self.now_ns - age_ns, **fields)
-        return self.operator.receive(request, self.mode, lambda _: self.not_ready, self.now_ns)
+        reply = self.operator.receive(request, self.mode, lambda _: self.not_ready, self.now_ns)
+        assert reply.ok == (reply.reason == "")  # who is refused is told why, and nobody else anything
+        return reply
 
     def start(self, target: DriveState | None = DriveState.AUTONOMOUS, **fields) -> Reply:
         return self.ask(RequestKind.START, target=target, **fields)
@@ -350,7 +352,7 @@ def test_memory_of_ids_is_bounded():
     for _ in range(3 * REMEMBERED_IDS):
         desk.ask(RequestKind.RENEW_LEASE)
 
-    assert len(desk.operator._seen) <= REMEMBERED_IDS
+    assert len(desk.operator._seen) == REMEMBERED_IDS
 
 
 # --- one kind at a time
@@ -924,7 +926,7 @@ def test_what_is_done_comes_without_a_reason(kind):
 def test_who_drives_is_remembered_for_a_replay():
     fresh, told = Operator(LIMITS, speed_cap_frac=0.3), Operator(LIMITS, speed_cap_frac=0.3)
     assert fresh.memory() == OperatorMemory("", 0, "", 0.3, 0.0)
-    memory = OperatorMemory("page 1", 5, "Anna", 0.5, -12.0)
+    memory = OperatorMemory("page 1", 5, "Anna", 0.5, -12.0, Actuator.STEERING)
     told.recall(memory)
 
     assert told.memory() == memory
