@@ -36,9 +36,10 @@ from vehicle.runs import RunShelf
 from webui import create_app
 from webui.access_store import AccessStore
 
-EXAMPLES = 8
+EXAMPLES = 6
 AS_DESCRIBED = [status_code_conformance, content_type_conformance, response_schema_conformance]
 UPLOAD = "PUT /api/models"
+STREAM = "GET /api/race/events"  # lasts for as long as it is asked to
 KNOWN_MODEL = {"path_parameters": {"key": zoo_names()[0]}}
 KNOWN_RUN = {"path_parameters": {"name": "2026-11-26_13-33-20"}}  # of `make_run`
 KNOWN = {
@@ -51,6 +52,7 @@ KNOWN = {
     "GET /api/runs/{name}/film": KNOWN_RUN,
     "POST /api/runs/{name}/star": KNOWN_RUN,
     UPLOAD: {"query": {"name": "swift.tar.gz", "wait": 0}},
+    STREAM: {"query": {"for_s": 0.01}},
 }
 """What chance would not find."""
 SLOW = {"POST /login": 3, "POST /access/password": 3, "GET /api/report": 1}
@@ -163,6 +165,8 @@ def send_all(operation: Any, mode: GenerationMode, examples: int, send: Any) -> 
 def takes_what_can_be_wrong(operation: Any) -> bool:
     """Whether it could be sent anything wrong; a form's fields are text, whatever is in them."""
     media = {body.media_type for body in operation.body}
+    if operation.label == STREAM:
+        return False
     return media == {"application/json"} or bool(operation.query)
 
 
@@ -237,7 +241,7 @@ def test_a_draft_that_is_damaged_anywhere_is_a_sentence_and_changes_nothing(
     draft, steps = at_rest["draft"]["calibration"], [step["id"] for step in at_rest["steps"] if step["field"]]
     before = store.load(vehicle.file)
 
-    @settings(max_examples=100, **SAME_EACH_TIME)
+    @settings(max_examples=60, **SAME_EACH_TIME)
     @given(
         way=st.sampled_from(places_of(draft)),
         value=ANY_JSON,
