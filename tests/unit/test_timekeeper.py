@@ -10,9 +10,12 @@ import pytest
 import zmq
 
 from tests.unit.test_marker_sight import Drive, room
+from vehicle import run_command
+from vehicle.errors import ConfigError
 from vehicle.laps import MarkerLaps
 from vehicle.laps_client import MarkerFollower
 from vehicle.marker_sight import CameraView
+from vehicle.run_command import RunOptions, running_car
 from vehicle.run_stream import FRAMES, Picture, Stream
 from vehicle.timekeeper import LOOK_EVERY, Timekeeper, Timing
 
@@ -149,6 +152,25 @@ def test_what_cannot_be_read_is_passed_over(tmp_path, passage):
         until(keeper, lambda: keeper.timing.number == 0)
 
         assert keeper.timing.laps().in_sight_m == pytest.approx(0.9, abs=0.05)
+
+
+def test_a_timekeeper_runs_with_every_real_car_and_with_a_simulated_one_that_has_a_marker(tmp_path):
+    def names(**options) -> list[str]:
+        hil_dir = tmp_path / "hil" if options.get("hil") else None
+        children = run_command._children(RunOptions(**options), tmp_path / "run", hil_dir)
+        return [child.name for child in children]
+
+    assert "timekeeper" in names(config=tmp_path / "car.toml")
+    assert "timekeeper" in names(hil=True, has_marker=True)
+    assert "timekeeper" not in names(hil=True)
+
+
+def test_a_marker_is_printed_for_a_real_car_and_not_asked_for():
+    with (
+        pytest.raises(ConfigError, match="lapwing marker"),
+        running_car(RunOptions(has_marker=True), lambda line: None),
+    ):
+        pass
 
 
 def nothing() -> MarkerLaps:
