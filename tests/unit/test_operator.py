@@ -931,3 +931,25 @@ def test_who_drives_is_remembered_for_a_replay():
 
     assert told.memory() == memory
     assert told.driver(DriveMode(), 6) == "page 1"
+
+
+def test_who_takes_a_lease_that_ran_out_brings_their_own_name_and_has_nothing_to_ask_for():
+    desk = Desk(driver="")
+    desk.ask(RequestKind.TAKE_LEASE, "anna", driver_name="Anna")
+    desk.ask(RequestKind.ASK_LEASE, "ben", driver_name="Ben")
+    desk.now_ns += 2_000 * MS  # longer than the lease, shorter than a wish
+    assert desk.ask(RequestKind.TAKE_LEASE, "ben").ok
+
+    assert desk.operator.driver(desk.mode, desk.now_ns) == "ben"
+    assert desk.operator.driver_name(desk.mode, desk.now_ns) == ""
+    assert desk.operator.asked_by(desk.now_ns) == ()
+
+
+def test_wishes_of_long_ago_are_forgotten_with_the_next():
+    desk = Desk()
+    desk.ask(RequestKind.ASK_LEASE, "ben")
+    desk.now_ns += 31_000 * MS
+    desk.ask(RequestKind.TAKE_LEASE, "anna")
+    desk.ask(RequestKind.ASK_LEASE, "carl")
+
+    assert list(desk.operator._wishes) == ["carl"]
