@@ -381,15 +381,17 @@ class _Desk:
         car = self._status()
         if car.state is not DriveState.DISARMED:
             raise Conflict(f"The car is {car.state.value}; stop it first, then save.")
-        drives = car.driver == source
-        self.ask(RequestKind.TAKE_LEASE, source)
+        # By the vehicle's word: this status may be older than a lease just taken.
+        renewal = self._vehicle.request(RequestKind.RENEW_LEASE, timeout_s=REQUEST_TIMEOUT_S, source=source)
+        if not renewal.ok:
+            self.ask(RequestKind.TAKE_LEASE, source)
         try:
             saved = write(Path(car.calibration_file))
             self.ask(RequestKind.RELOAD_CALIBRATION, source)
         except CalibrationError as error:
             raise Conflict(sentence(str(error))) from error
         finally:
-            if not drives:
+            if not renewal.ok:
                 self._let_go(source)
         return self._await_taken_over(saved)
 
