@@ -5,7 +5,7 @@ from pathlib import Path
 
 REMOVED = "[removed]"
 
-_NAMES = r"password|passwd|passphrase|secret|token|psk|api[-_]?key|cookie|csrf"
+_NAMES = r"webhook|password|passwd|passphrase|secret|token|psk|api[-_]?key|cookie|csrf"
 _GIVEN = rf"([\w.-]*(?:{_NAMES})[\w.-]*[\"']?\s*[=:]\s*)"
 _KEY_BLOCK = r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 

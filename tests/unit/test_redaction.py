@@ -18,6 +18,7 @@ HOME = Path("/home/anna")
         ("http://user:pass@host/x", "http://user:[removed]@host/x"),
         ('{"token": "abc", "speed": 1}', '{"token": "[removed]", "speed": 1}'),
         ("wifi.psk = 'geheim'  # ours", "wifi.psk = '[removed]'  # ours"),
+        ('webhook = "https://hooks.example/T0/s3cret"', 'webhook = "[removed]"'),
         ("password=hunter2; x", "password=[removed]; x"),
         ("802-11-wireless-security.psk: x y", "802-11-wireless-security.psk: [removed] y"),
         ("the set-up code K7QX-2M9P now", "the set-up code [removed] now"),
