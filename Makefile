@@ -11,9 +11,10 @@ demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (
 
 test: .venv/.ready-dev .venv/.ready-chromium      ## every test but the training one
 	@failed=; \
-	$(BIN)/python -m pytest --numprocesses 2 -m "not train and not realtime and not browser" || failed=1; \
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "browser and not realtime and not train" || failed=1; \
-	$(BIN)/python -m pytest -m "realtime and not train" || failed=1; \
+	run() { $(BIN)/python -m pytest "$$@" || { [ $$? = 1 ] && failed=1; } || exit 1; }; \
+	run --numprocesses 2 -m "not train and not realtime and not browser"; \
+	run --numprocesses 2 --dist loadfile -m "browser and not realtime and not train"; \
+	run -m "realtime and not train"; \
 	[ -z "$$failed" ] || { \
 	  echo "Once more, alone, what failed: on a busy computer a test counts as failed when it fails twice."; \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
