@@ -20,7 +20,7 @@ def tar_bytes(members: Iterable[tuple[str, bytes]], *, packed: bool = True) -> b
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
-    return gzip.compress(plain.getvalue(), 1) if packed else plain.getvalue()
+    return gzip.compress(plain.getvalue(), 1, mtime=0) if packed else plain.getvalue()
 
 
 def tar_with(info: tarfile.TarInfo) -> bytes:

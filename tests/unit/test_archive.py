@@ -236,6 +236,7 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
             "2 files model_metadata.json (b/model_metadata.json, c/model_metadata.json)",
         ),
     ],
+    ids=lambda value: value if isinstance(value, str) else "data",  # bytes may hold a date
 )
 def test_what_is_no_policy_is_named_and_refused(data: bytes, words: str, tmp_path: Path) -> None:
     assert words in refusal(tmp_path, data)
