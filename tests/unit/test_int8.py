@@ -96,7 +96,7 @@ def test_the_vehicle_drives_with_it_once_chosen_and_calls_it_by_the_same_name(
     for name in ("model.onnx", "model_metadata.json"):
         shutil.copy(policy / name, tmp_path / name)
     (tmp_path / "bundle.json").touch()
-    report = types.SimpleNamespace(name="checked", sha256="key", session={})
+    report = types.SimpleNamespace(name="checked", sha256=accepted.policy_sha256, session={})
     monkeypatch.setattr(checked_policy, "read_report", lambda _: report)
     monkeypatch.setattr(checked_policy, "changed_file", lambda *_: "")
 
@@ -104,7 +104,7 @@ def test_the_vehicle_drives_with_it_once_chosen_and_calls_it_by_the_same_name(
     use_int8(tmp_path, accepted.policy_sha256, wanted=True)
     loaded = checked_policy.load_checked(tmp_path)
     assert loaded.bundle.model.name == INT8_NAME == checked_policy.INT8_NAME
-    assert (loaded.bundle.name, loaded.bundle.sha256) == ("checked", "key")
+    assert (loaded.bundle.name, loaded.bundle.sha256) == ("checked", accepted.policy_sha256)
     exact = PolicyRuntime(policy / "model.onnx").infer(FEEDS)
     picture = np.full((120, 160, 3), 90, np.uint8)
     assert len(loaded.decide(Sight(picture), AWS_DEFAULTS).output) == exact.size
