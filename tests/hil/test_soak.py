@@ -91,14 +91,12 @@ def test_a_stop_is_dated_by_a_clock_that_nothing_breaks():
     assert judge.stopped_ns == 18
 
 
-@pytest.mark.parametrize("fault", ["garbage", "off"])
 @pytest.mark.parametrize("state", [DriveState.CALIBRATING, AUTONOMOUS])
-def test_a_broken_clock_breaks_no_invariant(state, fault, tmp_path, monkeypatch):
-    """Garbage steps back by seconds; without a clock the process ends, while calibrating with rests alone."""
+def test_a_clock_that_steps_back_breaks_no_invariant(state, tmp_path, monkeypatch):
     monkeypatch.setattr(soak, "ALL", (state,))
     monkeypatch.setattr(soak, "PROVED_PARTS", (Part.CLOCK,))
     monkeypatch.setattr(soak, "FAULT_SHARE", 1.0)
-    monkeypatch.setattr(soak, "FAULTS", {Part.CLOCK: (fault,)})
+    monkeypatch.setattr(soak, "FAULTS", {Part.CLOCK: ("garbage",)})
     seen = drive_stretch(str(write_policy(tmp_path / "straight")), 1, 12.0)
     assert seen.faults >= 1
     assert seen.drives >= 2

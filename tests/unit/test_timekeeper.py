@@ -1,6 +1,7 @@
 """The timekeeper: the newest picture from a vehicle's sockets, laps on its own."""
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,20 +97,16 @@ class FakeVehicle:
 
 
 @contextlib.contextmanager
-def parts(run_dir: Path) -> Iterator[tuple[FakeVehicle, Timekeeper, MarkerFollower]]:
-    vehicle, keeper, follower = FakeVehicle(run_dir), Timekeeper(run_dir, CameraView()), None
-    try:
-        follower = MarkerFollower(run_dir)
-        yield vehicle, keeper, follower
-    finally:
-        if follower is not None:
-            follower.close()
-        keeper.close()
-        vehicle.close()
+def parts() -> Iterator[tuple[FakeVehicle, Timekeeper, MarkerFollower]]:
+    with contextlib.ExitStack() as stack:  # a short path: those of pytest's workers are too long for a socket
+        run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lw", dir="/tmp")))
+        vehicle = stack.enter_context(contextlib.closing(FakeVehicle(run_dir)))
+        keeper = stack.enter_context(contextlib.closing(Timekeeper(run_dir, CameraView())))
+        yield vehicle, keeper, stack.enter_context(contextlib.closing(MarkerFollower(run_dir)))
 
 
-def test_the_page_hears_laps_that_the_timekeeper_saw_in_a_vehicles_pictures(tmp_path, passage):
-    with parts(tmp_path) as (vehicle, keeper, follower):
+def test_the_page_hears_laps_that_the_timekeeper_saw_in_a_vehicles_pictures(passage):
+    with parts() as (vehicle, keeper, follower):
         until(keeper, lambda: vehicle.frames.is_heard)
         until(keeper, lambda: keeper.timing.is_driving, lambda: vehicle.say("autonomous", 77))
         stamp_ns = 0
@@ -128,8 +125,8 @@ def test_the_page_hears_laps_that_the_timekeeper_saw_in_a_vehicles_pictures(tmp_
         assert laps.began_ns == 77
 
 
-def test_of_pictures_that_come_too_fast_the_newest_alone_is_looked_at(tmp_path, passage):
-    with parts(tmp_path) as (vehicle, keeper, _):
+def test_of_pictures_that_come_too_fast_the_newest_alone_is_looked_at(passage):
+    with parts() as (vehicle, keeper, _):
         until(keeper, lambda: vehicle.frames.is_heard)
         until(keeper, lambda: keeper.timing.is_driving, lambda: vehicle.say("manual", 1))
         vehicle.show(passage[0], FRAME_NS)
@@ -142,8 +139,8 @@ def test_of_pictures_that_come_too_fast_the_newest_alone_is_looked_at(tmp_path, 
         assert keeper.timing.laps().skipped >= 15
 
 
-def test_what_cannot_be_read_is_passed_over(tmp_path, passage):
-    with parts(tmp_path) as (vehicle, keeper, _):
+def test_what_cannot_be_read_is_passed_over(passage):
+    with parts() as (vehicle, keeper, _):
         until(keeper, lambda: vehicle.frames.is_heard)
         vehicle.frames._socket.send(b"\xff garbage")
         vehicle.status.send(b"garbage")
