@@ -177,6 +177,7 @@ def test_a_run_is_kept_removed_and_put_back(open_runs: Opened, shelf: RunShelf) 
     assert len(shelf.runs()) == 1
     page.get_by_role("button", name=f"Put {name} back").click()
     expect(page.locator("#run-title")).to_be_visible()
+    expect(page.locator("#list .row")).to_have_count(2)
     assert len(shelf.runs()) == 2
 
 
