@@ -6,7 +6,6 @@ truth of a HIL world is the only thing it knows that the vehicle does not.
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +15,14 @@ import msgspec
 import zmq
 
 from vehicle.car_clock import CarClock
-from vehicle.errors import UNREADABLE
+from vehicle.errors import UNREADABLE, HilError
 from vehicle.hil_client import HilClient
 from vehicle.laps import LAPS, MarkerLaps
 from vehicle.messages import TickRecord
 from vehicle.realtime import die_with_parent
 from vehicle.recorder_status import STATUS, RecorderStatus
 from vehicle.remote import RECORD_QUEUE, prepare_run_dir
+from vehicle.run_mender import Mender
 from vehicle.run_recording import Moment, RunRecording
 from vehicle.run_schemas import Topic
 from vehicle.run_stream import (
@@ -38,11 +38,14 @@ from vehicle.run_stream import (
 )
 from vehicle.runs import RESERVE_BYTES, RunShelf
 from vehicle.supervisor import StopSignal
+from vehicle.truth import TrackLayout, WorldTruth
 
 NICE = 10  # what drives and what people look at come first
 POLL_MS = 100
 STATUS_PERIOD_S = 0.5
 SILENT_S = 2.0  # of records: the vehicle process is gone
+LAYOUT_S = 0.5  # a world answers between two pictures; pictures wait two seconds
+ASK_AGAIN_S = 5.0
 BATCH = 200  # messages taken from one socket before the others get their turn
 
 
@@ -55,6 +58,9 @@ class Recorder:
         self.recording = RunRecording(shelf.folder, lambda: _moment(shelf.clock), self._room_bytes)
         self._context: zmq.Context[Any] = zmq.Context()
         self._world = HilClient(hil_dir) if hil_dir is not None else None
+        self._track = ""
+        self._not_asked_before_s = 0.0
+        self._mender = Mender(shelf)
         self._poller = zmq.Poller()
         self._takers: dict[zmq.Socket[Any], Callable[[bytes], None]] = {}
         self._heard_s = time.monotonic()
@@ -110,7 +116,7 @@ class Recorder:
         if self._world is not None:
             with contextlib.suppress(*UNREADABLE):
                 for truth in self._world.truths():
-                    self.recording.truth(truth)
+                    self._take_truth(self._world, truth)
         now_s = time.monotonic()
         if self.recording.run and now_s - self._heard_s > SILENT_S:
             self.recording.end("the vehicle process fell silent")
@@ -120,6 +126,17 @@ class Recorder:
             self._told_s = now_s
             self._tell()
             self._shelf.forget()
+            self._mender.look()
+
+    def _take_truth(self, world: HilClient, truth: WorldTruth) -> None:
+        now_s = time.monotonic()
+        if truth.track != self._track and now_s >= self._not_asked_before_s:
+            self._not_asked_before_s = now_s + ASK_AGAIN_S
+            with contextlib.suppress(HilError):  # it is busy
+                layout = msgspec.convert(world.control("layout", LAYOUT_S), TrackLayout)
+                self._track = layout.track
+                self.recording.track(layout)
+        self.recording.truth(truth)
 
     def _room_bytes(self) -> int:
         """Return how much of the disk is free, once old runs have made room where it was too little."""
@@ -148,6 +165,7 @@ class Recorder:
         self.recording.end("" if self.recording.is_closing else "the recorder was stopped")
         while self.recording.finished:
             self._shelf.put(self.recording.finished.popleft())
+        self._mender.close()
         if self._world is not None:
             self._world.close()
         self._context.destroy(linger=0)
@@ -163,7 +181,4 @@ def record(run_dir: Path, runs_dir: Path | None, hil_dir: Path | None) -> None:
     die_with_parent()
     with contextlib.suppress(PermissionError):
         os.nice(NICE)
-    shelf = RunShelf(runs_dir)
-    for name in shelf.mend():
-        sys.stdout.write(f"{name} was cut off; what is there was saved\n")
-    Recorder(run_dir, shelf, hil_dir).run(StopSignal())
+    Recorder(run_dir, RunShelf(runs_dir), hil_dir).run(StopSignal())

@@ -1,11 +1,12 @@
 """One run's file: written as it happens, readable to the last second after a kill, indexed when done.
 
 MCAP in small chunks: what a chunk holds is on the disk when the next one begins, and `sync` makes it
-survive a power cut. A file without its end is mended by
-`vehicle.run_mending`, which reads what is whole.
+survive a power cut. Who writes a file holds a lock on it: one that nobody holds was cut off, and
+`vehicle.run_mending` makes a run of what is whole.
 """
 
 import contextlib
+import fcntl
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ import zstandard
 from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from mcap.records import Channel as ChannelRecord
-from mcap.records import Message, Metadata, Schema
+from mcap.records import Chunk, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
 
@@ -30,7 +31,11 @@ UNREADABLE = (McapError, EOFError, ValueError, struct.error, zstandard.ZstdError
 CHUNK_BYTES = 128 << 10  # a tenth of a second of a run with pictures
 LIBRARY = "lapwing"
 SUMMARY = "lapwing.summary"
+BEGUN = "lapwing.begun"
+"""Names of what the recorder notes of the run as a whole: at its end, and at its beginning."""
 PART_SUFFIX = ".part"
+NEW_SUFFIX = ".new"
+"""Of a part that has no lock yet: nobody looks at those."""
 
 
 class RunFileError(LapwingError):
@@ -45,6 +50,14 @@ class Entry(NamedTuple):
     data: bytes
 
 
+class Begun(msgspec.Struct, frozen=True):
+    """What a recorder knows of a run at its beginning, and no message says."""
+
+    wall_ns: int
+    boot_id: str
+    clock_known: bool
+
+
 class RunWriter:
     """Writes one run; for one thread. Every method may raise OSError, a full disk's among them."""
 
@@ -52,7 +65,10 @@ class RunWriter:
         """Begin `path` as a `.part` file; it gets its own name when it is whole."""
         self.path = path
         self._part = path.with_name(path.name + PART_SUFFIX)
-        self._file: IO[bytes] = self._part.open("wb", buffering=0)
+        new = path.with_name(path.name + NEW_SUFFIX)
+        self._file: IO[bytes] = new.open("wb", buffering=0)
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        new.rename(self._part)
         self._writer = Writer(
             cast(IO[Any], _Whole(self._file)), chunk_size=chunk_bytes, compression=CompressionType.ZSTD
         )
@@ -63,6 +79,10 @@ class RunWriter:
     def size_bytes(self) -> int:
         """What is on the disk by now."""
         return self._file.tell()
+
+    def begin(self, begun: Begun) -> None:
+        """Note what is known at the beginning."""
+        self._writer.add_metadata(BEGUN, {"begun": as_json(begun).decode()})
 
     def add(self, topic: Topic, time_ns: int, data: bytes) -> None:
         """Append one message."""
@@ -90,8 +110,8 @@ class RunWriter:
         self._writer.add_metadata(SUMMARY, summary)
         self._writer.finish()  # type: ignore[no-untyped-call]
         os.fsync(self._file.fileno())
+        self._part.rename(self.path)  # before the lock is let go
         self._file.close()
-        self._part.rename(self.path)
 
     def abandon(self) -> None:
         """Let the file go as it is: `mend` makes a run of what is whole."""
@@ -116,6 +136,36 @@ class _Whole:
 
     def flush(self) -> None:
         self._file.flush()
+
+
+@contextlib.contextmanager
+def held(part: Path) -> Iterator[IO[bytes] | None]:
+    """Yield a cut-off run's file to read and change, alone; None while somebody else writes or mends it."""
+    with contextlib.ExitStack() as opened:
+        try:
+            file = opened.enter_context(part.open("r+b"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_there = os.path.samestat(os.fstat(file.fileno()), part.stat())
+        except (FileNotFoundError, BlockingIOError):  # mended meanwhile, or being written
+            is_there = False
+        yield file if is_there else None
+
+
+def is_cut_off(part: Path) -> bool:
+    """Whether nobody writes this part of a run, or mends it, any more."""
+    with held(part) as file:
+        return file is not None
+
+
+def begun_of(part: Path) -> Begun | None:
+    """Return what was noted when a run began, None where that is missing; reads the beginning alone."""
+    with part.open("rb") as file, contextlib.suppress(*UNREADABLE, msgspec.MsgspecError, KeyError):
+        for record in StreamReader(file, emit_chunks=True).records:
+            if isinstance(record, Metadata) and record.name == BEGUN:
+                return msgspec.json.decode(record.metadata["begun"], type=Begun)
+            if isinstance(record, Chunk):
+                break
+    return None
 
 
 def read_whole(path: Path) -> Iterator[Entry]:
@@ -158,7 +208,9 @@ def summary_of(path: Path) -> dict[str, str]:
 
 
 def _not_whole(path: Path, error: Exception) -> RunFileError:
-    return RunFileError(f"{path} is not a whole run ({error}); run `lapwing runs list`, which mends it")
+    return RunFileError(
+        f"{path} is not a whole run ({error}); `lapwing runs list` mends it where it was cut off"
+    )
 
 
 def schemas_of(path: Path) -> dict[str, tuple[Schema | None, str]]:

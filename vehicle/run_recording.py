@@ -16,13 +16,14 @@ import numpy.typing as npt
 
 from vehicle.laps import MarkerLaps
 from vehicle.messages import GUARDED_STATES, DriveState, Fault, TickRecord
-from vehicle.run_file import RunWriter, as_json, pack
+from vehicle.run_file import Begun, RunWriter, as_json, pack
 from vehicle.run_schemas import LogLevel, Topic, protobuf_bytes
 from vehicle.run_stream import InputArray, LidarTurn, Picture, PolicyInputs, RunStart
 from vehicle.run_summary import RunSummary, run_name
+from vehicle.run_tally import OF_THE_LEASE, RunTally
 from vehicle.run_traces import TRACES, EventKind, TraceKeeper
 from vehicle.runs import RESERVE_BYTES
-from vehicle.truth import WorldTruth
+from vehicle.truth import TrackLayout, WorldTruth
 
 PRE_ROLL_READINGS = 40  # pictures, or scans: more than a second
 FAILSAFE_LIMIT_S = 5.0  # what happens after a stop is soon told
@@ -60,6 +61,7 @@ class RunRecording:
         self._scans: deque[LidarTurn] = deque(maxlen=PRE_ROLL_READINGS)
         self._writer: RunWriter | None = None
         self._summary: RunSummary | None = None
+        self._tally: RunTally | None = None
         self._start: RunStart | None = None
         self._last: TickRecord | None = None
         self._faults: tuple[Fault, ...] = ()
@@ -70,6 +72,7 @@ class RunRecording:
         self._synced_ns = 0
         self._laps_before = 0
         self._has_truth = False
+        self._layout: TrackLayout | None = None
         self._marker_counts = (0, 0, 0, 0)  # when it began, passes, doubles, untimed
         self._traces = TraceKeeper()
         self.finished: deque[RunSummary] = deque()
@@ -161,43 +164,42 @@ class RunRecording:
     def truth(self, truth: WorldTruth) -> None:
         """Take what really happens in a HIL world."""
         self._has_truth = True
-        if self._summary is None:
+        if self._tally is None:
             self._laps_before = len(truth.laps)
             return
         self._put(Topic.TRUTH, truth.now_ns, as_json(truth))
         self._traces.truth(truth)
-        if len(truth.laps) < self._laps_before:
-            self._laps_before = 0  # the car was put back to the start
-        laps = tuple(crossing.time_s for crossing in truth.laps[self._laps_before :])
-        if len(laps) > len(self._summary.laps_s):
-            self._log(truth.now_ns, EventKind.LAP, f"lap {len(laps)}: {laps[-1]:.3f} s")
-        if len(laps) >= len(self._summary.laps_s):
-            self._summary.laps_s, self._summary.laps_source = laps, "world"
+        known = len(self._tally.summary.laps_s)
+        for lap, time_s in enumerate(self._tally.truth(truth), known + 1):
+            self._log(truth.now_ns, EventKind.LAP, f"lap {lap}: {time_s:.3f} s")
+
+    def track(self, layout: TrackLayout) -> None:
+        """Take the lines of the track that a HIL car is on from now on."""
+        self._layout = layout
+        if self._last is not None and self._summary is not None:
+            self._put_layout(self._last.now_ns)
 
     def marker(self, told: MarkerLaps) -> None:
         """Take what the start marker says of this run; a HIL world knows better."""
-        summary = self._summary
-        if summary is None or told.began_ns < summary.started_ns:
+        tally = self._tally
+        if tally is None or told.began_ns < tally.summary.started_ns:
             return
         counts = (told.began_ns, told.passes, told.doubles, told.untimed)
         if counts != self._marker_counts:
             self._marker_counts = counts
             self._put(Topic.MARKER, told.now_ns, as_json(told))
-        if self._has_truth:
-            return
-        fresh = [lap for lap in told.laps if lap.lap > len(summary.laps_s)]
+        fresh = tally.marker(told)
         end_ns = told.lap_started_ns - round(sum(lap.time_s for lap in fresh) * 1e9)
         for lap in fresh:
             end_ns += round(lap.time_s * 1e9)
             doubt = "; the marker may have been missed" if lap.missed else ""
             words = f"lap {lap.lap}: {lap.time_s:.3f} s, by the start marker{doubt}"
             self._log(end_ns, EventKind.LAP, words)
-            summary.laps_s, summary.laps_source = (*summary.laps_s, lap.time_s), "marker"
 
     def end(self, note: str = "") -> None:
         """Finish the run that is being written, if any."""
         summary, writer = self._summary, self._writer
-        self._summary = self._writer = self._start = None
+        self._summary = self._tally = self._writer = self._start = None
         self._closing_ns = 0
         if summary is None:
             return
@@ -230,6 +232,7 @@ class RunRecording:
             is_complete=complete,
             note="" if complete else "the recorder came when the car was driving already",
         )
+        self._tally = RunTally(self._summary, has_truth=self._has_truth, laps_before=self._laps_before)
         self._faults = ()
         self._request = ("", "")
         self._failsafe_ns = 0
@@ -246,11 +249,13 @@ class RunRecording:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._writer = self._open_writer(self._folder / f"{name}.mcap")
+            self._writer.begin(Begun(moment.wall_ns, moment.boot_id, moment.clock_known))
         except OSError as error:
             self._fail(error)
             return
         self.problem = ""
         self._put_start()
+        self._put_layout(record.now_ns)
         for topic, kept in self._pictures.items():
             for picture in kept:
                 self._put_picture(topic, picture)
@@ -261,44 +266,37 @@ class RunRecording:
         start, summary = self._start, self._summary
         if start is None or summary is None or start.begin.now_ns != summary.started_ns:
             return
-        summary.car, summary.is_hil = start.car.name, start.car.is_hil
-        summary.policy, summary.policy_hash = start.begin.policy, start.begin.policy_hash
-        summary.calibration_version = start.begin.calibration.version
+        if self._tally is not None:
+            self._tally.start(start)
         self._put(Topic.START, start.begin.now_ns, pack(start))
 
+    def _put_layout(self, now_ns: int) -> None:
+        if self._layout is not None:
+            self._put(Topic.TRACK, now_ns, as_json(self._layout))
+            self._traces.track(self._layout)
+
     def _put_tick(self, record: TickRecord) -> None:
-        summary = self._summary
-        assert summary is not None
+        assert self._tally is not None
         self._put(Topic.TICK, record.now_ns, as_json(record))
         self._put(Topic.EXACT_TICK, record.now_ns, pack(record))
         self._traces.tick(record)
-        summary.ticks += 1
-        summary.decisions += record.decided
-        summary.duration_s = (record.now_ns - summary.started_ns) / 1e9
-        if record.state not in {DriveState.ARMING, DriveState.FAILSAFE, DriveState.DISARMED}:
-            summary.driven_s = summary.duration_s
-            summary.modes = _with(summary.modes, record.state.value)
+        self._tally.tick(record)
         for request in record.requests:
-            if request.kind.value not in {"renew lease", "drive"}:
-                summary.drivers = _with(summary.drivers, request.source)
-                if (request.source, request.kind.value) == self._request:
-                    continue  # a lease that is taken again and again is told once
-                self._request = (request.source, request.kind.value)
+            asked = (request.source, request.kind.value)
+            if request.kind.value not in OF_THE_LEASE and asked != self._request:
+                self._request = asked  # a lease that is taken again and again is told once
                 self._log(record.now_ns, EventKind.REQUEST, request.kind.value, request.source)
         for fault in record.faults:
             if fault not in self._faults:
-                summary.faults = _with(summary.faults, fault.value)
                 self._log(record.now_ns, EventKind.FAULT, fault.value)
         for fault in self._faults:
             if fault not in record.faults:
                 self._log(record.now_ns, EventKind.FAULT_OVER, fault.value)
         self._faults = record.faults
-        if record.state is DriveState.FAILSAFE and not summary.latched_fault and record.faults:
-            summary.latched_fault = record.faults[0].value
 
     def _put_picture(self, topic: Topic, picture: Picture) -> None:
-        if self._summary is not None:
-            self._summary.pictures += 1
+        if self._tally is not None:
+            self._tally.picture()
         if picture.jpeg:
             if topic is Topic.CAMERA:
                 self._traces.picture(picture.stamp_ns)
@@ -441,7 +439,3 @@ def _raw_image(image: Array, now_ns: int) -> bytes:
         data=image.tobytes(),
         frame_id="policy_input",
     )
-
-
-def _with(known: tuple[str, ...], one: str) -> tuple[str, ...]:
-    return known if one in known else (*known, one)

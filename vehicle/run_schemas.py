@@ -14,7 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, ti
 
 from vehicle.laps import MarkerLaps
 from vehicle.messages import TickRecord
-from vehicle.truth import WorldTruth
+from vehicle.truth import TrackLayout, WorldTruth
 
 F = descriptor_pb2.FieldDescriptorProto
 
@@ -33,6 +33,7 @@ class Topic(enum.StrEnum):
     INPUTS = "/replay/policy_inputs"
     POLICY_INPUT = "/policy_input"
     TRUTH = "/truth"
+    TRACK = "/track"
     MARKER = "/start_marker"
     LOG = "/log"
 
@@ -176,6 +177,7 @@ def _json(name: str, schema: dict[str, Any]) -> Channel:
 CHANNELS: dict[Topic, Channel] = {
     Topic.TICK: _json("lapwing.TickRecord", msgspec.json.schema(TickRecord)),
     Topic.TRUTH: _json("lapwing.WorldTruth", msgspec.json.schema(WorldTruth)),
+    Topic.TRACK: _json("lapwing.TrackLayout", msgspec.json.schema(TrackLayout)),
     Topic.MARKER: _json("lapwing.MarkerLaps", msgspec.json.schema(MarkerLaps)),
     Topic.LOG: _json("foxglove.Log", LOG_SCHEMA),
     Topic.CAMERA: _protobuf("CompressedImage"),

@@ -18,7 +18,7 @@ from vehicle.messages import DriveState, TickRecord
 from vehicle.run_file import Entry, RunFileError, read
 from vehicle.run_schemas import LogLine, Topic
 from vehicle.run_seek import RunIndex
-from vehicle.truth import WorldTruth
+from vehicle.truth import TrackLayout, WorldTruth
 
 TRACES = "lapwing.traces.zst"
 """Name of the attachment."""
@@ -132,6 +132,8 @@ class _Packed(msgspec.Struct):
     pictures: bytes
     """Stamps of the front camera's."""
     events: tuple[tuple[int, EventKind, str, str], ...]
+    track: TrackLayout | None = None
+    """The last one that a HIL car was on; older runs have none."""
 
 
 class TraceKeeper:
@@ -143,6 +145,7 @@ class TraceKeeper:
         self._truths = bytearray()
         self._pictures = bytearray()
         self._events: list[tuple[int, EventKind, str, str]] = []
+        self._track: TrackLayout | None = None
 
     def tick(self, record: TickRecord) -> None:
         """Keep one tick."""
@@ -156,6 +159,10 @@ class TraceKeeper:
         self._truths += TRUTH.pack(
             truth.now_ns, truth.x_m, truth.y_m, truth.heading_rad, truth.speed_mps, truth.off_track
         )
+
+    def track(self, layout: TrackLayout) -> None:
+        """Keep the lines of the track that a HIL car is on."""
+        self._track = layout
 
     def picture(self, stamp_ns: int) -> None:
         """Keep when a picture was taken."""
@@ -172,6 +179,8 @@ class TraceKeeper:
                 self.tick(msgspec.msgpack.decode(entry.data, type=TickRecord))
             case Topic.TRUTH:
                 self.truth(msgspec.json.decode(entry.data, type=WorldTruth))
+            case Topic.TRACK:
+                self.track(msgspec.json.decode(entry.data, type=TrackLayout))
             case Topic.CAMERA:
                 self.picture(entry.time_ns)
             case Topic.LOG:
@@ -189,6 +198,7 @@ class TraceKeeper:
             bytes(self._truths),
             bytes(self._pictures),
             tuple(self._events),
+            self._track,
         )
         return zstandard.compress(msgspec.msgpack.encode(document), 3)
 
@@ -210,6 +220,7 @@ class Traces:
         except (zstandard.ZstdError, msgspec.MsgspecError, ValueError) as error:
             raise RunFileError(f"the run's curves cannot be read ({error})") from error
         self.started_ns = document.started_ns
+        self.track = document.track
         self.events = tuple(
             RunEvent(self._since_start_s(now_ns), kind, words, source)
             for now_ns, kind, words, source in document.events
@@ -319,7 +330,7 @@ def _rounded(values: npt.NDArray[np.float64]) -> list[float | None]:
     return [None if np.isnan(value) else round(value, 4) for value in values.tolist()]
 
 
-GATHERED = (Topic.EXACT_TICK, Topic.TRUTH, Topic.CAMERA, Topic.LOG)
+GATHERED = (Topic.EXACT_TICK, Topic.TRUTH, Topic.TRACK, Topic.CAMERA, Topic.LOG)
 
 
 def traces_of(path: Path, index: RunIndex) -> Traces:

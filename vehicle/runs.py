@@ -2,8 +2,8 @@
 
 `NAME.mcap` is a run, `NAME.json` its summary, `NAME.webm` its film if somebody wanted one, `NAME.star` says
 that it is not to be removed by itself.
-A run without its summary, or cut off by a power cut, is mended when somebody looks. What was put away lies
-in `removed` for ten minutes, or until its room is needed.
+`NAME.mcap.part` is being written, or was cut off where nobody holds its lock: `mend` makes a run of it.
+What was put away lies in `removed` for ten minutes, or until its room is needed.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ from calibration.errors import CalibrationError
 from calibration.store import write_atomically
 from vehicle.car_clock import CarClock, ToldTime
 from vehicle.errors import LapwingError
-from vehicle.messages import DriveState, TickRecord
-from vehicle.run_file import PART_SUFFIX, UNREADABLE, read_whole, summary_of
-from vehicle.run_mending import mend
-from vehicle.run_schemas import Topic
+from vehicle.run_file import NEW_SUFFIX, PART_SUFFIX, is_cut_off, read_whole, summary_of
+from vehicle.run_mending import cut_off_summary, mend
 from vehicle.run_summary import RunSummary, run_name
+from vehicle.run_tally import RunTally
 
 QUOTA_BYTES = 4 << 30
 RESERVE_BYTES = 1 << 30  # of the disk stays free, whatever happens
 SAME_TIME_NS = 5_000_000_000  # of a person's clock: nothing to give a run another name for
 KEPT_AWAY_S = 600.0  # long enough to see that it was the wrong one
+FORGOTTEN_S = 60.0  # a file that was made, and not begun: its recorder died in between
 SUFFIXES = (".mcap", ".json", ".star", ".webm")  # the run first: what is left of a kill shows nothing
 NAME_PATTERN = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d{1,6})?")
 
@@ -172,36 +172,52 @@ class RunShelf:
         """
         if self.room_bytes() < RESERVE_BYTES:
             self.forget(all_of_it=True)
-        files = sorted(self._files())
+        files = sorted([*self._files(), *self._parts()])
         sizes = {file: _size_bytes(file) for file in files}
         total_bytes = sum(sizes.values())
         removed = []
         for file in files[:-1]:  # the newest stays, however large
             if total_bytes <= self._quota_bytes and self.room_bytes() >= RESERVE_BYTES:
                 break
-            if not self.is_starred(file.stem):
+            if not self.is_starred(_stem(file)):
                 _remove(file)
                 total_bytes -= sizes[file]
-                removed.append(file.stem)
+                removed.append(_stem(file))
         return removed
 
     def room_bytes(self) -> int:
         """Return how much of the disk is free."""
         return self._free(self.folder)
 
+    def cut_off(self) -> list[RunSummary]:
+        """Return what was cut off and is not mended yet, newest first, as far as a glance tells."""
+        found = []
+        for part in sorted(self._parts(), reverse=True):
+            with contextlib.suppress(FileNotFoundError):  # mended meanwhile
+                found.append(cut_off_summary(part))
+        return found
+
     def mend(self) -> list[str]:
-        """Make runs of files that were cut off; return their names. Not while a recorder writes here."""
+        """Make runs of what was cut off; return their names. Raises OSError where the disk is full.
+
+        At any time, in any process: what somebody writes is left alone.
+        """
         mended = []
-        for part in sorted(self.folder.glob(f"*.mcap{PART_SUFFIX}")):
-            if part.stem.removesuffix(".mcap").endswith("-mended"):
-                part.unlink()  # of a mending that was itself cut off; its source is still there
-                continue
-            path = mend(part)
-            if path is not None:
-                summary = summarised(path)
+        for new in self.folder.glob(f"*.mcap{NEW_SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                if abs(time.time() - new.stat().st_mtime) > FORGOTTEN_S:
+                    new.unlink()
+        for part in sorted(self._parts()):
+            summary = mend(part)
+            if summary is not None:
                 self.put(summary)
-                mended.append(path.stem)
+                mended.append(summary.name)
         return mended
+
+    def _parts(self) -> Iterable[Path]:
+        """Return the files that were cut off: those that nobody writes."""
+        parts = self.folder.glob(f"*.mcap{PART_SUFFIX}")
+        return (part for part in parts if NAME_PATTERN.fullmatch(_stem(part)) and is_cut_off(part))
 
     def _files(self) -> Iterable[Path]:
         return (file for file in self.folder.glob("*.mcap") if NAME_PATTERN.fullmatch(file.stem))
@@ -228,40 +244,19 @@ def _size_bytes(file: Path) -> int:
 
 
 def _remove(file: Path) -> None:
+    file.unlink(missing_ok=True)  # one that was cut off has another suffix
     for suffix in SUFFIXES:
-        file.with_suffix(suffix).unlink(missing_ok=True)
+        file.with_name(f"{_stem(file)}{suffix}").unlink(missing_ok=True)
 
 
 def summarised(path: Path) -> RunSummary:
-    """Return what a run's own ticks say of it, for one whose summary was never written."""
-    ticks = decisions = 0
-    first: TickRecord | None = None
-    last: TickRecord | None = None
-    faults: list[str] = []
-    latched = ""
-    with contextlib.suppress(OSError, *UNREADABLE):
+    """Return what a run's own messages say of it, for one whose summary was never written."""
+    tally = RunTally(cut_off_summary(path))
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
         for entry in read_whole(path):
-            if entry.topic is not Topic.EXACT_TICK:
-                continue
-            last = msgspec.msgpack.decode(entry.data, type=TickRecord)
-            first = first or last
-            ticks += 1
-            decisions += last.decided
-            faults += [fault.value for fault in last.faults if fault.value not in faults]
-            if last.state is DriveState.FAILSAFE and not latched and last.faults:
-                latched = last.faults[0].value
-    started_ns = first.now_ns if first else 0
-    return RunSummary(
-        name=path.stem,
-        started_wall_ns=int(path.stat().st_mtime_ns),
-        boot_id="",
-        started_ns=started_ns,
-        duration_s=(last.now_ns - started_ns) / 1e9 if last else 0.0,
-        faults=tuple(faults),
-        latched_fault=latched,
-        ticks=ticks,
-        decisions=decisions,
-        size_bytes=path.stat().st_size,
-        is_complete=False,
-        note="cut off: the computer or the recorder died; what is there was saved",
-    )
+            tally.entry(entry)
+    return tally.summary
+
+
+def _stem(file: Path) -> str:
+    return file.name.partition(".")[0]

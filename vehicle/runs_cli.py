@@ -25,8 +25,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 @runs_app.command("list")
 def list_runs(runs: RunsOption = None, as_json: JsonOption = False) -> None:
-    """List what was recorded, newest first."""
+    """List what was recorded, newest first; what was cut off is made whole before."""
     shelf = RunShelf(runs)
+    _mend(shelf)
     found = shelf.runs()
     if as_json:
         _print_json([_document(shelf, one) for one in found])
@@ -119,6 +120,15 @@ def export(
                 f"{out} ends in {out.suffix or 'nothing'}; allowed are .csv, .mcap, .mp4 and .webm"
             )
     Console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+def _mend(shelf: RunShelf) -> None:
+    told = Console(stderr=True)
+    try:
+        for name in shelf.mend():
+            told.print(f"{name} was cut off; what is there was saved.")
+    except OSError as error:
+        told.print(f"What was cut off cannot be made whole: {error.strerror}; free some space on the disk.")
 
 
 def _document(shelf: RunShelf, one: RunSummary) -> dict[str, object]:

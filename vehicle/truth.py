@@ -30,6 +30,16 @@ class Thing(msgspec.Struct, frozen=True):
     width_m: float
 
 
+class TrackLayout(msgspec.Struct, frozen=True):
+    """The lines of a track from above, in metres, with as many points as an eye needs."""
+
+    track: str
+    length_m: float
+    center: list[tuple[float, float]]
+    inner: list[tuple[float, float]]
+    outer: list[tuple[float, float]]
+
+
 class WorldTruth(msgspec.Struct, frozen=True):
     """The car's real state at one instant of the world's clock."""
 

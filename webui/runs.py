@@ -19,11 +19,13 @@ from flask import Blueprint, Response, render_template, request, send_file
 from werkzeug.exceptions import NotFound
 
 from vehicle.run_file import RunFileError
+from vehicle.run_mender import Mender
 from vehicle.run_schemas import Topic, protobuf_class
 from vehicle.run_seek import RunIndex
 from vehicle.run_summary import RunSummary
 from vehicle.run_traces import CurveSet, DrivenLine, RunEvent, Span, Traces, traces_of
 from vehicle.runs import QUOTA_BYTES, RunNotFoundError, RunShelf, free_bytes
+from vehicle.truth import TrackLayout
 from webui.describing import BINARY, described, html_page
 from webui.guard import answer, read_body, read_query, sentence
 from webui.recording import Recorder, Recording, RecordingDocument
@@ -58,6 +60,8 @@ class RunRow(msgspec.Struct, frozen=True):
     note: str
     """Why it is not complete."""
     starred: bool
+    is_mending: bool
+    """It was cut off and is being made whole; until then it cannot be opened."""
 
 
 class RunList(msgspec.Struct, frozen=True):
@@ -100,6 +104,8 @@ class RunDetails(msgspec.Struct, frozen=True):
     states: list[Span]
     has_pictures: bool
     has_truth: bool
+    track: TrackLayout | None
+    """Of a HIL car; those that were recorded before it was kept have none."""
 
 
 class Curves(msgspec.Struct, frozen=True):
@@ -182,12 +188,16 @@ class Opened:
 
 
 class Listing:
-    """The list of runs, read again only when the folder has changed; safe in any thread."""
+    """The list of runs, read again only when the folder has changed; safe in any thread.
+
+    It has what was cut off made whole: a recorder that could, may have died.
+    """
 
     def __init__(self, shelf: RunShelf) -> None:
         self._shelf = shelf
         self._lock = threading.Lock()
         self._read: tuple[object, list[RunRow]] | None = None
+        self._mender = Mender(shelf)
 
     def rows(self) -> list[RunRow]:
         """Return every run, newest first."""
@@ -195,7 +205,9 @@ class Listing:
             stamp = self._stamp()
             if self._read is None or self._read[0] != stamp:
                 self._read = (stamp, [row_of(self._shelf, one) for one in self._shelf.runs()])
-            return self._read[1]
+            self._mender.look()
+            cut_off = [row_of(self._shelf, one, is_mending=True) for one in self._shelf.cut_off()]
+            return sorted([*self._read[1], *cut_off], key=lambda row: row.name, reverse=True)
 
     def _stamp(self) -> object:
         try:
@@ -341,7 +353,7 @@ def found(shelf: RunShelf, name: str) -> Path:
         raise NotFound(f"There is no run {name[:40]!r}; it may have been removed.") from error
 
 
-def row_of(shelf: RunShelf, one: RunSummary) -> RunRow:
+def row_of(shelf: RunShelf, one: RunSummary, *, is_mending: bool = False) -> RunRow:
     """Return a run as it stands in the list."""
     return RunRow(
         name=one.name,
@@ -361,6 +373,7 @@ def row_of(shelf: RunShelf, one: RunSummary) -> RunRow:
         is_complete=one.is_complete,
         note=one.note,
         starred=shelf.is_starred(one.name),
+        is_mending=is_mending,
     )
 
 
@@ -382,6 +395,7 @@ def details_of(shelf: RunShelf, name: str, traces: Traces) -> RunDetails:
         states=traces.spans(),
         has_pictures=bool(traces.pictures_ns.size),
         has_truth=bool(traces.truths.size),
+        track=traces.track,
     )
 
 

@@ -14,13 +14,16 @@ from models.int8_frames import Recordings, Role
 from models.policy import Policy
 from tests.hil.rig import Rig, lockstep_rig
 from vehicle.__main__ import HIL_CALIBRATIONS
+from vehicle.hil.track import load_track
 from vehicle.messages import Actuator, DriveState, Fault, RequestKind, TickRecord
 from vehicle.recorder import Recorder
 from vehicle.replay import replay
 from vehicle.replay_parts import Recording
 from vehicle.run_file import RunFileError, RunWriter, read, schemas_of
 from vehicle.run_schemas import Topic, protobuf_class_of
+from vehicle.run_seek import RunIndex
 from vehicle.run_sights import sights_of
+from vehicle.run_traces import traces_of
 from vehicle.runs import RunShelf
 
 
@@ -156,7 +159,18 @@ def test_the_mcap_packages_own_reader_decodes_every_schema(drive: Drive) -> None
                     assert channel.topic.startswith("/replay/")
                     assert msgspec.msgpack.decode(message.data)
     assert seen == set(schemas)
-    assert {"/tick", "/camera", "/policy_input", "/truth", "/log"} <= seen
+    assert {"/tick", "/camera", "/policy_input", "/truth", "/track", "/log"} <= seen
+
+
+def test_a_run_carries_the_lines_of_its_track(drive: Drive) -> None:
+    traces = traces_of(drive.path, RunIndex(drive.path))
+    assert traces.track is not None
+    assert traces.track.track == "oval"
+    assert traces.track.length_m == pytest.approx(load_track("oval").length_m)
+    x_m, y_m = traces.truths["x_m"], traces.truths["y_m"]
+    (left, low), (right, high) = np.min(traces.track.outer, axis=0), np.max(traces.track.outer, axis=0)
+    assert left < x_m.min() < x_m.max() < right
+    assert low < y_m.min() < y_m.max() < high
 
 
 def test_the_policys_own_picture_stands_in_the_file_for_people(drive: Drive) -> None:

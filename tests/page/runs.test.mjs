@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { frame, shaded } from "../../webui/static/runs-line.js";
+import { frame, ring, shaded } from "../../webui/static/runs-line.js";
 import { axisMoments, outline } from "../../webui/static/runs-plot.js";
 import * as words from "../../webui/static/runs-words.js";
 
@@ -54,4 +54,14 @@ test("the line is cut where its shade changes, and its frame holds all of it", (
   assert.deepEqual(pieces.map(({ since, until }) => [since, until]), [[0, 2], [2, 3]]);
   const [left, top, width, height] = frame(line);
   assert.ok(left < 0 && left + width > 3 && top < -2 && top + height > 1);
+  const track = { inner: [[0, 0]], outer: [[-5, 0], [9, 8]] };
+  const whole = frame(line, track);
+  assert.ok(whole[0] < -5 && whole[0] + whole[2] > 9 && whole[1] < -8);
+  assert.equal(ring([[0, 1], [2, -3]]), "M0 -1L2 3Z");
+});
+
+test("a run that did not end well says how", () => {
+  const run = { is_mending: false, latched_fault: "", is_complete: true, note: "" };
+  assert.deepEqual([run, { ...run, is_mending: true }, { ...run, latched_fault: "board silent" }, { ...run, is_complete: false, note: "cut off: it died" }, { ...run, is_complete: false, note: "some ticks are missing" }].map(words.endOf),
+    ["", "Cut off; it is being made whole", "Stopped: board silent", "Cut off", "Incomplete"]);
 });

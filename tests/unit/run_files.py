@@ -13,7 +13,7 @@ from vehicle.run_schemas import Topic
 from vehicle.run_stream import Picture
 from vehicle.run_summary import RunSummary
 from vehicle.runs import RESERVE_BYTES, RunShelf
-from vehicle.truth import Crossing, WorldTruth
+from vehicle.truth import Crossing, TrackLayout, WorldTruth
 
 TICK_S = 0.02
 PICTURES_EVERY = 2  # ticks
@@ -45,6 +45,16 @@ def ring(t_s: float, laps: int) -> WorldTruth:
     )
 
 
+def ring_layout() -> TrackLayout:
+    """Return the lines of the ring's track, 0.4 m wide."""
+    angles = np.linspace(0, 2 * math.pi, 60, endpoint=False).tolist()
+    center, inner, outer = (
+        [(radius_m * math.cos(angle), radius_m * math.sin(angle)) for angle in angles]
+        for radius_m in (1.0, 0.8, 1.2)
+    )
+    return TrackLayout("ring", 2 * math.pi, center, inner, outer)
+
+
 def steering_at(t_s: float) -> float:
     """Return how the car of these runs steers."""
     return 0.6 * math.sin(t_s)
@@ -68,6 +78,8 @@ def make_run(
 ) -> RunSummary:
     """Record a drive of so many seconds, by a car that steers in waves; return its summary."""
     recording = RunRecording(folder, lambda: Moment(wall_ns, "boot"), lambda: 2 * RESERVE_BYTES)
+    if truth:
+        recording.track(ring_layout())
     count = round(seconds / TICK_S)
     for number in range(count + 12):
         t_s = (number - 1) * TICK_S  # of the run: it begins with the tick after the first

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.unit.run_files import START_NS, TICK_S, make_run, ring, steering_at
+from tests.unit.run_files import START_NS, TICK_S, make_run, ring, ring_layout, steering_at
 from vehicle.bench_recording import write_long_run
 from vehicle.messages import DriveState
 from vehicle.run_file import RunFileError, RunWriter, read
@@ -107,8 +107,8 @@ def test_a_run_that_was_cut_off_gets_its_curves_from_what_is_whole(folder: Path,
     data = whole.read_bytes()
     part = tmp_path / f"{whole.name}.part"
     part.write_bytes(data[: int(len(data) * 0.6)])
-    path = mend(part)
-    assert path is not None
+    assert mend(part) is not None
+    path = tmp_path / whole.name
     index = RunIndex(path)
     assert index.attachment(TRACES) is not None
     mended, complete = traces_of(path, index), traces_of(whole, RunIndex(whole))
@@ -129,6 +129,7 @@ def test_a_run_without_curves_is_drawn_from_its_messages(folder: Path, tmp_path:
     assert np.array_equal(gathered.truths, attached.truths)
     assert np.array_equal(gathered.pictures_ns, attached.pictures_ns)
     assert gathered.events == attached.events
+    assert gathered.track == attached.track == ring_layout()
 
 
 def test_damaged_files_are_refused_in_words(folder: Path, tmp_path: Path) -> None:
@@ -179,12 +180,14 @@ def test_the_long_run_of_the_bench_is_one(tmp_path: Path) -> None:
         assert index.message(Topic.CAMERA, traces.picture_ns(t_s) or 0) is not None
 
 
-def test_a_film_shows_the_run_at_its_own_pace(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".webm", ".mp4"])
+def test_a_film_shows_the_run_at_its_own_pace(tmp_path: Path, suffix: str) -> None:
     make_run(tmp_path, 2.0)
-    out = tmp_path / "drive.webm"
+    out = tmp_path / f"drive{suffix}"
     shares: list[float] = []
     write_film(RunShelf(tmp_path).find("last"), out, shares.append)
     film = cv2.VideoCapture(str(out))
+    assert film.get(cv2.CAP_PROP_FPS) == pytest.approx(15.0)
     greys = []
     while True:
         has_one, picture = film.read()

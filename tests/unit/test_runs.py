@@ -167,20 +167,37 @@ def test_nothing_is_recorded_when_the_reserve_is_touched(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_kill_at_any_byte_leaves_what_was_whole(tmp_path: Path) -> None:
-    one = recording(tmp_path)
+@pytest.fixture(scope="module")
+def cut_off(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What a recorder that was killed after eight seconds has left."""
+    folder = tmp_path_factory.mktemp("cut")
+    one = recording(folder)
     feed(one, ticks(*DRIVE[:2], *[DriveState.AUTONOMOUS] * 400)[:-1])
     assert one._writer is not None
     one._writer._writer._Writer__finalize_chunk()  # type: ignore[attr-defined]
-    whole = next(tmp_path.glob("*.part")).read_bytes()
     one._writer.abandon()
+    return next(folder.glob("*.part")).read_bytes()
+
+
+CUT = "2026-01-01_00-00-00"
+
+
+def mended_ticks(folder: Path, left: bytes) -> tuple[int, RunSummary | None]:
+    """Return how many ticks a run has that is made of what was left, and what its summary says."""
+    part = folder / f"{CUT}.mcap.part"
+    part.write_bytes(left)
+    summary = mend(part)
+    assert not part.exists()
+    path = folder / f"{CUT}.mcap"
+    return (len(list(read(path, [Topic.EXACT_TICK]))) if summary else 0), summary
+
+
+def test_a_kill_at_any_byte_leaves_what_was_whole(tmp_path: Path, cut_off: bytes) -> None:
     counts = []
     for share in (0.0, 0.001, 0.3, 0.5, 0.77, 0.999, 1.0):
-        cut = tmp_path / "2026-01-01_00-00-00.mcap.part"
-        cut.write_bytes(whole[: int(len(whole) * share)])
-        path = mend(cut)
-        counts.append(0 if path is None else len(list(read(path, [Topic.TICK]))))
-        assert not cut.exists()
+        count, summary = mended_ticks(tmp_path, cut_off[: int(len(cut_off) * share)])
+        counts.append(count)
+        assert count == (summary.ticks if summary else 0)
     assert counts == sorted(counts)
     assert counts[0] == 0
     assert counts[-1] == 400
@@ -212,15 +229,95 @@ time.sleep(60)
         assert make_reader(file).get_summary() is not None
 
 
-def test_a_mending_that_is_itself_cut_off_is_done_again(tmp_path: Path) -> None:
+def test_a_run_that_was_cut_off_is_a_whole_file_that_says_so_of_itself(
+    tmp_path: Path, cut_off: bytes
+) -> None:
+    mended_ticks(tmp_path, cut_off)
+    path = tmp_path / f"{CUT}.mcap"
+    told = RunShelf(tmp_path).summary(CUT)  # by the file alone
+    assert (told.name, told.started_wall_ns, told.boot_id) == (CUT, WALL_NS, "boot")
+    assert (told.ticks, told.pictures, told.modes) == (400, 401, ("autonomous",))
+    assert told.duration_s == pytest.approx(399 * TICK_NS / 1e9)
+    assert not told.is_complete
+    assert told.note.startswith("cut off")
+    with path.open("rb") as file:
+        summary = make_reader(file, validate_crcs=True).get_summary()
+        assert summary is not None
+        assert summary.statistics is not None
+        counts = summary.statistics
+        assert counts.message_count == sum(counts.channel_message_counts.values())
+        assert counts.chunk_count == len(summary.chunk_indexes)
+        assert all(index.message_index_offsets for index in summary.chunk_indexes)
+        messages = [message.log_time for _, _, message in make_reader(file).iter_messages()]
+    assert len(messages) == counts.message_count
+    assert (min(messages), max(messages)) == (counts.message_start_time, counts.message_end_time)
+
+
+def test_a_mending_that_is_itself_cut_off_is_done_again(tmp_path: Path, cut_off: bytes) -> None:
+    """In place: what it had written so far is behind what is whole, and is written anew."""
+    mended_ticks(tmp_path, cut_off)
+    whole = (tmp_path / f"{CUT}.mcap").read_bytes()
+    for end in np.linspace(len(cut_off), len(whole), 9).astype(int).tolist():
+        assert mended_ticks(tmp_path, whole[:end])[0] == 400
+        assert (tmp_path / f"{CUT}.mcap").read_bytes() == whole
+
+
+def test_a_run_that_lacked_only_its_name_is_not_cut_off(tmp_path: Path) -> None:
+    one = recording(tmp_path)
+    feed(one, ticks(*DRIVE))
+    path = tmp_path / f"{one.finished[0].name}.mcap"
+    path.rename(path.with_name(f"{path.name}.part"))
+    assert RunShelf(tmp_path).mend() == [one.finished[0].name]
+    assert RunShelf(tmp_path).summary("last").is_complete
+
+
+def test_what_a_recorder_writes_now_is_not_cut_off(tmp_path: Path) -> None:
     one = recording(tmp_path)
     feed(one, ticks(*DRIVE[:20]))
+    shelf = RunShelf(tmp_path)
+    assert shelf.cut_off() == []
+    assert shelf.mend() == []
+    name = one.run
     assert one._writer is not None
     one._writer._writer._Writer__finalize_chunk()  # type: ignore[attr-defined]
-    (tmp_path / f"{one.run}-mended.mcap.part").write_bytes(b"half")
     one._writer.abandon()
-    assert len(RunShelf(tmp_path).mend()) == 1
-    assert len(list(tmp_path.glob("*.mcap*"))) == 1
+    (told,) = shelf.cut_off()
+    assert (told.name, told.started_wall_ns, told.is_complete) == (name, WALL_NS, False)
+    assert shelf.mend() == [name]
+    assert shelf.cut_off() == []
+
+
+def test_a_cut_off_run_counts_for_the_quota_and_goes_in_its_turn(tmp_path: Path) -> None:
+    shelf = RunShelf(tmp_path, quota_bytes=2500)
+    names = [put(shelf, day) for day in (1, 2, 3)]
+    (tmp_path / f"{names[0]}.mcap").rename(tmp_path / f"{names[0]}.mcap.part")
+    assert shelf.make_room() == [names[0]]
+    assert not list(tmp_path.glob(f"{names[0]}*"))
+
+
+def test_a_recorder_has_what_was_cut_off_made_whole_while_it_listens(
+    tmp_path: Path, short_dir: Path, cut_off: bytes
+) -> None:
+    (tmp_path / f"{CUT}.mcap.part").write_bytes(cut_off)
+    shelf = RunShelf(tmp_path)
+    recorder = Recorder(short_dir, shelf, None)
+    try:
+        recorder.turn(0)
+        assert recorder._mender.is_at_work
+        feed(recorder.recording, ticks(*DRIVE))
+        deadline_s = time.monotonic() + 30
+        while shelf.cut_off() and time.monotonic() < deadline_s:
+            recorder.turn(50)
+    finally:
+        recorder.close()
+    assert [run.is_complete for run in shelf.runs()] == [True, False]
+
+
+def test_the_list_on_the_command_line_makes_whole_what_was_cut_off(tmp_path: Path, cut_off: bytes) -> None:
+    (tmp_path / f"{CUT}.mcap.part").write_bytes(cut_off)
+    said = CliRunner().invoke(app, ["runs", "list", "--json", "--runs", str(tmp_path)])
+    assert "was cut off" in said.stderr
+    assert [row["name"] for row in msgspec.json.decode(said.stdout)] == [CUT]
 
 
 @given(st.binary(max_size=300))
@@ -386,6 +483,10 @@ def test_the_commands_list_show_star_export_and_remove(tmp_path: Path) -> None:
     assert "22 ticks" in run.invoke(app, ["runs", "show", *where]).stdout
     assert run.invoke(app, ["runs", "star", name, *where]).exit_code == 0
     assert shelf.is_starred(name)
+    copy = tmp_path / "copy.mcap"
+    assert run.invoke(app, ["runs", "export", "last", str(copy), *where]).exit_code == 0
+    assert copy.read_bytes() == shelf.find(name).read_bytes()
+    copy.unlink()
     table = tmp_path / "run.csv"
     assert run.invoke(app, ["runs", "export", "last", str(table), *where]).exit_code == 0
     assert len(table.read_text().splitlines()) == 23

@@ -105,6 +105,8 @@ def test_a_run_tells_its_laps_faults_and_states_with_their_times(client: FlaskCl
     assert [span["state"] for span in document["states"]][:3] == ["arming", "autonomous", "failsafe"]
     assert document["has_truth"]
     assert document["has_pictures"]
+    assert document["track"]["outer"][0] == pytest.approx([1.2, 0.0])
+    assert client.get(f"/api/runs/{names(client)[0]}").json["track"] is None
 
 
 def test_curves_are_drawn_for_the_part_that_is_asked_for(client: FlaskClient) -> None:
@@ -264,6 +266,31 @@ def test_a_damaged_run_is_told_and_the_others_stay(client: FlaskClient, shelf: R
     assert answer.status_code == 404
     assert "not a whole run" in answer.json["error"]
     assert client.get(f"/api/runs/{names(client)[2]}").status_code == 200
+
+
+def test_a_run_that_was_cut_off_is_listed_at_once_and_made_whole_by_whoever_looks(
+    client: FlaskClient, shelf: RunShelf
+) -> None:
+    """No recorder runs here: the one that wrote it was killed and does not come back."""
+    name = names(client)[1]
+    path = shelf.find(name)
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for file in (path, path.with_suffix(".json")):
+        file.unlink()
+
+    row = client.get("/api/runs").json["runs"][1]
+    assert (row["name"], row["is_mending"], row["is_complete"]) == (name, True, False)
+    assert row["started_wall_ns"] == WALL_NS + HOUR_NS
+    assert client.get(f"/api/runs/{name}").status_code == 404
+    _until(lambda: not client.get("/api/runs").json["runs"][1]["is_mending"])
+    row = client.get("/api/runs").json["runs"][1]
+    assert row["note"].startswith("cut off")
+    assert row["laps_s"] == [3.0]
+    assert row["modes"] == ["autonomous"]
+    run = client.get(f"/api/runs/{name}").json
+    assert 3.0 < run["seconds"] < 7.0
+    assert run["track"] is not None
 
 
 def test_what_the_recorder_says_is_passed_on_loudly_or_quietly() -> None:

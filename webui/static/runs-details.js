@@ -88,7 +88,7 @@ export class Details {
     drawCurve(byId("plot-throttle"), part.curves.throttle, [throttleLow < 0 ? -1 : 0, Math.max(1, throttleHigh)]);
     if (isWhole) {
       this.mostSpeed = part.curves.speed_mps ? Math.max(0.5, Math.round(reach(part.curves.speed_mps)[1] * 10) / 10) : 0;
-      this.line.showWhole(part.line);
+      this.line.showWhole(part.line, this.details.track);
     } else this.line.showPart(part.line);
     if (part.curves.speed_mps) {
       drawCurve(byId("plot-speed"), part.curves.speed_mps, [0, this.mostSpeed]);

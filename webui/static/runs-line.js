@@ -17,11 +17,18 @@ export function shaded(line, most) {
   return pieces;
 }
 
-/** What an SVG must show so that all of the line is seen: `[left, top, width, height]`, y pointing down. */
-export function frame(line) {
-  const [left, right] = [Math.min(...line.x_m), Math.max(...line.x_m)];
-  const [low, high] = [Math.min(...line.y_m), Math.max(...line.y_m)];
+/** What an SVG must show so that all of the line and the track is seen: `[left, top, width, height]`, y pointing down. */
+export function frame(line, track = null) {
+  const borders = track ? [...track.outer, ...track.inner] : [];
+  const [xs, ys] = [[...line.x_m, ...borders.map(([x]) => x)], [...line.y_m, ...borders.map(([, y]) => y)]];
+  const [left, right] = [Math.min(...xs), Math.max(...xs)];
+  const [low, high] = [Math.min(...ys), Math.max(...ys)];
   return [left - MARGIN_M, -high - MARGIN_M, right - left + 2 * MARGIN_M, high - low + 2 * MARGIN_M];
+}
+
+/** A closed line of a track as an SVG path. */
+export function ring(points) {
+  return `M${points.map(([x, y]) => `${x} ${-y}`).join("L")}Z`;
 }
 
 export class Line {
@@ -30,16 +37,18 @@ export class Line {
     this.svg = svg;
     this.car = shape("path", { class: "car", d: "M.22 0L-.14 .13L-.06 0L-.14 -.13Z" });
     this.whole = null;
+    this.track = null;
   }
 
   /** The whole run: it gives the frame and stays faintly in sight. */
-  showWhole(line) {
+  showWhole(line, track) {
     this.whole = line;
+    this.track = track;
     if (!line || line.x_m.length < 2) {
       this.svg.replaceChildren();
       return;
     }
-    this.svg.setAttribute("viewBox", frame(line).join(" "));
+    this.svg.setAttribute("viewBox", frame(line, track).join(" "));
     this.showPart(line);
   }
 
@@ -48,10 +57,23 @@ export class Line {
     const points = (of, since, until) => of.x_m.slice(since, until + 1).map((x, index) => `${x},${-of.y_m[since + index]}`).join(" ");
     const most = Math.max(...this.whole.speed_mps);
     this.svg.replaceChildren(
+      ...this.road(),
       shape("polyline", { class: "whole", points: points(this.whole, 0, this.whole.x_m.length) }),
       ...shaded(line, most).map(({ shade, since, until }) => shape("polyline", { class: `driven shade-${shade}`, points: points(line, since, until) })),
       this.car,
     );
+  }
+
+  /** What the car drove on: the surface, its borders, its middle, and where laps begin. */
+  road() {
+    if (!this.track) return [];
+    const { center, inner, outer } = this.track;
+    const [[fromX, fromY], [toX, toY]] = [inner[0], outer[0]];
+    return [
+      shape("path", { class: "road", d: ring(outer) + ring(inner), "fill-rule": "evenodd" }),
+      shape("path", { class: "middle", d: ring(center) }),
+      shape("line", { class: "start", x1: fromX, y1: -fromY, x2: toX, y2: -toY }),
+    ];
   }
 
   showCar(moment) {

@@ -78,6 +78,14 @@ export function kindOf(run) {
   return [duration(run.driven_s || run.duration_s), laps, run.modes.map(mode).join(", ") || "never moved"].filter(Boolean).join(" · ");
 }
 
+/** In two or three words, how a run ended, if it did not end well. */
+export function endOf(run) {
+  if (run.is_mending) return "Cut off; it is being made whole";
+  if (run.latched_fault) return `Stopped: ${run.latched_fault}`;
+  if (run.is_complete) return "";
+  return run.note.startsWith("cut off") ? "Cut off" : "Incomplete";
+}
+
 /** What the car did at one moment. */
 export function readout(moment) {
   if (!moment) return "";

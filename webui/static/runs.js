@@ -3,7 +3,7 @@
 import { Followed, change } from "./models-api.js";
 import { element, keep, setText } from "./models-dom.js";
 import { Details } from "./runs-details.js";
-import { bytes, dayOf, kindOf, lapTime, recorderWords, started, timeOfDay } from "./runs-words.js";
+import { bytes, dayOf, endOf, kindOf, lapTime, recorderWords, started, timeOfDay } from "./runs-words.js";
 
 const LOOK_MS = 1000;
 const LOST_MS = 3000;
@@ -22,7 +22,8 @@ let lookTimer = 0;
 let toastTimer = 0;
 
 const all = () => list.document?.runs ?? [];
-const find = (name) => all().find((run) => run.name === name) ?? null;
+const whole = () => all().filter((run) => !run.is_mending);
+const find = (name) => whole().find((run) => run.name === name) ?? null;
 
 /* ---- what the page hears ---- */
 
@@ -59,8 +60,8 @@ function showAll() {
   showRecorder(list.document.recorder);
   showRoom(list.document);
   showRemoved(list.document.removed);
-  if (mayChange) byId("discard").hidden = all().length === 0;
-  if (!find(chosen) && isWide()) choose(all()[0]?.name ?? "", { moves: false });
+  if (mayChange) byId("discard").hidden = whole().length === 0;
+  if (!find(chosen) && isWide()) choose(whole()[0]?.name ?? "", { moves: false });
   else showChosen();
 }
 
@@ -74,11 +75,12 @@ function makeRow(row) {
 function updateRow(item, { run }) {
   if (!run) return;
   setText(item.querySelector(".name"), [timeOfDay(started(run)), run.policy].filter(Boolean).join("  "));
-  setText(item.querySelector(".kind"), kindOf(run));
-  setText(item.querySelector(".end"), run.latched_fault ? `Stopped: ${run.latched_fault}` : run.is_complete ? "" : "Incomplete");
+  setText(item.querySelector(".kind"), run.is_mending ? "" : kindOf(run));
+  setText(item.querySelector(".end"), endOf(run));
   setText(item.querySelector(".best"), run.best_lap_s === null ? "" : lapTime(run.best_lap_s));
   setText(item.querySelector(".size"), bytes(run.size_bytes));
   setText(item.querySelector(".stars"), run.starred ? "★ kept" : "");
+  item.querySelector("button").disabled = run.is_mending;
   item.querySelector("button").setAttribute("aria-current", String(run.name === chosen));
 }
 
@@ -186,7 +188,7 @@ byId("back").addEventListener("click", () => choose(""));
 if (mayChange) {
   byId("star").addEventListener("click", star);
   byId("remove").addEventListener("click", () => remove(chosen, "The run is removed."));
-  byId("discard").addEventListener("click", () => remove(all()[0]?.name ?? "", "The last run is discarded."));
+  byId("discard").addEventListener("click", () => remove(whole()[0]?.name ?? "", "The last run is discarded."));
 }
 addEventListener("popstate", () => choose(decodeURIComponent(location.hash.slice(1)), { moves: false }));
 document.addEventListener("visibilitychange", () => {
