@@ -5,6 +5,7 @@ is recorded so can be replayed: `RunStart` holds all that the loop remembered wh
 """
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import numpy.typing as npt
 import zmq
 
 from models.picture import CameraOptions
-from models.runtime import Feeds
 from vehicle.lidar_source import TimedScan
 from vehicle.limits import LeaseLimits, MonitorLimits
 from vehicle.memory import RunBegin
@@ -164,7 +164,7 @@ class RunStream:
         """Tell how a run began."""
         self._stream.send(RunStart(self._car, start))
 
-    def showed(self, sequence: int, frame_number: int, inputs: Feeds) -> None:
+    def showed(self, sequence: int, frame_number: int, inputs: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Tell what the network was shown in one decision."""
         arrays = tuple(InputArray.of(name, array) for name, array in inputs.items())
         self._stream.send(PolicyInputs(sequence, frame_number, arrays))
