@@ -17,7 +17,7 @@ export function shaded(line, most) {
   return pieces;
 }
 
-/** What an SVG must show so that all of the line and the track is seen: `[left, top, width, height]`, y pointing down. */
+/** What an SVG must show so that all of the line and the track is seen: `[left, top, width, height]`, y pointing down. @param {any} line @param {any} track */
 export function frame(line, track = null) {
   const borders = track ? [...track.outer, ...track.inner] : [];
   const [xs, ys] = [[...line.x_m, ...borders.map(([x]) => x)], [...line.y_m, ...borders.map(([, y]) => y)]];
