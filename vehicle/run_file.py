@@ -140,19 +140,22 @@ class _Whole:
 
 @contextlib.contextmanager
 def held(part: Path) -> Iterator[IO[bytes] | None]:
-    """Yield a cut-off run's file to read and change, alone; None while somebody else writes or mends it."""
+    """Yield a cut-off run's file to read and change; None where somebody writes it, or has just mended it.
+
+    Whoever changes it must see to it that nobody else does.
+    """
     with contextlib.ExitStack() as opened:
         try:
             file = opened.enter_context(part.open("r+b"))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             is_there = os.path.samestat(os.fstat(file.fileno()), part.stat())
-        except (FileNotFoundError, BlockingIOError):  # mended meanwhile, or being written
+        except (FileNotFoundError, BlockingIOError):
             is_there = False
         yield file if is_there else None
 
 
 def is_cut_off(part: Path) -> bool:
-    """Whether nobody writes this part of a run, or mends it, any more."""
+    """Whether nobody writes this part of a run any more, and nobody has mended it yet."""
     with held(part) as file:
         return file is not None
 

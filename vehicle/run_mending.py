@@ -96,8 +96,8 @@ def _wall_ns(name: str, part: Path) -> int:
 def mend(part: Path) -> RunSummary | None:
     """Make a run of a file that was cut off, and return its summary.
 
-    None where it holds no message at all, and is removed, or where somebody else has it in hand.
-    Raises OSError, a full disk's among them; the file stays then.
+    None where it holds no message at all, and is removed, or where it is being written. One at a time in a
+    folder, which `vehicle.runs` sees to. Raises OSError, a full disk's among them; the file stays then.
     """
     path = part.with_name(part.name.removesuffix(PART_SUFFIX))
     with held(part) as file:

@@ -7,6 +7,7 @@ What was put away lies in `removed` for ten minutes, or until its room is needed
 """
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -202,7 +203,15 @@ class RunShelf:
 
         At any time, in any process: what somebody writes is left alone.
         """
-        mended = []
+        mended: list[str] = []
+        if not self.folder.is_dir():
+            return mended
+        with (self.folder / "mending.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # whoever mends here already does it all
+            self._mend(mended)
+        return mended
+
+    def _mend(self, mended: list[str]) -> None:
         for new in self.folder.glob(f"*.mcap{NEW_SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):
                 if abs(time.time() - new.stat().st_mtime) > FORGOTTEN_S:
@@ -212,7 +221,6 @@ class RunShelf:
             if summary is not None:
                 self.put(summary)
                 mended.append(summary.name)
-        return mended
 
     def _parts(self) -> Iterable[Path]:
         """Return the files that were cut off: those that nobody writes."""

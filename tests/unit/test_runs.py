@@ -22,7 +22,7 @@ from tests.unit.tick_records import record_of
 from vehicle.cli import app
 from vehicle.messages import DriveState, Fault, TickRecord
 from vehicle.recorder import Recorder
-from vehicle.run_file import RunFileError, RunWriter, read, read_whole
+from vehicle.run_file import RunFileError, RunWriter, held, read, read_whole
 from vehicle.run_mending import mend
 from vehicle.run_recording import (
     Moment,
@@ -283,6 +283,8 @@ def test_what_a_recorder_writes_now_is_not_cut_off(tmp_path: Path) -> None:
     one._writer.abandon()
     (told,) = shelf.cut_off()
     assert (told.name, told.started_wall_ns, told.is_complete) == (name, WALL_NS, False)
+    with held(tmp_path / f"{name}.mcap.part"):  # as while it is mended
+        assert [told.name for told in shelf.cut_off()] == [name]
     assert shelf.mend() == [name]
     assert shelf.cut_off() == []
 
