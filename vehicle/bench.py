@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -33,6 +33,7 @@ from vehicle.bench_start import memory_rows, start_rows, switch_rows
 from vehicle.errors import LapwingError
 
 STANDARD = "standard network"
+WIDTH_OF_A_FILE = 160  # characters: a pipe or a file has none of its own
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -43,7 +44,12 @@ class Section(msgspec.Struct, frozen=True):
 
 
 def run_bench(
-    *, length: Length = Length.NORMAL, policy: str = "", chromium: str = "", as_json: bool = False
+    *,
+    length: Length = Length.NORMAL,
+    policy: str = "",
+    chromium: str = "",
+    only: Sequence[str] = (),
+    as_json: bool = False,
 ) -> int:
     """Measure, print the table (or one JSON document), and return 0; progress goes to standard error.
 
@@ -51,13 +57,18 @@ def run_bench(
         length: how long to measure.
         policy: the policy to measure beside the standard network; empty: the first shipped one.
         chromium: the browser that looks at the page; empty: this computer's own.
+        only: parts of the titles of what to measure; empty: everything.
         as_json: print one JSON document instead of the table.
+
+    Raises:
+        LapwingError: nothing has such a title.
 
     """
     progress = Console(stderr=True)
     started_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lw", dir="/tmp") as scratch:  # sockets need short paths
-        rows = measure_all(_sections(Path(scratch), policy, PLANS[length], chromium), progress)
+        sections = chosen(_sections(Path(scratch), policy, PLANS[length], chromium), only)
+        rows = measure_all(sections, progress)
     if as_json:
         document = {
             "length": length,
@@ -68,8 +79,20 @@ def run_bench(
         }
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(document)).decode() + "\n")
     else:
-        Console().print(as_table(rows))
+        Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE).print(as_table(rows))
     return 0
+
+
+def chosen(sections: list[Section], only: Sequence[str]) -> list[Section]:
+    """Return the sections whose title has one of these parts; raises LapwingError where none has."""
+    wanted = [part.lower() for part in only]
+    found = [
+        section for section in sections if not only or any(part in section.title.lower() for part in wanted)
+    ]
+    if not found:
+        titles = "; ".join(section.title for section in sections)
+        raise LapwingError(f"nothing that is measured is called {', '.join(only)}. There are: {titles}")
+    return found
 
 
 def measure_all(sections: list[Section], progress: Console) -> list[Row]:

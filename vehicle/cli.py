@@ -402,6 +402,9 @@ def bench(
     chromium: Annotated[
         str, typer.Option(help="The browser that looks at the page; `make bench` has one.")
     ] = "",
+    only: Annotated[
+        list[str] | None, typer.Option(help="A part of the title of what to measure; as often as you like.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure latency, jitter, stopping times, memory and simulation against their budgets."""
@@ -411,7 +414,9 @@ def bench(
     if quick and long:
         raise typer.BadParameter("--quick and --long exclude each other")
     length = Length.QUICK if quick else Length.LONG if long else Length.NORMAL
-    raise typer.Exit(run_bench(length=length, policy=policy, chromium=chromium, as_json=as_json))
+    raise typer.Exit(
+        run_bench(length=length, policy=policy, chromium=chromium, only=only or (), as_json=as_json)
+    )
 
 
 @app.command()

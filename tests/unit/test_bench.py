@@ -13,6 +13,7 @@ from vehicle.bench import Section
 from vehicle.bench_car import BenchError, CarStoppedError
 from vehicle.bench_plan import PLANS, Length
 from vehicle.bench_rows import Limit, Row, Verdict
+from vehicle.errors import LapwingError
 from vehicle.hil.boards import AcceptedCommand
 from vehicle.messages import DriveState, StageTimes
 
@@ -222,3 +223,11 @@ def test_a_child_says_what_it_was_not_told(tmp_path):
         BenchError, match="none of busy, viewer, viewers, bare, environment, convert, load, inference"
     ):
         bench_car.child_answer(20.0, "nothing")
+
+
+def test_one_may_measure_only_what_has_a_title_like_this():
+    sections = [Section(title, list) for title in ("conversion", "plover: jitter", "page")]
+    assert [one.title for one in bench.chosen(sections, ())] == ["conversion", "plover: jitter", "page"]
+    assert [one.title for one in bench.chosen(sections, ("Page", "jitter"))] == ["plover: jitter", "page"]
+    with pytest.raises(LapwingError, match=r"called brakes\. There are: conversion; plover: jitter; page"):
+        bench.chosen(sections, ("brakes",))
