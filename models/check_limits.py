@@ -6,12 +6,13 @@ import resource
 
 MEMORY_BYTES = 1000 << 20  # private memory; the largest DeepRacer network takes 600 MB with its session
 CPU_S = 240
+INT8_CPU_S = 1800  # thousands of frames through two networks, and laps; a minute or two here
 FILE_BYTES = 1200 << 20  # 1 GB unpacked, and the disk's own bookkeeping
 OPEN_FILES = 128
 NICENESS = 10
 
 
-def limit_this_process() -> None:
+def limit_this_process(cpu_s: int = CPU_S) -> None:
     """Be polite and bounded from now on: niceness, private memory, processor time, size of a file.
 
     RLIMIT_DATA counts what is private and writable, so that a mapped network of 230 MB costs nothing of it;
@@ -21,7 +22,7 @@ def limit_this_process() -> None:
         os.nice(NICENESS)
     for kind, wanted in (
         (resource.RLIMIT_DATA, MEMORY_BYTES),
-        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_FSIZE, FILE_BYTES),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_CORE, 0),

@@ -10,7 +10,7 @@ keeps no state for a network between two decisions).
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,18 +167,18 @@ def _check_tensor(tensor: Any, folder: Path) -> None:
             f"{name} of the network has {count * _itemsize(tensor) / 1e6:.0f} MB, allowed "
             f"{TENSOR_LIMIT_BYTES / 1e6:.0f} MB; export a smaller network"
         )
-    values = _values(tensor, folder, name, count)
-    if kind in FLOAT_KINDS and not _is_finite(values):
+    parts = _parts(tensor, folder, name, count)
+    if kind in FLOAT_KINDS and not all(_is_finite(part) for part in parts):
         raise PolicyError(
             f"{name} of the network holds numbers that are not finite (NaN or infinite): its training has "
             "failed; use an earlier checkpoint"
         )
 
 
-def _values(tensor: Any, folder: Path, name: str, count: int) -> npt.NDArray[Any]:
-    """Return a tensor's numbers, mapped where they lie in a file beside the network."""
+def _parts(tensor: Any, folder: Path, name: str, count: int) -> Iterable[npt.NDArray[Any]]:
+    """Return a tensor's numbers, piece by piece where they lie in a file beside the network."""
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        return _external_values(tensor, folder, name, count)
+        return _external_parts(tensor, folder, name, count)
     if tensor.raw_data and len(tensor.raw_data) * 8 // max(1, _bits(tensor)) < count:
         raise PolicyError(
             f"{name} of the network says {count} numbers and has {len(tensor.raw_data)} bytes; "
@@ -190,10 +190,10 @@ def _values(tensor: Any, folder: Path, name: str, count: int) -> npt.NDArray[Any
         raise PolicyError(
             f"{name} of the network cannot be read ({plain(error)}); export it again"
         ) from error
-    return values
+    return [values]
 
 
-def _external_values(tensor: Any, folder: Path, name: str, count: int) -> npt.NDArray[Any]:
+def _external_parts(tensor: Any, folder: Path, name: str, count: int) -> Iterator[npt.NDArray[Any]]:
     fields = {entry.key: entry.value for entry in tensor.external_data}
     location = fields.get("location", "")
     if location in {"", ".", ".."} or "/" in location or "\\" in location or "\0" in location:
@@ -220,9 +220,15 @@ def _external_values(tensor: Any, folder: Path, name: str, count: int) -> npt.ND
             f"{plain(location)!r}, which has {size}; export it again"
         )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    if count == 0:
-        return np.empty(0, dtype)
-    return np.memmap(path, dtype, "r", offset, (count,))
+    return _read(path, dtype, offset, count)
+
+
+def _read(path: Path, dtype: npt.DTypeLike, offset: int, count: int) -> Iterator[npt.NDArray[Any]]:
+    """Yield a file's numbers in pieces: mapped, 230 MB would count as memory of this process alone."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        for start in range(0, count, CHUNK_ELEMENTS):
+            yield np.fromfile(file, dtype, min(CHUNK_ELEMENTS, count - start))
 
 
 def _itemsize(tensor: Any) -> int:

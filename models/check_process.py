@@ -1,7 +1,8 @@
 """The check of an upload in a short-lived process of its own, one at a time on this computer.
 
 Whatever the upload does to that process, this one gets a sentence: a crash, a kill, too much memory,
-too long. Nothing of the upload is read in this process.
+too long. Nothing of the upload is read in this process. Measuring again and int8 (`models.recheck`) take
+their turns in the same way.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -89,10 +90,40 @@ def check(
         CheckCancelledError: `cancelled` said so.
 
     """
-    command = [sys.executable, "-m", "models.check", str(source), "--into", str(into), "--name", name]
-    command += ["--source-name", source_name or source.name, "--json-lines"]
+    arguments = ["--name", name, "--source-name", source_name or source.name]
     if input_range:
-        command += ["--input-range", input_range]
+        arguments += ["--input-range", input_range]
+    with _emptied_on_error(into):
+        work_in_turn(
+            source,
+            into,
+            arguments,
+            lock=lock,
+            progress=progress,
+            cancelled=cancelled,
+            may_run=may_run,
+            time_limit_s=time_limit_s,
+        )
+        return read_report(into)
+
+
+def work_in_turn(
+    source: Path,
+    into: Path,
+    arguments: Sequence[str],
+    *,
+    lock: Path,
+    progress: Progress = no_progress,
+    cancelled: Callable[[], bool] = lambda: False,
+    may_run: Callable[[], bool] = lambda: True,
+    time_limit_s: float = TIME_LIMIT_S,
+) -> None:
+    """Run `python -m models.check` with these arguments, one at a time and while the car stands still.
+
+    What it made lies in the folder `into`, which on any error is gone again. Raises as `check` does.
+    """
+    command = [sys.executable, "-m", "models.check", str(source), "--into", str(into), *arguments]
+    command.append("--json-lines")
     with _turn(lock, progress, cancelled) as turn:
         while True:
             _wait_for_car(progress, cancelled, may_run)
@@ -106,7 +137,7 @@ def check(
                         may_run=may_run,
                         time_limit_s=time_limit_s,
                     )
-                    return read_report(into)
+                    return
             except CarBusyError:
                 continue
 

@@ -31,7 +31,7 @@ def add_command(
 ) -> int:
     """Check a policy's file and take it in; return the exit status."""
     try:
-        with _vehicle(run_dir) as vehicle, _progress(as_json=as_json) as tell:
+        with heard_vehicle(run_dir) as vehicle, progress_bar(as_json=as_json) as tell:
             entry, is_new = add_file(
                 store,
                 source,
@@ -135,7 +135,7 @@ def show_command(store: PolicyStore, wanted: str, *, picture: Path | None, as_js
 def activate_command(store: PolicyStore, wanted: str, run_dir: Path, *, as_json: bool) -> int:
     """Have the vehicle load a policy and remember it; without a vehicle it is loaded at the next start."""
     entry = store.find(wanted)
-    with _vehicle(run_dir) as vehicle:
+    with heard_vehicle(run_dir) as vehicle:
         entry, is_loaded = activate(store, entry.key, vehicle)
     if as_json:
         _print_json({**entry_document(entry), "loaded": is_loaded})
@@ -159,7 +159,7 @@ def rename_command(store: PolicyStore, wanted: str, name: str, *, as_json: bool)
 def remove_command(store: PolicyStore, wanted: str, run_dir: Path, *, as_json: bool) -> int:
     """Move a policy to the trash; refused for the one in use."""
     entry = store.find(wanted)
-    with _vehicle(run_dir) as vehicle:
+    with heard_vehicle(run_dir) as vehicle:
         removed = remove_unused(store, entry.key, vehicle)
     if as_json:
         _print_json({"key": entry.key, "name": entry.name, "removed": removed})
@@ -253,7 +253,7 @@ def _refused(error: CheckRefusedError, *, as_json: bool) -> int:
 
 
 @contextlib.contextmanager
-def _vehicle(run_dir: Path) -> Iterator[VehicleClient]:
+def heard_vehicle(run_dir: Path) -> Iterator[VehicleClient]:
     """Give a client of the vehicle that may run here, after listening for it."""
     with VehicleClient(run_dir, SOURCE) as vehicle:
         vehicle.wait_status(lambda _: True, HEARD_WITHIN_S)
@@ -261,7 +261,7 @@ def _vehicle(run_dir: Path) -> Iterator[VehicleClient]:
 
 
 @contextlib.contextmanager
-def _progress(*, as_json: bool) -> Iterator[Tell]:
+def progress_bar(*, as_json: bool) -> Iterator[Tell]:
     """Show a bar on standard error where somebody looks."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

@@ -38,6 +38,7 @@ from models.metadata import ActionRange
 from models.observation import Observer
 from models.paced import measure_paced, shuffled_turns
 from models.runtime import Feeds, PolicyRuntime, SessionSettings
+from models.store_files import sync_directory
 
 INT8_NAME = "model.int8.onnx"
 CALIBRATION_FRAMES_MIN, CALIBRATION_FRAMES_MAX = 100, 400
@@ -96,31 +97,37 @@ def make_int8(
     source: str | Path,
     frames: FrameSource,
     *,
-    into: Path | None = None,
+    into: Path,
     drive_laps: DriveLaps | None = None,
     settings: SessionSettings | None = None,
     tell: Tell = lambda _words: None,
 ) -> Int8Report:
     """Quantise a policy, judge it, and write the report, and the network too if it is accepted.
 
-    Raises PolicyError when the policy or the frames cannot be used. What was there before is replaced;
-    the owner's choice starts over.
+    Raises PolicyError when the policy or the frames cannot be used.
 
     Args:
         source: as models.bundle.check_bundle takes it.
         frames: where calibration and test frames come from.
-        into: the folder to write into; the policy's own if left out.
+        into: an empty folder to write into; `keep_int8` brings it beside the policy.
         drive_laps: for a policy that laps in the simulated car.
         settings: how both networks run while they are timed.
         tell: is told what happens, for people.
 
     """
     bundle, float_runtime = check_bundle(source, settings)
-    into = into or bundle.model.parent
+    float_laps: Laps | None = None
+    if drive_laps is not None:
+        tell("driving laps with float")
+        float_laps = drive_laps(Path(source))
+        if not float_laps.completed:
+            raise PolicyError(
+                f"{bundle.name} drives no lap in the HIL car, so it was not trained there and what it sees "
+                "there says little; give recordings of this car (--frames)"
+            )
     tell("reading the calibration frames")
     calibration = _calibration_feeds(bundle, frames)
     period_s = 1.0 / bundle.metadata.control_rate_hz
-    float_laps: Laps | None = None
     trials: list[Trial] = []
     with tempfile.TemporaryDirectory(prefix=".int8-", dir=into) as scratch:
         target = Path(scratch) / MODEL_NAME
@@ -134,9 +141,8 @@ def make_int8(
             speed = _measure(float_runtime, int8_runtime, calibration[0], period_s)
             objections = [*agreement.objections, *filter(None, [speed.objection])]
             laps = None
-            if drive_laps is not None and not objections:
-                tell("driving laps with both")
-                float_laps = float_laps or drive_laps(Path(source))
+            if drive_laps is not None and float_laps is not None and not objections:
+                tell("driving laps with int8")
                 laps = drive_laps(Path(scratch))
                 objections += lap_objections(float_laps, laps)
             trials.append(
@@ -162,14 +168,25 @@ def make_int8(
             float_laps=float_laps,
             trials=tuple(trials),
         )
-        (into / REPORT_NAME).unlink(missing_ok=True)  # never a report beside another trial's network
         if accepted:
             _flush(target)
             target.replace(into / INT8_NAME)
-        else:
-            (into / INT8_NAME).unlink(missing_ok=True)
         _write_report(into, report)
     return report
+
+
+def keep_int8(made: Path, folder: Path) -> None:
+    """Move what make_int8 wrote from one folder beside the policy, in place of what was there before.
+
+    The owner's choice starts over. A kill at any moment leaves the old, the new, or float alone.
+    """
+    (folder / REPORT_NAME).unlink(missing_ok=True)  # never a report beside another trial's network
+    if (made / INT8_NAME).is_file():
+        (made / INT8_NAME).replace(folder / INT8_NAME)
+    else:
+        (folder / INT8_NAME).unlink(missing_ok=True)
+    (made / REPORT_NAME).replace(folder / REPORT_NAME)
+    sync_directory(folder)
 
 
 def read_int8_report(folder: Path) -> Int8Report | None:

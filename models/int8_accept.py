@@ -107,9 +107,7 @@ def continuous_agreement(
 
 
 def lap_objections(float_laps: Laps, int8_laps: Laps) -> tuple[str, ...]:
-    """Return why int8 does not lap as float does; nothing where float does not lap at all."""
-    if not float_laps.completed:
-        return ()
+    """Return why int8 does not lap as float does."""
     objections = []
     for track, float_count in float_laps.completed_on.items():
         int8_count = int8_laps.completed_on.get(track, 0)

@@ -7,19 +7,26 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from models.bundle import load_bundle
+from models.activation import may_check
+from models.commands import heard_vehicle, progress_bar
 from models.errors import PolicyError
-from models.int8 import Int8Report, make_int8, use_int8
-from models.int8_frames import FrameSource, Recordings
-from vehicle.run_sights import sights_of
+from models.int8 import Int8Report, use_int8
+from models.recheck import judge_int8
+from models.store import Entry, PolicyStore
+
+SHIPPED_STAYS = (
+    "{name} ships with Lapwing and drives as it came; to drive with its int8: "
+    "lapwing models export {name} --tidy, lapwing models add the file, then lapwing models int8"
+)
 
 
 def int8_command(
-    source: str | Path,
+    store: PolicyStore,
+    wanted: str,
+    run_dir: Path,
     *,
     frames: Sequence[Path] = (),
     hil: bool = False,
-    into: Path | None = None,
     use: bool | None = None,
     as_json: bool = False,
 ) -> int:
@@ -29,39 +36,39 @@ def int8_command(
     be used.
 
     Args:
-        source: the policy: a folder, a file or a shipped policy's name.
-        frames: recordings of this car's drives: videos, or folders of pictures.
+        store: where the policy is.
+        wanted: key, name or start of the key.
+        run_dir: of the vehicle that may run here; while it is armed nothing is measured.
+        frames: recordings of this car's drives: runs, videos, or folders of pictures.
         hil: take the simulated car's pictures, and let both drive laps; only for policies trained there.
-        into: where the result is kept; beside the policy if left out.
         use: True drives with int8 from the next activation, False with float.
         as_json: print the report as one JSON document.
 
     """
+    entry = store.find(wanted)
     if use is not None:
-        folder = into or load_bundle(source).model.parent
-        use_int8(folder, load_bundle(source).sha256, wanted=use)
+        _choose(store, entry, use=use)
         Console(stderr=as_json).print(f"the car will drive with {'int8' if use else 'float'}")
         return 0
-    if hil == bool(frames):
-        raise PolicyError(
-            "give either recordings of this car (--frames) or, for a policy trained in the HIL car, --hil"
+    with heard_vehicle(run_dir) as vehicle, progress_bar(as_json=as_json) as tell:
+        report = judge_int8(
+            store, entry, frames=frames, hil=hil, progress=tell, may_run=lambda: may_check(vehicle.status())
         )
-    told = Console(stderr=True)
-    found: FrameSource
-    drive_laps = None
-    if hil:
-        from models.training.hil_frames import HilFrames, drive_laps_in_hil  # noqa: PLC0415 - only where asked for
-
-        found, drive_laps = HilFrames(source), drive_laps_in_hil
-    else:
-        found = Recordings(frames, sights_of)
-    report = make_int8(source, found, into=into, drive_laps=drive_laps, tell=told.print)
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())  # noqa: T201 - the document asked for
     else:
-        Console().print(as_table(report))
-        Console().print(_verdict(report))
+        console = Console(soft_wrap=True)
+        console.print(as_table(report))
+        console.print(_verdict(report))
+        if report.accepted and entry.built_in:
+            console.print(SHIPPED_STAYS.format(name=entry.name))
     return 0 if report.accepted else 1
+
+
+def _choose(store: PolicyStore, entry: Entry, *, use: bool) -> None:
+    if entry.built_in:
+        raise PolicyError(SHIPPED_STAYS.format(name=entry.name))
+    use_int8(store.checked_folder(entry.key), entry.key, wanted=use)
 
 
 def as_table(report: Int8Report) -> Table:

@@ -110,12 +110,12 @@ def export(
 
 
 @models_app.command("bench")
-def bench(policy: Wanted, as_json: JsonOption = False) -> None:
+def bench(policy: Wanted, run_dir: RunDirOption = None, as_json: JsonOption = False) -> None:
     """Measure one policy's decisions here, once a control period, in every way that could be chosen."""
     from models.bench_command import bench_command
     from models.store import PolicyStore
 
-    raise typer.Exit(bench_command(PolicyStore(), policy, as_json=as_json))
+    raise typer.Exit(bench_command(PolicyStore(), policy, _run_dir(run_dir), as_json=as_json))
 
 
 @models_app.command("int8")
@@ -124,15 +124,18 @@ def int8(
     frames: Annotated[list[Path] | None, typer.Option("--frames", help="Recorded runs of this car.")] = None,
     hil: Annotated[bool, typer.Option("--hil", help="For a policy trained in the HIL world.")] = False,
     use: Annotated[bool | None, typer.Option("--use/--no-use", help="Choose int8, or the float one.")] = None,
+    run_dir: RunDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make an int8 network of a policy, judge it beside the float one, or choose between both."""
     from models.int8_command import int8_command
     from models.store import PolicyStore
 
-    store = PolicyStore()
-    folder = store.checked_folder(store.find(policy).key)
-    raise typer.Exit(int8_command(folder, frames=frames or (), hil=hil, use=use, as_json=as_json))
+    raise typer.Exit(
+        int8_command(
+            PolicyStore(), policy, _run_dir(run_dir), frames=frames or (), hil=hil, use=use, as_json=as_json
+        )
+    )
 
 
 @models_app.command("metadata")

@@ -15,6 +15,7 @@ PLACEHOLDER = "main_level/agent/main/online/network_0/{0}/{0}"  # as DeepRacer's
 HEIGHT, WIDTH = 120, 160
 HORIZON_ROW = 60  # below it lies floor or road
 LIDAR_SHAPES = {"LIDAR": 64, "SECTOR_LIDAR": 8, "DISCRETIZED_SECTOR_LIDAR": 64}
+RANGE_GAIN = 8.0  # from that preference to a mean of -1 to 1
 DEAD_BAND = 0.04  # of the preference for one side; within it straight on is best
 
 
@@ -41,17 +42,28 @@ def by_lidar(sensor: str) -> npt.NDArray[np.float32]:
     return np.asarray(weights, np.float32)
 
 
+KINDS = ("PPO, list", "PPO, range", "SAC")
+
+
 def write_sensing_policy(
-    folder: Path, camera: str = "FRONT_FACING_CAMERA", lidar: str | None = None, speed_mps: float = 0.7
+    folder: Path,
+    camera: str = "FRONT_FACING_CAMERA",
+    lidar: str | None = None,
+    speed_mps: float = 0.7,
+    kind: str = KINDS[0],
 ) -> Path:
-    """Write a bundle that steers by the LIDAR where it has one, else by the picture; return its folder."""
+    """Write a bundle that steers by the LIDAR where it has one, else by the picture; return its folder.
+
+    Of a kind with a range it steers the more, the surer it is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     eyes = 2 if camera == "STEREO_CAMERAS" else 1
-    picture = PLACEHOLDER.format(camera)
+    placeholder = PLACEHOLDER.replace("/main/", "/policy/") if kind == "SAC" else PLACEHOLDER
+    picture = placeholder.format(camera)
     inputs = [(picture, [1, HEIGHT, WIDTH, eyes])]
     picture_weights = by_picture(eyes)
     if lidar is not None:
-        inputs.append((PLACEHOLDER.format(lidar), [1, LIDAR_SHAPES[lidar]]))
+        inputs.append((placeholder.format(lidar), [1, LIDAR_SHAPES[lidar]]))
         picture_weights = picture_weights * 0.0
     constants = {
         "row": np.array([1, -1], np.int64),
@@ -70,25 +82,40 @@ def write_sensing_policy(
             helper.make_node("MatMul", [inputs[1][0], "lidar_weights"], ["room"]),
             helper.make_node("Add", ["leftness", "room"], ["both"]),
         ]
-    nodes += [
-        helper.make_node("MatMul", ["leftness" if lidar is None else "both", "to_actions"], ["preferred"]),
-        helper.make_node("Add", ["preferred", "bias"], ["biased"]),
-        helper.make_node("Mul", ["biased", "sharp"], ["sharpened"]),
-        helper.make_node("Softmax", ["sharpened"], ["policy"], axis=1),
-    ]
+    steered = "leftness" if lidar is None else "both"
+    if kind == KINDS[0]:
+        nodes += [
+            helper.make_node("MatMul", [steered, "to_actions"], ["preferred"]),
+            helper.make_node("Add", ["preferred", "bias"], ["biased"]),
+            helper.make_node("Mul", ["biased", "sharp"], ["sharpened"]),
+            helper.make_node("Softmax", ["sharpened"], ["policy"], axis=1),
+        ]
+    else:
+        constants |= {
+            "to_means": np.array([[RANGE_GAIN, 0.0]], np.float32),
+            "means": np.zeros((1, 2), np.float32),  # the speed stays in the middle of its range
+        }
+        nodes += [
+            helper.make_node("MatMul", [steered, "to_means"], ["steering"]),
+            helper.make_node("Add", ["steering", "means"], ["policy"]),
+        ]
+    space: object = [{"steering_angle": angle, "speed": speed_mps} for angle in (25, 0, -25)]
+    if kind != KINDS[0]:
+        speed = {"low": speed_mps - 0.1, "high": speed_mps + 0.1}
+        space = {"steering_angle": {"low": -25, "high": 25}, "speed": speed}
     graph = helper.make_graph(
         nodes,
         "sensing",
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs],
-        [helper.make_tensor_value_info("policy", TensorProto.FLOAT, [1, 3])],
+        [helper.make_tensor_value_info("policy", TensorProto.FLOAT, [1, 3 if kind == KINDS[0] else 2])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     metadata = {
-        "action_space": [{"steering_angle": angle, "speed": speed_mps} for angle in (25, 0, -25)],
-        "action_space_type": "discrete",
-        "training_algorithm": "clipped_ppo",
+        "action_space": space,
+        "action_space_type": "discrete" if kind == KINDS[0] else "continuous",
+        "training_algorithm": "sac" if kind == "SAC" else "clipped_ppo",
         "sensor": [camera, *([lidar] if lidar else [])],
         "neural_network": "DEEP_CONVOLUTIONAL_NETWORK_SHALLOW",
         "version": "5",

@@ -7,7 +7,7 @@ import pytest
 
 from tests.hil.policies import write_policy
 from tests.hil.rig import Rig, lockstep_rig
-from tests.hil.sensing_policies import write_sensing_policy
+from tests.hil.sensing_policies import KINDS, write_sensing_policy
 from vehicle.config import CameraConfig
 from vehicle.hil.settings import Obstacle, OtherCar
 from vehicle.messages import DriveState, Fault, RequestKind
@@ -21,6 +21,7 @@ FIVE_FRAMES_BOUND_S = 6 * FRAME_S + 0.030 + 2 * TICK_S + 2 * PULSE_S
 THREE_SCANS_BOUND_S = 4 * SCAN_S + 2 * TICK_S + 2 * PULSE_S
 
 STEREO, FRONT = "STEREO_CAMERAS", "FRONT_FACING_CAMERA"
+LIST, RANGE, SAC = KINDS
 FAR_ENOUGH_M = 10.0
 
 
@@ -39,21 +40,23 @@ def travelled_m(rig: Rig, limit_s: float = 40.0) -> float:
 
 
 @pytest.mark.parametrize(
-    ("camera", "lidar"),
+    ("camera", "lidar", "kind"),
     [
-        ("observation", None),
-        (FRONT, None),
-        ("LEFT_CAMERA", None),
-        (STEREO, None),
-        (FRONT, "LIDAR"),
-        ("LEFT_CAMERA", "SECTOR_LIDAR"),
-        ("observation", "DISCRETIZED_SECTOR_LIDAR"),
-        (STEREO, "LIDAR"),
-        (STEREO, "DISCRETIZED_SECTOR_LIDAR"),
+        ("observation", None, LIST),
+        (FRONT, None, LIST),
+        ("LEFT_CAMERA", None, RANGE),
+        (STEREO, None, LIST),
+        (FRONT, "LIDAR", LIST),
+        ("LEFT_CAMERA", "SECTOR_LIDAR", LIST),
+        ("observation", "DISCRETIZED_SECTOR_LIDAR", LIST),
+        (STEREO, "LIDAR", LIST),
+        (STEREO, "DISCRETIZED_SECTOR_LIDAR", SAC),
     ],
 )
-def test_a_policy_of_every_set_of_sensors_drives_ten_metres_and_touches_nothing(tmp_path, camera, lidar):
-    with lockstep_rig(policy=write_sensing_policy(tmp_path / "policy", camera, lidar)) as rig:
+def test_a_policy_of_every_kind_and_set_of_sensors_drives_ten_metres_and_touches_nothing(
+    tmp_path, camera, lidar, kind
+):
+    with lockstep_rig(policy=write_sensing_policy(tmp_path / "policy", camera, lidar, kind=kind)) as rig:
         rig.start()
         assert travelled_m(rig) > FAR_ENOUGH_M
 
@@ -61,7 +64,12 @@ def test_a_policy_of_every_set_of_sensors_drives_ten_metres_and_touches_nothing(
         record = next(r for r in reversed(rig.publisher.records) if r.decided)
         assert rig.status.policy_sensors == tuple(sorted(name for name in (camera, lidar) if name))
         steered = {r.action_index for r in rig.publisher.records if r.action_index >= 0}
-        assert len(steered) > 1, "it must really have steered"
+        if kind == LIST:
+            assert len(steered) > 1, "it must really have steered"
+        else:
+            assert not steered
+            angles = {round(r.wanted.steering_frac, 2) for r in rig.publisher.records if r.decided}
+            assert len(angles) > 10, "it must really have steered, by more than three angles"
         assert (record.right_frame_number == record.frame_number) == (camera == STEREO)
         assert (record.right_frame_stamp_ns == record.frame_stamp_ns) == (camera == STEREO)
         assert (record.scan_number >= 0) == (lidar is not None)

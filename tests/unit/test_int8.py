@@ -11,25 +11,26 @@ import numpy as np
 import pytest
 
 from calibration.car import AWS_DEFAULTS
-from models import checked_policy, int8, int8_accept, int8_frames
+from models import checked_policy, int8, int8_accept
 from models.errors import PolicyError
 from models.int8 import (
     INT8_NAME,
+    Int8Report,
+    keep_int8,
     make_int8,
     network_to_run,
     read_int8_report,
     use_int8,
 )
 from models.int8_accept import Laps, Speed
-from models.int8_command import int8_command
 from models.int8_frames import Recordings, Role
 from models.int8_summary import REPORT_NAME
 from models.observation import Sight
 from models.runtime import PolicyRuntime
-from models.standard_network import write_standard_bundle
+from tests.unit.policy_files import write_small_standard_policy
 
 FAST = Speed(2.0, 3.0, 1.0, 1.5)
-FEEDS = {"picture": np.random.default_rng(4).uniform(0, 255, (1, 120, 160, 1)).astype(np.float32)}
+FEEDS = {"picture": np.random.default_rng(4).uniform(0, 255, (1, 60, 80, 1)).astype(np.float32)}
 
 
 class Blobs:
@@ -54,32 +55,85 @@ class Blobs:
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("policy")
-    write_standard_bundle(folder)
-    return folder
+    return write_small_standard_policy(tmp_path_factory.mktemp("policy"))
+
+
+def make_easy(patch: pytest.MonkeyPatch) -> None:
+    """A few frames are enough and the clock does not decide."""
+    patch.setattr(int8, "CALIBRATION_FRAMES_MIN", 10)
+    patch.setattr(int8_accept, "FRAMES_MIN", 40)
+    patch.setattr(int8_accept, "ACTIONS_USED_MIN", 1)
+    patch.setattr(int8, "_measure", lambda *_arguments: FAST)
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few frames are enough and the clock does not decide; with random weights, hardly anything agrees."""
-    monkeypatch.setattr(int8, "CALIBRATION_FRAMES_MIN", 10)
-    monkeypatch.setattr(int8_accept, "FRAMES_MIN", 40)
-    monkeypatch.setattr(int8_accept, "ACTIONS_USED_MIN", 1)
-    monkeypatch.setattr(int8, "_measure", lambda *_arguments: FAST)
+    make_easy(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def made(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what is accepted."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        make_easy(patch)
+        report = make_int8(policy, Blobs(), into=folder)
+    assert report.accepted, report.trials
+    return folder
 
 
 @pytest.fixture
-def accepted(small, policy, tmp_path):
-    report = make_int8(policy, Blobs(), into=tmp_path)
-    assert report.accepted, report.trials
+def accepted(made: Path, tmp_path: Path) -> Int8Report:
+    """What is accepted, kept in `tmp_path`."""
+    moved = tmp_path / "moved"
+    shutil.copytree(made, moved)
+    keep_int8(moved, tmp_path)
+    moved.rmdir()  # nothing is left in it
+    report = read_int8_report(tmp_path)
+    assert report is not None
     return report
 
 
 def test_what_is_accepted_lies_beside_with_its_numbers(accepted, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [REPORT_NAME, INT8_NAME]
-    assert read_int8_report(tmp_path) == accepted
+    assert accepted.accepted
     assert accepted.trials[-1].agreement.frames == 40
     assert accepted.calibration_frames == 20
+
+
+def test_what_is_refused_takes_the_place_of_what_was_accepted_and_the_choice_starts_over(accepted, tmp_path):
+    use_int8(tmp_path, accepted.policy_sha256, wanted=True)
+    refused = tmp_path / "refused"
+    refused.mkdir()
+    report = msgspec.structs.replace(accepted, accepted=False, int8_sha256="")
+    (refused / REPORT_NAME).write_bytes(msgspec.json.encode(report))
+
+    keep_int8(refused, tmp_path)
+
+    assert read_int8_report(tmp_path) == report
+    assert not (tmp_path / INT8_NAME).exists()
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_kill_while_it_is_kept_leaves_float_or_the_whole_of_it(
+    accepted, made, tmp_path, steps, monkeypatch
+):
+    use_int8(tmp_path, accepted.policy_sha256, wanted=True)
+    model, moved = tmp_path / "model.onnx", tmp_path / "moved"
+    shutil.copytree(made, moved)
+    replace, done = Path.replace, []
+
+    def killed(path: Path, target: Path) -> Path:
+        done.append(path)
+        if len(done) >= steps:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        keep_int8(moved, tmp_path)
+    assert network_to_run(model, accepted.policy_sha256) == model
+    assert read_int8_report(tmp_path) is None
 
 
 def test_the_int8_network_is_smaller_and_answers_nearly_the_same(accepted, policy, tmp_path):
@@ -150,7 +204,7 @@ def test_a_changed_file_another_policy_or_a_damaged_report_means_float(accepted,
     assert network_to_run(model, accepted.policy_sha256) == model
 
 
-def test_what_is_refused_leaves_its_numbers_and_no_network(accepted, policy, tmp_path, monkeypatch):
+def test_what_is_refused_leaves_its_numbers_and_no_network(small, policy, tmp_path, monkeypatch):
     monkeypatch.setattr(int8, "_measure", lambda *_arguments: Speed(1.0, 1.0, 1.0, 1.0))
 
     report = make_int8(policy, Blobs(), into=tmp_path)
@@ -173,32 +227,24 @@ def test_laps_that_differ_refuse_it(small, policy, tmp_path):
     assert "on oval int8 drove a lap in 11.00 s" in report.trials[0].objections[0]
 
 
+def test_frames_of_the_hil_car_are_for_a_policy_that_laps_there(policy, tmp_path):
+    def none(_folder: Path) -> Laps:
+        return Laps(wanted=8, completed_on={"oval": 0}, median_s={"oval": None})
+
+    with pytest.raises(PolicyError, match=r"drives no lap in the HIL car.* give recordings of this car"):
+        make_int8(policy, Blobs(calibration=100), into=tmp_path, drive_laps=none)
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_too_few_frames_are_said(small, policy, tmp_path):
     with pytest.raises(PolicyError, match="gives 8 frames to calibrate with, at least 10"):
         make_int8(policy, Blobs(calibration=8), into=tmp_path)
     assert [*tmp_path.iterdir()] == []
 
 
-def test_the_choice_needs_something_to_choose(policy, tmp_path):
+def test_the_choice_needs_something_to_choose(tmp_path):
     with pytest.raises(PolicyError, match="there is no int8"):
-        int8_command(policy, use=True, into=tmp_path)
-    with pytest.raises(PolicyError, match="give either recordings"):
-        int8_command(policy)
-
-
-def test_the_command_says_why_it_is_refused(small, policy, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(int8_frames, "BLOCK_FRAMES", 30)
-    monkeypatch.setattr(int8_frames, "CALIBRATION_FRAMES", 12)
-    monkeypatch.setattr(int8_frames, "GAP_FRAMES", 1)
-    folder = tmp_path / "drive"
-    folder.mkdir()
-    for number in range(30):
-        cv2.imwrite(str(folder / f"{number:03}.png"), np.full((60, 80, 3), 5 * number, np.uint8))
-
-    status = int8_command(policy, frames=[folder], into=tmp_path)
-
-    assert status == 1
-    assert "16 different frames to compare on" in " ".join(capsys.readouterr().out.split())
+        use_int8(tmp_path, "0" * 64, wanted=True)
 
 
 # --- recordings
