@@ -231,3 +231,23 @@ def test_one_may_measure_only_what_has_a_title_like_this():
     assert [one.title for one in bench.chosen(sections, ("Page", "jitter"))] == ["plover: jitter", "page"]
     with pytest.raises(LapwingError, match=r"called brakes\. There are: conversion; plover: jitter; page"):
         bench.chosen(sections, ("brakes",))
+
+
+class StoppingCar:
+    """Drives on only at the third start."""
+
+    starts = 0
+
+    def start_driving(self):
+        self.starts += 1
+
+    def drive(self, duration_s):
+        assert duration_s < 1
+        if self.starts < 3:
+            raise CarStoppedError("the board does not answer")
+
+
+def test_a_drive_that_stopped_by_itself_is_driven_again_counted_and_not_for_ever():
+    assert bench_page.drive_again(StoppingCar(), stops_left=2) == 2
+    with pytest.raises(CarStoppedError, match="does not answer"):
+        bench_page.drive_again(StoppingCar(), stops_left=1)
