@@ -128,7 +128,7 @@ def create_app(
     logs = logs or CarLogs(None)
     is_hil = world is not None
     app.register_blueprint(settings.make_blueprint(config_file, vehicle, logs, hosts, is_hil=is_hil))
-    app.register_blueprint(support.make_blueprint(config_file, vehicle, logs))
+    app.register_blueprint(support.make_blueprint(config_file, vehicle, logs, webhook))
     app.register_blueprint(clock.make_blueprint(shelf or RunShelf(), is_told=shelf is not None))
     if world is not None and simulator is not None:
         app.register_blueprint(simulation.make_blueprint(vehicle, world, simulator))

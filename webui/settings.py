@@ -15,7 +15,7 @@ from werkzeug.exceptions import BadRequest, Conflict
 from vehicle.config import Bounds, CarConfig, config_digest, field_bounds, parse_config
 from vehicle.config_file import edit, read_text
 from vehicle.errors import ConfigError
-from vehicle.messages import DriveState, RequestKind
+from vehicle.messages import DriveState, RequestKind, Status
 from webui.car import Vehicle
 from webui.car_logs import CarLogs
 from webui.describing import Ok, described, html_page
@@ -71,7 +71,7 @@ class SettingsDocument(TypedDict):
     """Why the file cannot be used, or empty."""
     fields: list[FieldDocument]
     needs_restart: bool | None
-    """Whether the vehicle was started with other settings; null while it is silent."""
+    """Whether the vehicle was started with other settings than the file's; null while it is silent."""
     is_hil: bool
 
 
@@ -196,9 +196,13 @@ def settings_document(config_file: Path | None, vehicle: Vehicle, *, is_hil: boo
         "revision": revision,
         "problem": problem,
         "fields": [_field_document(name, config) for name in FIELDS],
-        "needs_restart": None if car is None else car.config_digest != config_digest(config),
+        "needs_restart": _needs_restart(car, config) if config_file is not None else False,
         "is_hil": is_hil,
     }
+
+
+def _needs_restart(car: Status | None, config: CarConfig) -> bool | None:
+    return None if car is None else car.config_digest != config_digest(config)
 
 
 def suggestions(root: Path = Path("/dev")) -> dict[str, list[str]]:

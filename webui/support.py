@@ -13,9 +13,10 @@ from webui.access import visitor
 from webui.car import Vehicle
 from webui.car_logs import CarLogs
 from webui.describing import described
-from webui.guard import read_query
+from webui.guard import answer, read_query
 from webui.redaction import redacted
 from webui.system_report import file_name, make_report
+from webui.webhook import Webhook, WebhookStatus
 
 
 class LogQuery(msgspec.Struct, frozen=True):
@@ -24,8 +25,17 @@ class LogQuery(msgspec.Struct, frozen=True):
     part: Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
 
 
-def make_blueprint(config_file: Path | None, vehicle: Vehicle, logs: CarLogs) -> Blueprint:
-    """Return the routes of the log and the report."""
+class WebhookDocument(msgspec.Struct, frozen=True):
+    """Whether race events are sent anywhere, and how that fares."""
+
+    status: WebhookStatus | None
+    """None: the owner has named no webhook."""
+
+
+def make_blueprint(
+    config_file: Path | None, vehicle: Vehicle, logs: CarLogs, webhook: Webhook | None = None
+) -> Blueprint:
+    """Return the routes of the log, the report, and how the webhook fares."""
     blueprint = Blueprint("support", __name__)
     at_work = threading.Lock()
 
@@ -40,6 +50,13 @@ def make_blueprint(config_file: Path | None, vehicle: Vehicle, logs: CarLogs) ->
         except KeyError:
             raise NotFound(f"There is no log of {part!r}; there are {', '.join(logs.parts())}.") from None
         return Response(redacted(text), mimetype="text/plain")
+
+    @blueprint.get("/api/race/webhook")
+    @described(answers=WebhookDocument)
+    def tell_webhook() -> Response:
+        """Tell how the deliveries of race events fare: the last that arrived, the last that failed."""
+        _only_drivers()
+        return answer(WebhookDocument(None if webhook is None else webhook.status()))
 
     @blueprint.get("/api/report")
     @described(answers={200: "application/zip"}, refuses=(429,))
@@ -61,4 +78,4 @@ def make_blueprint(config_file: Path | None, vehicle: Vehicle, logs: CarLogs) ->
 
 def _only_drivers() -> None:
     if not visitor().may_drive:
-        raise Forbidden("You came by a view-only link: the log and the report are for those who may drive.")
+        raise Forbidden("You came by a view-only link: log, report and webhook are for those who may drive.")

@@ -47,6 +47,13 @@ class WebhookStatus(msgspec.Struct, frozen=True):
     dropped: int
     problem: str
     """Of the newest attempt, in words, or empty."""
+    host: str
+    """Where events go; the rest of the address is often a secret."""
+    delivered_ago_s: float | None
+    """Since the last event that arrived; None before one."""
+    last_problem: str
+    """The newest one, also when things have gone well since."""
+    failed_ago_s: float | None
 
 
 def checked_url(url: str) -> str:
@@ -110,7 +117,9 @@ class Webhook:
         self._came = threading.Condition()
         self._waiting: deque[tuple[float, RaceEvent]] = deque()
         self._delivered = self._dropped = 0
-        self._problem = ""
+        self._problem = self._last_problem = ""
+        self._delivered_s: float | None = None
+        self._failed_s: float | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
 
@@ -130,7 +139,19 @@ class Webhook:
     def status(self) -> WebhookStatus:
         """Return how deliveries fare."""
         with self._came:
-            return WebhookStatus(len(self._waiting), self._delivered, self._dropped, self._problem)
+            return WebhookStatus(
+                waiting=len(self._waiting),
+                delivered=self._delivered,
+                dropped=self._dropped,
+                problem=self._problem,
+                host=urlsplit(self._url).hostname or "",
+                delivered_ago_s=self._ago(self._delivered_s),
+                last_problem=self._last_problem,
+                failed_ago_s=self._ago(self._failed_s),
+            )
+
+    def _ago(self, then_s: float | None) -> float | None:
+        return None if then_s is None else max(0.0, self._now_s() - then_s)
 
     def close(self) -> None:
         """Send nothing more; an attempt under way ends within its time-out."""
@@ -163,6 +184,8 @@ class Webhook:
             if problem and problem != self._problem:
                 log.warning("the webhook %s: %s", self._url, problem)
             self._problem = problem
+            if problem:
+                self._last_problem, self._failed_s = problem, self._now_s()
             if problem and not is_final and not is_old:
                 return False
             if self._waiting and self._waiting[0][1] is event:
@@ -171,6 +194,7 @@ class Webhook:
                 self._dropped += 1
             else:
                 self._delivered += 1
+                self._delivered_s = self._now_s()
             return not problem or is_final
 
     def _send(self, event: RaceEvent) -> tuple[str, bool]:

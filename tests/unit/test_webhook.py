@@ -11,7 +11,10 @@ import time
 import msgspec
 import pytest
 
+from tests.unit.test_webui import RecordingVehicle
+from tests.unit.webui_visitors import signed_in, watcher
 from vehicle.errors import ConfigError
+from webui import create_app
 from webui.race_watch import RaceEvent, RaceEventKind
 from webui.webhook import WAITING_LIMIT, Webhook, checked_url, post_once, webhook_key
 
@@ -222,3 +225,40 @@ def test_the_key_is_made_once_and_is_its_owners_alone(tmp_path):
     path.write_text("short\n")
     with pytest.raises(ConfigError, match="too short"):
         webhook_key(tmp_path / "access")
+
+
+def test_the_page_tells_the_last_delivery_and_the_last_error_and_keeps_the_address_to_itself(hook, hurried):
+    now_s = [100.0]
+    post = Post(204, OSError("no route to host"), 404, 204)
+    webhook = hook("http://timing.example/hook/s3cret?k=s3cret", post=post, now_s=lambda: now_s[0])
+    app = create_app(RecordingVehicle(), webhook=webhook)
+    client = signed_in(app)
+
+    def told() -> dict:
+        answer = client.get("/api/race/webhook")
+        assert "s3cret" not in answer.get_data(as_text=True)
+        return answer.json["status"]
+
+    assert (told()["host"], told()["delivered_ago_s"], told()["failed_ago_s"]) == (
+        "timing.example",
+        None,
+        None,
+    )
+    webhook.put(event(1))
+    until(lambda: told()["delivered"] == 1)
+    now_s[0] = 130.0
+    assert told()["delivered_ago_s"] == 30.0
+
+    webhook.put(event(2))  # nobody answers, then it is refused for good
+    until(lambda: told()["dropped"] == 1)
+    assert (told()["problem"], told()["failed_ago_s"]) == ("it answers 404", 0.0)
+    webhook.put(event(3))
+    until(lambda: told()["delivered"] == 2)
+    now_s[0] = 150.0
+    assert (told()["problem"], told()["last_problem"]) == ("", "it answers 404")
+    assert (told()["delivered_ago_s"], told()["failed_ago_s"]) == (20.0, 20.0)
+    assert watcher(app).get("/api/race/webhook").status_code == 403
+
+
+def test_a_car_without_a_webhook_says_so():
+    assert signed_in(create_app(RecordingVehicle())).get("/api/race/webhook").json == {"status": None}

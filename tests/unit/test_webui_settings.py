@@ -210,7 +210,11 @@ def test_a_file_that_cannot_be_understood_is_named_and_left_alone(client: FlaskC
 def test_a_car_without_a_file_of_settings_says_so(vehicle: DigestingVehicle) -> None:
     client = signed_in(create_app(vehicle))
 
-    assert client.get("/api/settings").json["file"] == ""
+    document = client.get("/api/settings").json
+    assert (document["file"], document["needs_restart"]) == (
+        "",
+        False,
+    )  # not "saved" beside "cannot be saved"
     answer = save(client, {"name": "navy"})
     assert (answer.status_code, "--config car.toml" in answer.json["error"]) == (409, True)
 

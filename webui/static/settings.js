@@ -107,7 +107,7 @@ async function look() {
 }
 
 async function keepLooking() {
-  await Promise.all([look(), lookAtClock()]);
+  await Promise.all([look(), lookAtClock(), lookAtWebhook()]);
   setTimeout(keepLooking, LOOK_MS);
 }
 
@@ -119,6 +119,34 @@ async function lookAtClock() {
   setText(byId("clock-hint"), clock.is_synchronised ? "Set by the network."
     : clock.zone ? `Nothing has set the car's own clock; a browser in ${clock.zone.replaceAll("_", " ")} told it. Runs carry that date.`
     : "Nothing has set the car's clock. A page of somebody who may drive tells it the time, and runs are dated then.");
+}
+
+/** How race events reach the address that the owner gave. */
+async function lookAtWebhook() {
+  if (isWatching) return;
+  const said = await read("/api/race/webhook");
+  if (!said) return;
+  const hook = said.status;
+  byId("webhook-facts").hidden = !hook;
+  if (!hook) {
+    setText(byId("webhook-words"), "Sent nowhere.");
+    byId("webhook-hint").hidden = false;
+    setText(byId("webhook-hint"), "An address for starts and laps is given in car.toml, [page] webhook, or by lapwing run --webhook.");
+    return;
+  }
+  const waiting = hook.waiting === 0 ? "" : hook.waiting === 1 ? ", 1 event waits" : `, ${hook.waiting} events wait`;
+  setText(byId("webhook-words"), hook.problem ? `${hook.host} does not take them${waiting}.` : `To ${hook.host}${waiting}.`);
+  byId("webhook-words").classList.toggle("is-bad", Boolean(hook.problem));
+  setText(byId("webhook-delivered"), hook.delivered_ago_s === null ? "none yet" : `${longAgo(hook.delivered_ago_s)}, ${hook.delivered} in all`);
+  setText(byId("webhook-failed"), hook.failed_ago_s === null ? "none" : `${longAgo(hook.failed_ago_s)}: ${hook.last_problem}`);
+  byId("webhook-hint").hidden = hook.dropped === 0;
+  setText(byId("webhook-hint"), hook.dropped === 1 ? "1 event was given up." : `${hook.dropped} events were given up.`);
+}
+
+/** @param {number} s */
+function longAgo(s) {
+  if (s < 60) return `${Math.round(s)} s ago`;
+  return s < 5400 ? `${Math.round(s / 60)} min ago` : `${Math.round(s / 3600)} h ago`;
 }
 
 /** @param {boolean} isLost @param {Car | null} car */
