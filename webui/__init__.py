@@ -26,6 +26,7 @@ from webui import (
     video,
 )
 from webui import simulator as simulation
+from webui import wifi as network
 from webui.access import Access
 from webui.access_store import AccessStore
 from webui.car import Simulator, Vehicle, World
@@ -40,10 +41,12 @@ from webui.model_changes import ModelChanges
 from webui.race_watch import RaceWatch
 from webui.recording import Recorder
 from webui.run_films import RunFilms
+from webui.settings import car_name
 from webui.sockets import Places
 from webui.speed_caps import SpeedCaps
 from webui.uploads import Uploads
 from webui.webhook import Webhook
+from webui.wifi import Wifi
 
 PAGES = (
     ("drive.page", "Drive"),
@@ -75,6 +78,7 @@ def create_app(
     config_file: Path | None = None,
     logs: CarLogs | None = None,
     webhook: Webhook | None = None,
+    wifi: Wifi | None = None,
 ) -> Flask:
     """Return the page's application; whoever serves it starts its `race_watch`.
 
@@ -93,6 +97,7 @@ def create_app(
         config_file: this car's `car.toml`; None where it was started without one.
         logs: of the car's processes; the system's journal where none are given.
         webhook: where the owner wants race events sent; None where nowhere.
+        wifi: of this computer, to be changed from the page; None in front of a simulated car.
 
     """
     app = Flask(__name__)
@@ -129,6 +134,7 @@ def create_app(
     is_hil = world is not None
     app.register_blueprint(settings.make_blueprint(config_file, vehicle, logs, hosts, is_hil=is_hil))
     app.register_blueprint(support.make_blueprint(config_file, vehicle, logs, webhook))
+    app.register_blueprint(network.make_blueprint(wifi, lambda: car_name(config_file), hosts))
     app.register_blueprint(clock.make_blueprint(shelf or RunShelf(), is_told=shelf is not None))
     if world is not None and simulator is not None:
         app.register_blueprint(simulation.make_blueprint(vehicle, world, simulator))

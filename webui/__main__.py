@@ -29,6 +29,7 @@ from webui.recording import RecorderFollower
 from webui.simulator_desk import SimulatorDesk
 from webui.tls_context import TlsContexts
 from webui.webhook import Webhook, checked_url, webhook_key
+from webui.wifi import Wifi
 from webui.worker import CarWorker
 from webui.world import WorldFollower
 
@@ -165,6 +166,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             config_file=self._settings.config,
             logs=CarLogs(self._settings.log_dir),
             webhook=webhook,
+            wifi=Wifi(vehicle) if hil_dir is None else None,
         )
         watch = app.extensions["race_watch"]
         assert isinstance(watch, RaceWatch)

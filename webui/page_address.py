@@ -1,6 +1,8 @@
 """Where another device finds this page, as words and as a QR code."""
 
+import io
 import ipaddress
+from urllib.parse import urlsplit
 
 import segno
 
@@ -27,6 +29,20 @@ def own_address(url: str, hosts: Hosts, others: list[str]) -> str:
     if not hosts.loopback_only and not is_loopback(host):
         return url
     return others[-1] if others else ""
+
+
+def page_port(url: str) -> int:
+    """Return the port of the address that a browser came by."""
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def qr_image(text: str) -> bytes:
+    """Return a QR code as an SVG file."""
+    image = io.BytesIO()
+    code = segno.make(text, error="m", micro=False)
+    code.save(image, kind="svg", border=3, dark="black", light="white", omitsize=True)
+    return image.getvalue()
 
 
 def qr_svg(text: str) -> str:

@@ -6,7 +6,6 @@ and takes effect when the vehicle process is started again, which it grants only
 
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
-from urllib.parse import urlsplit
 
 import msgspec
 from flask import Blueprint, Response, render_template, request
@@ -22,7 +21,7 @@ from webui.describing import Ok, described, html_page
 from webui.drive import PageToken, secret_token, source_of
 from webui.guard import answer, read_body, sentence
 from webui.hosts import Hosts
-from webui.page_address import own_address, page_addresses, qr_svg
+from webui.page_address import own_address, page_addresses, page_port, qr_svg
 from webui.settings_words import FIELDS, GROUPS, Field
 from webui.system_report import version
 
@@ -109,8 +108,7 @@ def make_blueprint(
     @html_page
     def page() -> str:
         token = secret_token()
-        port = urlsplit(request.host_url).port or (443 if request.is_secure else 80)
-        others = page_addresses(request.scheme, port, hosts)
+        others = page_addresses(request.scheme, page_port(request.host_url), hosts)
         address = own_address(request.host_url, hosts, others)
         bounds = {name: field_bounds(name) for name in FIELDS}
         return render_template(
@@ -199,6 +197,14 @@ def settings_document(config_file: Path | None, vehicle: Vehicle, *, is_hil: boo
         "needs_restart": _needs_restart(car, config) if config_file is not None else False,
         "is_hil": is_hil,
     }
+
+
+def car_name(config_file: Path | None) -> str:
+    """Return what the car is called now, as far as its file can be read."""
+    try:
+        return CarConfig().name if config_file is None else _present(config_file).name
+    except Conflict:
+        return CarConfig().name
 
 
 def _needs_restart(car: Status | None, config: CarConfig) -> bool | None:

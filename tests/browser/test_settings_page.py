@@ -10,10 +10,15 @@ from playwright.sync_api import Browser, Page, expect
 from simulated_page_car import SimulatedPageCar
 
 from tests.unit.webui_visitors import browser_cookies
+from tests.unit.wifi_radio import FIELD, FIELD_PASSWORD, HOME, HOME_PASSWORD, Radio
 from vehicle.config import read_config
 from vehicle.messages import DriveState, RequestKind
 from webui import create_app
 from webui.car_logs import CarLogs
+from webui.hosts import Hosts
+from webui.race_watch import RaceEvent, RaceEventKind
+from webui.webhook import Webhook
+from webui.wifi import Wifi
 
 pytestmark = pytest.mark.browser
 WRITTEN = '# The blue one\nname = "blue"\n\n[control]\nrate_hz = 20.0  # as tried\n'
@@ -29,11 +34,31 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(car: SimulatedPageCar, path: Path) -> Iterator[PageServer]:
-    server = PageServer(create_app(car, car, config_file=path, logs=CarLogs(path.parent / "log")))
+def radio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Radio:
+    radio = Radio(tmp_path, monkeypatch)
+    radio.know(HOME, HOME_PASSWORD, joined=True)
+    return radio
+
+
+@pytest.fixture
+def server(car: SimulatedPageCar, path: Path, radio: Radio) -> Iterator[PageServer]:
+    webhook = Webhook("http://timing.example/hook", b"k" * 64, post=lambda *_: 404)
+    webhook.start()
+    webhook.put(RaceEvent("ab-1", RaceEventKind.START, "2026-01-02T10:00:00Z", 1, 1, None, "plover", "Ann"))
+    app = create_app(
+        car,
+        car,
+        config_file=path,
+        logs=CarLogs(path.parent / "log"),
+        hosts=Hosts(["blue.local"], lambda: frozenset({"192.168.4.7"})),
+        webhook=webhook,
+        wifi=Wifi(car),
+    )
+    server = PageServer(app)
     yield server
     car.stalled.set()
     server.stop()
+    webhook.close()
 
 
 @pytest.fixture
@@ -124,3 +149,49 @@ def test_it_is_fit_for_everybody(settings_page: Page) -> None:
     assert [f"{v['id']}: {v['nodes'][0]['html'][:140]}" for v in violations] == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.get_by_role("button", name="Discard").click()
+
+
+@pytest.mark.parametrize("settings_page", [{"viewport": PHONE, "color_scheme": "dark"}], indirect=True)
+def test_a_phone_brings_the_car_into_another_network_and_knows_how_to_find_it_again(
+    settings_page: Page, radio: Radio, car: SimulatedPageCar
+) -> None:
+    page, card = settings_page, settings_page.locator("#wifi")
+    expect(card.locator("#wifi-words")).to_have_text(f"The car is in {HOME}.")
+    expect(card.get_by_role("img", name="strength 78 %")).to_be_visible()
+    expect(card.get_by_text("locked with WEP")).to_be_visible()
+    expect(card.get_by_role("button", name="Join Attic")).to_have_count(0)
+
+    card.get_by_role("button", name=f"Join {FIELD}").click()
+    expect(card.locator("#wifi-ask-words")).to_contain_text(f"leaves {HOME}, its address changes")
+    expect(card.locator("#wifi-ask-address")).to_contain_text("http://blue.local:")
+    expect(card.get_by_role("img", name="QR code of the car's address")).to_be_visible()
+    assert page.evaluate("document.querySelector('#wifi-page-code img').decode().then(() => true)")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert Axe().run(page, context="#wifi").response["violations"] == []
+    card.get_by_label("Its password").fill("not this one")
+    card.get_by_role("button", name="Join", exact=True).click()
+    expect(card.locator("#wifi-change")).to_contain_text("The password is wrong", timeout=20_000)
+    assert radio.joined == HOME
+
+    card.get_by_role("button", name=f"Join {FIELD}").click()
+    card.get_by_label("Its password").fill(FIELD_PASSWORD)
+    page.keyboard.press("Enter")
+    expect(card.locator("#wifi-change")).to_have_text(f"The car is in {FIELD}.", timeout=20_000)
+    expect(card.locator("#wifi-ask")).to_be_hidden()
+    assert radio.joined == FIELD
+    card.get_by_role("button", name=f"Forget {HOME}").click()
+    expect(card.get_by_role("button", name=f"Forget {HOME}")).to_have_count(0)
+
+    card.get_by_role("button", name="The car's own network").click()
+    expect(card.locator("#wifi-secret-name")).to_have_text("Lapwing blue")
+    assert page.evaluate("document.querySelector('#wifi-join-code img').decode().then(() => true)")
+    page.get_by_role("button", name="Emergency stop").click()  # what asks covers it nowhere
+    assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
+    car.state = DriveState.DISARMED
+    card.get_by_role("button", name="Switch on").click()
+    expect(card.locator("#wifi-words")).to_have_text(
+        "The car makes its own network, Lapwing blue.", timeout=20_000
+    )
+
+    expect(page.locator("#webhook-words")).to_have_text("timing.example does not take them.")
+    expect(page.locator("#webhook-failed")).to_contain_text("it answers 404")

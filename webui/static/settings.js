@@ -3,6 +3,7 @@
 import { change, read } from "./models-api.js";
 import { element, keep, setText } from "./models-dom.js";
 import { Light } from "./light.js";
+import { WifiCard } from "./settings-wifi.js";
 import { fetchGently } from "./link.js";
 
 const LOOK_MS = 2000;
@@ -253,6 +254,7 @@ byId("log-show")?.addEventListener("click", async () => {
   pane.hidden = false;
   pane.scrollTop = pane.scrollHeight;
 });
+if (byId("wifi")) new WifiCard();
 new Light(byId("light"), document.body.dataset.page ?? "");
 addEventListener("beforeunload", (event) => {
   if (changes.size > 0) event.preventDefault();
