@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -255,6 +256,7 @@ def lockstep_rig(
     obstacles: tuple[Obstacle, ...] = (),
     cars: tuple[OtherCar, ...] = (),
     marker: MarkerSettings | None = None,
+    light: Literal["even", "dim"] = "even",
     has_right_camera: bool = True,
     has_lidar: bool = True,
     is_calibrated: bool = True,
@@ -276,6 +278,7 @@ def lockstep_rig(
             obstacles=obstacles,
             cars=cars,
             marker=marker,
+            light=light,
         )
         running = stack.enter_context(start_hil(settings))
         config = CarConfig(

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vehicle.hil.render import CameraParameters, Room
+from vehicle.hil.render import LIGHTS, CameraParameters, Room
 from vehicle.hil.settings import MarkerSettings
 from vehicle.hil.things import Things
 from vehicle.hil.track import load_track
@@ -18,7 +18,6 @@ from vehicle.marker_sight import CameraView, MarkerSight
 FPS = 30
 FRAME_S = 1 / FPS
 TRACK = load_track("oval")
-BAD_LIGHT = CameraParameters(contrast=0.6, brightness=-30.0, gamma=1.4, noise=8.0, vignette=0.4)
 BLURRED = CameraParameters(softness_px=0.5, exposure_s=0.012)
 ANOTHER = CameraParameters().randomised(np.random.default_rng(5))  # other field, height, pitch and lens
 
@@ -73,7 +72,7 @@ def passes(drive, *, speed_mps, laps=3, weave_m=0.04, seed=1, view=CameraView())
     [
         (CameraParameters(), 2.0, MarkerSettings(turned_deg=12.0)),
         (CameraParameters(), 4.0, MarkerSettings(is_left=True, paper="letter")),
-        (BAD_LIGHT, 3.0, MarkerSettings()),
+        (LIGHTS["dim"], 3.0, MarkerSettings()),
         (BLURRED, 3.0, MarkerSettings(beside_m=0.05)),
         (ANOTHER, 3.0, MarkerSettings()),
     ],

@@ -99,6 +99,13 @@ class CameraParameters:
 
 
 NOMINAL_CAMERA = CameraParameters()
+LIGHTS = {
+    "even": NOMINAL_CAMERA,
+    "dim": CameraParameters(
+        contrast=0.6, brightness=-30.0, gamma=1.4, noise=8.0, vignette=0.4, exposure_s=0.02
+    ),
+}
+"""What a camera shows in each kind of light that a HIL car can be started in."""
 
 
 def randomised_wide(rng: np.random.Generator) -> CameraParameters:

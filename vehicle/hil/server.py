@@ -13,7 +13,7 @@ from vehicle.errors import LapwingError
 from vehicle.hil.dynamics import AWS_CAR, STANDARD_CAR
 from vehicle.hil.lockstep_world import LockstepWorld
 from vehicle.hil.realtime_world import RealtimeWorld
-from vehicle.hil.render import CameraParameters
+from vehicle.hil.render import LIGHTS
 from vehicle.hil.scenery import Scenery
 from vehicle.hil.settings import LOCKSTEP_START_NS, HilSettings, from_json, prepare_hil_dir
 from vehicle.hil.things import Things
@@ -26,7 +26,7 @@ CARS = {"aws": AWS_CAR, "standard": STANDARD_CAR}
 
 def make_world(settings: HilSettings, now_ns: int) -> World:
     """Return the world these settings describe; raises LapwingError when there is no such track."""
-    car, camera, scenery = CARS[settings.wiring], CameraParameters(), Scenery()
+    car, camera, scenery = CARS[settings.wiring], LIGHTS[settings.light], Scenery()
     if settings.randomise:
         rng = np.random.default_rng(settings.seed)
         car, camera, scenery = car.randomised(rng), camera.randomised(rng), scenery.randomised(rng)

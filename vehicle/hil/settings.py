@@ -116,6 +116,8 @@ class HilSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     board: Literal["own", "maestro"] = "own"
     seed: int = 0
     lockstep: bool = False
+    light: Literal["even", "dim"] = "even"
+    """`dim`: a hall in the evening, a little darker and noisier than any that policies are trained in."""
     randomise: bool = False
     """Draw the car, the camera and the room from the seed, as training does."""
     faults: tuple[str, ...] = ()
