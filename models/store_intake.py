@@ -5,7 +5,7 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import msgspec
 
@@ -23,6 +23,14 @@ SKIPPED_SUFFIXES = frozenset({".png", ".md", ".json", ".pt", ".zip"})
 """Files that `lapwing train` leaves beside a network and that are no part of the policy."""
 
 
+class ByteStream(Protocol):
+    """What gives an upload piece by piece."""
+
+    def read(self, length: int, /) -> bytes:
+        """Return the next piece, empty at the end; raises PolicyError where the rest will not come."""
+        ...
+
+
 def never() -> bool:
     """Return that nobody has cancelled."""
     return False
@@ -31,7 +39,7 @@ def never() -> bool:
 def receive(
     store: PolicyStore,
     incoming: Incoming,
-    stream: IO[bytes],
+    stream: ByteStream,
     size_bytes: int | None,
     *,
     progress: Progress = no_progress,

@@ -22,6 +22,7 @@ from webui import (
     runs,
     settings,
     sockets,
+    stick_models,
     support,
     video,
 )
@@ -44,6 +45,7 @@ from webui.run_films import RunFilms
 from webui.settings import car_name
 from webui.sockets import Places
 from webui.speed_caps import SpeedCaps
+from webui.sticks import Sticks
 from webui.uploads import Uploads
 from webui.webhook import Webhook
 from webui.wifi import Wifi
@@ -79,6 +81,7 @@ def create_app(
     logs: CarLogs | None = None,
     webhook: Webhook | None = None,
     wifi: Wifi | None = None,
+    sticks: Sticks | None = None,
 ) -> Flask:
     """Return the page's application; whoever serves it starts its `race_watch`.
 
@@ -97,6 +100,7 @@ def create_app(
         config_file: this car's `car.toml`; None where it was started without one.
         logs: of the car's processes; the system's journal where none are given.
         webhook: where the owner wants race events sent; None where nowhere.
+        sticks: looks for USB sticks with policies; None where nobody does.
         wifi: of this computer, to be changed from the page; None in front of a simulated car.
 
     """
@@ -129,6 +133,7 @@ def create_app(
     app.register_blueprint(race.make_blueprint(vehicle, glance, laps, watch, places))
     app.register_blueprint(runs.make_blueprint(shelf or RunShelf(), recorder, RunFilms(vehicle)))
     app.register_blueprint(models.make_blueprint(policies, vehicle, uploads))
+    app.register_blueprint(stick_models.make_blueprint(policies, vehicle, uploads, sticks))
     app.register_blueprint(calibrate.make_blueprint(vehicle, clock_ns))
     logs = logs or CarLogs(None)
     is_hil = world is not None

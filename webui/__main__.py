@@ -27,6 +27,7 @@ from webui.hosts import Hosts
 from webui.race_watch import RaceWatch
 from webui.recording import RecorderFollower
 from webui.simulator_desk import SimulatorDesk
+from webui.sticks import Sticks
 from webui.tls_context import TlsContexts
 from webui.webhook import Webhook, checked_url, webhook_key
 from webui.wifi import Wifi
@@ -166,6 +167,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             config_file=self._settings.config,
             logs=CarLogs(self._settings.log_dir),
             webhook=webhook,
+            sticks=Sticks(),
             wifi=Wifi(vehicle) if hil_dir is None else None,
         )
         watch = app.extensions["race_watch"]

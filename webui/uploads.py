@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 from werkzeug.exceptions import BadRequest, ClientDisconnected, Conflict, HTTPException, NotFound
@@ -22,7 +22,14 @@ from models.check_report import CheckCancelledError, CheckRefusedError, Response
 from models.errors import PolicyError
 from models.store import Incoming, PolicyStore
 from models.store_files import StoreFullError
-from models.store_intake import UNPACKED_FACTOR, UPLOAD_LIMIT_BYTES, add_upload, policy_name, receive
+from models.store_intake import (
+    UNPACKED_FACTOR,
+    UPLOAD_LIMIT_BYTES,
+    ByteStream,
+    add_upload,
+    policy_name,
+    receive,
+)
 from models.store_report import entry_document
 from webui.guard import sentence
 
@@ -161,7 +168,7 @@ class Uploads:
             return state.id in self._cancelled
 
     def receive(
-        self, state: UploadState, incoming: Incoming, stream: IO[bytes], connection: socket.socket | None
+        self, state: UploadState, incoming: Incoming, stream: ByteStream, connection: socket.socket | None
     ) -> None:
         """Write the body to the disk as it comes; raises HTTPException with the sentence for the sender."""
         try:

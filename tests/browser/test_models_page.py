@@ -20,9 +20,11 @@ from tests.unit.webui_visitors import browser_cookies
 from vehicle.errors import VehicleSilentError
 from vehicle.messages import DriveState, RequestKind
 from webui import create_app
+from webui.sticks import Sticks
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.unit.policy_files import mean_network
+from tests.unit.stick_files import FakeComputer
 from tests.unit.store_files import add_one
 from tests.unit.upload_files import BAD, METADATA, good
 
@@ -92,8 +94,13 @@ def store(tmp_path: Path) -> PolicyStore:
 
 
 @pytest.fixture
-def server(car: SimulatedPageCar, store: PolicyStore) -> Iterator[PageServer]:
-    server = PageServer(create_app(car, car, store=store))
+def computer(tmp_path: Path) -> FakeComputer:
+    return FakeComputer(tmp_path / "root")
+
+
+@pytest.fixture
+def server(car: SimulatedPageCar, store: PolicyStore, computer: FakeComputer) -> Iterator[PageServer]:
+    server = PageServer(create_app(car, car, store=store, sticks=Sticks(computer.root)))
     yield server
     car.stalled.set()
     server.stop()
@@ -381,3 +388,32 @@ def test_the_page_is_accessible_and_fits(
     finally:
         page.context.close()
         server.stop()
+
+
+@pytest.mark.parametrize("open_models", [{"viewport": PHONE, "color_scheme": "dark"}], indirect=True)
+def test_models_come_from_a_stick_that_is_plugged_in_while_the_page_is_open(
+    open_models: Opened, server: PageServer, computer: FakeComputer, complaints: list[str]
+) -> None:
+    page = open_models(server)
+    section = page.locator("#sticks-section")
+    expect(section).to_be_hidden()
+    part = computer.plug_stick()
+    expect(section).to_contain_text("Flash: plugged in, and nothing has mounted it")
+    stick = computer.mount(part, "/media/car/BLUE")
+    (stick / "models").mkdir()
+    (stick / "models" / "bad <b>one.zip").write_bytes(b"no archive")
+    (stick / f"a-very-{'long-' * 20}name.tar.gz").write_bytes(b"no archive")
+
+    expect(section.get_by_role("heading", name="BLUE")).to_be_visible()
+    expect(section.locator("bdi")).to_have_count(2)
+    assert fits(page)
+    assert findings(page) == []
+    section.get_by_role("button", name="Add models/bad <b>one.zip").click()
+    expect(page.locator("#uploads .upload")).to_have_attribute("data-state", "refused", timeout=CHECK_MS)
+    expect(page.locator("#uploads .upload bdi")).to_have_text("bad <b>one.zip")
+    computer.pull("/media/car/BLUE")
+    section.get_by_role("button", name="Add a-very").click()
+    expect(section.locator(".archives .words", has_text="The stick is gone")).to_be_visible()
+    expect(section).to_contain_text("nothing has mounted it")
+    assert [each for each in complaints if "409" not in each] == []
+    complaints.clear()

@@ -7,6 +7,7 @@ import { describeModel } from "./models-details.js";
 import { element, keep, setText } from "./models-dom.js";
 import { drawThumbnail } from "./models-plot.js";
 import { Queue } from "./models-queue.js";
+import { followSticks } from "./models-sticks.js";
 import { showUploads } from "./models-uploads.js";
 import { ago, arrange, kindOf, milliseconds, whyNotActivate, whyNotRemove } from "./models-words.js";
 import { stopOverToo } from "./stopbar.js";
@@ -442,5 +443,6 @@ document.addEventListener("focusin", (event) => {
 showDetails();
 const control = new Control(document.body.dataset.page ?? "", hear, () => "");
 stopOverToo(control);
+if (byId("sticks-section")) followSticks(look);
 setInterval(showTrouble, LOOK_MS); // also while nothing comes
 look();

@@ -1,0 +1,52 @@
+/** USB sticks on the Models page: what is on them, and a button that adds one file as an upload. */
+
+import { change, read } from "./models-api.js";
+import { element, keep, setText } from "./models-dom.js";
+
+const LOOK_MS = 4000;
+
+const byId = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
+
+/** @param {() => void} onAdded called when something is on its way */
+export async function followSticks(onAdded) {
+  const seen = await read("/api/sticks");
+  if (seen) show(seen, onAdded);
+  setTimeout(() => followSticks(onAdded), LOOK_MS);
+}
+
+function show({ sight, problem }, onAdded) {
+  const { sticks, unmounted } = sight;
+  byId("sticks-section").hidden = sticks.length === 0 && unmounted.length === 0;
+  if (problem) return;
+  keep(byId("sticks"), sticks, (stick) => stick.id, () => element("li", { class: "stick" }, element("h3"), element("p", { class: "faint" }), element("ul", { class: "archives" })), (row, stick) => {
+    setText(row.querySelector("h3"), stick.name);
+    setText(row.querySelector("p"), wordsOf(stick));
+    keep(row.querySelector("ul"), stick.archives, (each) => each.path, () => element("li"), (item, each) => {
+      if (item.childElementCount) return;
+      const words = element("p", { class: "words" });
+      item.append(
+        element("div", {}, element("bdi", { class: "path" }, each.path), " ", element("span", { class: "faint" }, size(each.size_bytes)), words),
+        element("button", { type: "button", class: "small", "aria-label": `Add ${each.path}`, onclick: (event) => add(event.currentTarget, words, stick, each, onAdded) }, "Add"));
+    });
+  });
+  setText(byId("sticks-unmounted"), unmounted.length ? `${unmounted.join(", ")}: plugged in, and nothing has mounted it. How a car does that by itself stands in docs/settings.md.` : "");
+}
+
+async function add(button, words, stick, archive, onAdded) {
+  button.disabled = true;
+  const answer = await change("POST", "/api/sticks/add", { stick: stick.id, path: archive.path });
+  button.disabled = false;
+  setText(words, answer.ok ? "" : answer.error);
+  if (answer.ok) onAdded();
+}
+
+function wordsOf(stick) {
+  if (stick.problem) return stick.problem;
+  if (stick.archives.length === 0) return "No model on it: .tar.gz, .zip, .onnx or .pb, at its top or up to three folders down.";
+  return stick.has_more ? "The first of its files; there are more than are looked at." : "Copied and checked; nothing on the stick is changed.";
+}
+
+/** @param {number} bytes */
+function size(bytes) {
+  return bytes >= 1e6 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${Math.max(1, Math.round(bytes / 1e3))} kB`;
+}
