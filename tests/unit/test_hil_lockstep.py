@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import math
 import os
+import select
 import socket
 import struct
 import tempfile
@@ -115,12 +116,13 @@ class Lidar(Camera):
 class Driver:
     """The driving side, by hand: a port, a barrier, and counts."""
 
-    def __init__(self, hil_dir: Path) -> None:
+    def __init__(self, hil_dir: Path, *, opens: bool = True) -> None:
         self.hil_dir = hil_dir
         self.port = -1
         self.written = self.read = self.tick = 0
         self.replies = b""
-        self.open_port()
+        if opens:
+            self.open_port()
         self.barrier = None
 
     def open_port(self) -> None:
@@ -129,10 +131,14 @@ class Driver:
         attributes[4] = attributes[5] = termios.B115200
         termios.tcsetattr(self.port, termios.TCSANOW, attributes)
 
+    def connect(self) -> socket.socket:
+        barrier = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        barrier.settimeout(10)
+        barrier.connect(str(self.hil_dir / "barrier.sock"))
+        return barrier
+
     def meet(self) -> dict:
-        self.barrier = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.barrier.settimeout(10)
-        self.barrier.connect(str(self.hil_dir / "barrier.sock"))
+        self.barrier = self.connect()
         return self.pass_time(0)
 
     def write(self, data: bytes) -> None:
@@ -402,6 +408,34 @@ def test_another_driver_may_come_after_the_first(start):
     second = Driver(hil.hil_dir)
     try:
         assert second.meet()["now_ns"] == now_ns
+        second.write(command(False))
+        assert second.pass_ms(10)["emitted"] == STATUS_BYTES
+    finally:
+        second.close()
+
+
+@pytest.mark.parametrize("closes_first", [True, False])
+def test_a_driver_waits_for_no_answer_to_what_the_one_before_it_said_last(start, closes_first):
+    """It leaves the barrier, says farewell at its port and closes that, while its successor comes already."""
+    hil = start()
+    hil.driver.meet()
+    hil.driver.barrier.close()
+    deadline_s = time.monotonic() + 5
+    while hil.server._driver is not None:
+        assert time.monotonic() < deadline_s
+    hil.driver.write(3 * command(False))
+    arrives = select.poll()
+    arrives.register(hil.driver.port, select.POLLIN)
+    assert arrives.poll(5000)  # answered while time stands still, and never read
+
+    second = Driver(hil.hil_dir, opens=False)
+    if closes_first:
+        hil.driver.close()
+    second.barrier = second.connect()
+    hil.driver.close()
+    try:
+        assert second.pass_time(0)["emitted"] == 0
+        second.open_port()
         second.write(command(False))
         assert second.pass_ms(10)["emitted"] == STATUS_BYTES
     finally:

@@ -159,6 +159,8 @@ class LockstepWorld:
 
     def _grant(self, done: _Done) -> Answer:
         self._take(done.written)
+        if not done.written:  # its port is still closed: what has passed through was between others
+            self._taken = self._emitted = 0
         timeline = self._timeline
         after_frame = done.after_frame
         if after_frame is None:
