@@ -1,7 +1,8 @@
-"""Calibrating over HTTP: the walk's pulses and its lease, the draft, saving, undoing, files in and out.
+"""Calibrating over HTTP: its beginning and end, the draft, saving, undoing, files in and out.
 
-The draft lives in the page; what an answer does to it is `calibration.procedure`'s business and is asked
-for here. Saving writes the car's file, then the vehicle takes it over and tells the board.
+Pulses, lease and a test drive's hand are commands as any (`webui.commands`). The draft lives in the page;
+what an answer does to it is `calibration.procedure`'s business and is asked for here. Saving writes the
+car's file, then the vehicle takes it over and tells the board.
 """
 
 import re
@@ -26,7 +27,7 @@ from webui.drive import PageToken, source_of
 from webui.guard import answer, read_body, refuse_late, sentence
 
 REQUEST_TIMEOUT_S = 1.0
-LATENESS_LIMIT_S = 0.3  # of what moves something; a renewal older than the lease renews nothing
+LATENESS_LIMIT_S = 0.3  # of what moves something
 TOLD_LIMIT_S = 3.0  # three attempts of the board's STORE, and the reading of the file
 RETRY_S = 0.05
 SETTLED_S = 0.3  # a status may be a few ticks older than what was asked for
@@ -53,25 +54,6 @@ class StartBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     actuator: Actuator
     center_us: Pulse
     neutral_us: Pulse
-
-
-class PulseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the actuator shall stand; 0 is at rest."""
-
-    page: PageToken
-    seen_ns: Stamp
-    actuator: Actuator
-    pulse_us: Pulse
-
-
-class HoldBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The page is there and somebody looks at it; on a test drive with what the hand does."""
-
-    page: PageToken
-    seen_ns: Stamp
-    steering_frac: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] | None = None
-    """None: no test drive."""
-    throttle_frac: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
 
 
 class DriveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,19 +133,6 @@ class SavedDocument(CalibrationDocument):
     note: str
 
 
-class LiveDocument(TypedDict):
-    """What moves now."""
-
-    server_ns: int
-    car: dict[str, Any] | None
-
-
-class HeldDocument(LiveDocument):
-    """It was held; what moves now."""
-
-    ok: bool
-
-
 class DrivingDocument(TypedDict):
     """A test drive has begun."""
 
@@ -197,12 +166,6 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         """Tell this car's numbers, their history, and the steps that lead to new ones."""
         return answer({"server_ns": clock_ns(), **desk.document()})
 
-    @blueprint.get("/api/calibration/live")
-    @described(answers=LiveDocument)
-    def live() -> Response:
-        """Tell what moves now."""
-        return answer({"server_ns": clock_ns(), "car": _live(vehicle.status())})
-
     @blueprint.post("/api/calibration/start")
     @described(body=StartBody, refuses=(409,))
     def start() -> Response:
@@ -210,32 +173,8 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         body = read_body(StartBody)
         refuse_late(body.seen_ns, clock_ns(), LATENESS_LIMIT_S)
         rest = {"steering_us": body.center_us, "throttle_us": body.neutral_us}
-        desk.start(source_of(body.page), body.actuator, rest)
+        desk.start(source_of(body.page), body.actuator, rest, body.seen_ns)
         return done()
-
-    @blueprint.post("/api/calibration/pulse")
-    @described(body=PulseBody, refuses=(409,))
-    def pulse() -> Response:
-        """Ask for one pulse of the actuator that is calibrated."""
-        body = read_body(PulseBody)
-        refuse_late(body.seen_ns, clock_ns(), LATENESS_LIMIT_S)
-        field = {f"{body.actuator.value}_us": body.pulse_us}
-        desk.ask(RequestKind.CALIBRATION_PULSE, source_of(body.page), echo_ns=body.seen_ns, **field)
-        return done()
-
-    @blueprint.post("/api/calibration/hold")
-    @described(body=HoldBody, answers=HeldDocument, refuses=(409,))
-    def hold() -> Response:
-        """Renew the lease for the page, which says that it is looked at; tell what moves."""
-        body = read_body(HoldBody)
-        refuse_late(body.seen_ns, clock_ns(), LATENESS_LIMIT_S)
-        source = source_of(body.page)
-        desk.ask(RequestKind.RENEW_LEASE, source, echo_ns=body.seen_ns)
-        car = vehicle.status()
-        if body.steering_frac is not None and car is not None and car.state is DriveState.MANUAL:
-            hand = {"steering_frac": body.steering_frac, "throttle_frac": body.throttle_frac}
-            desk.ask(RequestKind.DRIVE, source, echo_ns=body.seen_ns, **hand)
-        return done(car=_live(car))
 
     @blueprint.post("/api/calibration/stop")
     @described(body=PageBody, refuses=(409,))
@@ -244,22 +183,13 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
         desk.stop(source_of(read_body(PageBody).page))
         return done()
 
-    @blueprint.post("/api/calibration/clear")
-    @described(body=HoldBody, refuses=(409,))
-    def clear() -> Response:
-        """Leave FAILSAFE, on purpose."""
-        body = read_body(HoldBody)
-        refuse_late(body.seen_ns, clock_ns(), LATENESS_LIMIT_S)
-        desk.ask(RequestKind.DISARM, source_of(body.page), echo_ns=body.seen_ns)
-        return done()
-
     @blueprint.post("/api/calibration/drive")
     @described(body=DriveBody, answers=DrivingDocument, refuses=(409,))
     def drive() -> Response:
         """Begin a test drive, on the floor, by hand at a share of the throttle."""
         body = read_body(DriveBody)
         refuse_late(body.seen_ns, clock_ns(), LATENESS_LIMIT_S)
-        return done(throttle_frac=desk.begin_drive(source_of(body.page), body.share))
+        return done(throttle_frac=desk.begin_drive(source_of(body.page), body.share, body.seen_ns))
 
     @blueprint.post("/api/calibration/answer")
     @described(body=AnswerBody, answers=DraftDocument)
@@ -344,25 +274,25 @@ class _Desk:
         if not reply.ok:
             raise Conflict(sentence(reply.reason))
 
-    def start(self, source: str, actuator: Actuator, rest: dict[str, float]) -> None:
+    def start(self, source: str, actuator: Actuator, rest: dict[str, float], seen_ns: int) -> None:
         """Prepare an actuator and start, as soon as the board has been told."""
-        self.ask(RequestKind.TAKE_LEASE, source)
+        self.ask(RequestKind.TAKE_LEASE, source, echo_ns=seen_ns)
         try:
-            self.ask(RequestKind.PREPARE_CALIBRATION, source, actuator=actuator, **rest)
+            self.ask(RequestKind.PREPARE_CALIBRATION, source, echo_ns=seen_ns, actuator=actuator, **rest)
             self._when_told(lambda: self.ask(RequestKind.START, source, target=DriveState.CALIBRATING))
         except Conflict:
             self._let_go(source)
             raise
 
-    def begin_drive(self, source: str, share: float) -> float:
+    def begin_drive(self, source: str, share: float, seen_ns: int) -> float:
         """Start by hand; return what throttle of the hand gives this share under the speed cap in force."""
-        self.ask(RequestKind.TAKE_LEASE, source)
+        self.ask(RequestKind.TAKE_LEASE, source, echo_ns=seen_ns)
         try:
             cap = self._status().speed_cap_frac
             if cap < share:
                 self.ask(RequestKind.SET_SPEED_CAP, source, speed_cap_frac=share)
                 cap = share
-            self.ask(RequestKind.START, source, target=DriveState.MANUAL)
+            self.ask(RequestKind.START, source, echo_ns=seen_ns, target=DriveState.MANUAL)
         except Conflict:
             self._let_go(source)
             raise
@@ -485,16 +415,6 @@ class _Desk:
 def _hil_numbers(car: Status) -> CarCalibration | None:
     """Return a HIL car's own numbers, which no file has until somebody saves them."""
     return next((cal for cal in (HIL_AWS, HIL_STANDARD) if cal.name == car.calibration_name), None)
-
-
-def _live(car: Status | None) -> dict[str, object] | None:
-    """Return what the page follows ten times a second."""
-    if car is None:
-        return None
-    names = (
-        "state sentence driver hil calibrating is_storing steering_us throttle_us is_calibrated board_note"
-    )
-    return {name: getattr(car, name) for name in [*names.split(), "calibration_version", "not_ready"]}
 
 
 def _whole(draft: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ def main() -> int:
     parser.add_argument("-s", dest="silent", action="store_true")
     parser.add_argument("-S", dest="says_errors", action="store_true")
     parser.add_argument("-f", dest="fails", action="store_true")
+    parser.add_argument("-N", dest="is_unbuffered", action="store_true")
     parser.add_argument("-X", dest="method")
     parser.add_argument("-H", dest="headers", action="append", default=[])
     parser.add_argument("-d", dest="data")
@@ -25,7 +26,10 @@ def main() -> int:
     request = urllib.request.Request(given.url, body, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
-            sys.stdout.buffer.write(answer.read())
+            while chunk := answer.read1():
+                sys.stdout.buffer.write(chunk)
+                if given.is_unbuffered:
+                    sys.stdout.buffer.flush()
     except urllib.error.HTTPError as error:
         with error:
             sys.stdout.buffer.write(error.read())

@@ -39,9 +39,20 @@ def client(car) -> FlaskClient:
 def post(client: FlaskClient, what: str, *, page: str | None = PAGE, seen_ns: int | None = None, **body):
     if page is not None:
         body["page"] = page
-    if what in {"start", "pulse", "hold", "drive", "clear"}:
+    if what in {"start", "drive"}:
         body["seen_ns"] = time.monotonic_ns() if seen_ns is None else seen_ns
     return client.post(f"/api/calibration/{what}", json=body, headers={"Origin": ORIGIN})
+
+
+def tell(client: FlaskClient, what: str, *, page: str = PAGE, seen_ns: int | None = None, **fields):
+    """Give a command that is not of calibrating alone, as walk and test drive do without a socket."""
+    echo_ns = time.monotonic_ns() if seen_ns is None else seen_ns
+    body = {"echo_ns": echo_ns, **fields}
+    return client.post(f"/api/drive/{what}?page={page}", json=body, headers={"Origin": ORIGIN})
+
+
+def pulse(client: FlaskClient, pulse_us: float, **fields):
+    return tell(client, "calibration-pulse", actuator="throttle", pulse_us=pulse_us, **fields)
 
 
 def error_of(response) -> str:
@@ -61,6 +72,7 @@ def test_a_start_tells_the_board_first_and_waits_until_it_knows(client, car):
     assert car.kinds[:2] == [RequestKind.TAKE_LEASE, RequestKind.PREPARE_CALIBRATION]
     assert set(car.kinds[2:]) == {RequestKind.START}
     _, prepared = car.asked[1]
+    assert prepared.pop("echo_ns") > 0  # the vehicle judges again how old the page's view is
     assert prepared == {
         "source": source_of(PAGE), "actuator": Actuator.THROTTLE, "steering_us": 1450.0, "throttle_us": 1446.0
     }  # fmt: skip
@@ -78,26 +90,35 @@ def test_a_start_that_is_refused_says_why_and_lets_the_car_go(client, car):
 def test_who_does_not_drive_cannot_calibrate(client, car):
     begin(client, car)
     assert "drives; wait until they let go" in error_of(post(client, "start", page=OTHER, **START))
-    refused = post(client, "pulse", page=OTHER, actuator="throttle", pulse_us=1400.0)
-    assert refused.status_code == 409
+    assert pulse(client, 1400.0, page=OTHER).status_code == 409
     assert car.asked_us == (0.0, 0.0)
 
 
 def test_a_pulse_moves_the_one_actuator_it_names(client, car):
     begin(client, car)
-    assert post(client, "pulse", actuator="throttle", pulse_us=1400.0).status_code == 200
+    assert pulse(client, 1400.0).status_code == 200
     assert car.asked_us == (0.0, 1400.0)
     assert car.asked[-1][1]["echo_ns"] > 0  # the vehicle judges again how old the page's view is
-    assert post(client, "pulse", actuator="throttle", pulse_us=0.0).status_code == 200
+    assert pulse(client, 0.0).status_code == 200
     assert car.asked_us == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("what", ["start", "pulse", "hold", "drive", "clear"])
-@pytest.mark.parametrize("late_ms", [301, 5000, -5000])
-def test_what_was_held_back_on_the_way_moves_nothing_and_renews_nothing(client, car, what, late_ms):
-    bodies = {"start": START, "pulse": {"actuator": "throttle", "pulse_us": 1400.0}, "drive": {"share": 0.1}}
-    seen_ns = time.monotonic_ns() - late_ms * 1_000_000
-    response = post(client, what, seen_ns=seen_ns, **bodies.get(what, {}))
+@pytest.mark.parametrize(
+    "held",
+    [
+        (post, "start", START, 300),
+        (post, "drive", {"share": 0.1}, 300),
+        (tell, "calibration-pulse", {"actuator": "throttle", "pulse_us": 1400.0}, 300),
+        (tell, "drive", {"steering_frac": 1.0, "throttle_frac": 1.0}, 300),
+        (tell, "renew-lease", {}, 1500),
+        (tell, "clear", {}, 300),
+    ],
+)
+@pytest.mark.parametrize("is_of_the_past", [True, False])
+def test_what_was_held_back_on_the_way_moves_nothing_and_renews_nothing(client, car, held, is_of_the_past):
+    ask, what, body, limit_ms = held
+    late_ms = limit_ms + 1 if is_of_the_past else -5000
+    response = ask(client, what, seen_ns=time.monotonic_ns() - late_ms * 1_000_000, **body)
     assert response.status_code == 409
     assert "after the page last heard of the car" in error_of(response)
     assert car.asked == []
@@ -109,9 +130,6 @@ def test_what_was_held_back_on_the_way_moves_nothing_and_renews_nothing(client, 
         ("start", START | {"actuator": "horn"}),
         ("start", START | {"center_us": 9999.0}),
         ("start", {"actuator": "steering"}),
-        ("pulse", {"actuator": "steering", "pulse_us": "1400"}),
-        ("pulse", {"actuator": "steering", "pulse_us": -1.0}),
-        ("hold", {"steering_frac": 1.1}),
         ("drive", {"share": 0.51}),
         ("drive", {"share": 0.0}),
         ("stop", {"page": "me"}),
@@ -131,10 +149,26 @@ def test_a_body_without_sense_is_a_400_with_a_sentence(client, car, what, body):
     assert car.asked == []
 
 
-def test_holding_renews_and_tells_what_moves(client, car):
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"actuator": "steering", "pulse_us": "1400"},
+        {"actuator": "steering", "pulse_us": -1.0},
+        {"pulse_us": 0},
+    ],
+)
+def test_a_pulse_without_sense_is_a_400_with_a_sentence(client, car, fields):
+    response = tell(client, "calibration-pulse", **fields)
+    assert response.status_code == 400
+    assert error_of(response).endswith(".")
+    assert car.asked == []
+
+
+def test_the_status_tells_what_moves(client, car):
     begin(client, car)
-    post(client, "pulse", actuator="throttle", pulse_us=1400.0)
-    live = post(client, "hold").json["car"]
+    pulse(client, 1400.0)
+    assert tell(client, "renew-lease").status_code == 200
+    live = client.get("/api/status").json["car"]
     assert car.asked[-1][0] is RequestKind.RENEW_LEASE
     assert car.asked[-1][1]["echo_ns"] > 0
     assert live["state"] == "calibrating"
@@ -142,12 +176,12 @@ def test_holding_renews_and_tells_what_moves(client, car):
     assert live["calibrating"] == "throttle"
 
 
-def test_a_page_that_stops_holding_has_everything_at_rest(client, car):
+def test_a_script_that_falls_silent_has_everything_at_rest(client, car):
     begin(client, car)
-    post(client, "pulse", actuator="throttle", pulse_us=1400.0)
+    pulse(client, 1400.0)
     car.lease_s = car.silence_s = LEASE_S
     time.sleep(LEASE_S + 0.02)
-    live = client.get("/api/calibration/live").json["car"]
+    live = client.get("/api/status").json["car"]
     assert live["throttle_us"] == 1446.0
     assert live["state"] == "failsafe"
 
@@ -163,7 +197,7 @@ def test_a_car_that_failed_safe_is_cleared_on_purpose_alone(client, car):
     car.emergency_stop()
     assert post(client, "stop").status_code == 200
     assert car.state is DriveState.FAILSAFE
-    assert post(client, "clear").status_code == 200
+    assert tell(client, "clear").status_code == 200
     assert car.state is DriveState.DISARMED
 
 
@@ -174,20 +208,14 @@ def test_a_test_drive_gives_the_share_that_was_chosen_under_the_cap(client, car)
     assert post(client, "drive", share=0.15).json["throttle_frac"] == pytest.approx(0.5)
     assert car.speed_cap_frac == 0.3
     assert car.wait_status(lambda status: status.state is DriveState.MANUAL, 1.0)
-    assert post(client, "hold", steering_frac=-1.0, throttle_frac=0.5).status_code == 200
+    assert car.asked[-1][1]["echo_ns"] > 0
+    assert tell(client, "drive", steering_frac=-1.0, throttle_frac=0.5).status_code == 200
     assert car.hand == (-1.0, 0.5)
 
 
 def test_a_share_above_the_cap_raises_it_to_that_share(client, car):
     assert post(client, "drive", share=0.5).json["throttle_frac"] == pytest.approx(1.0)
     assert car.speed_cap_frac == 0.5
-
-
-def test_a_hand_is_passed_on_only_once_the_car_may_move(client, car):
-    car.arming_s = 10.0
-    post(client, "drive", share=0.2)
-    assert post(client, "hold", steering_frac=1.0, throttle_frac=1.0).status_code == 200
-    assert RequestKind.DRIVE not in car.kinds
 
 
 # --- drafts
@@ -326,7 +354,6 @@ def test_a_silent_car_saves_nothing_and_says_so(client, car):
     car.silent = True
     assert save(client).status_code == 503
     assert client.get("/api/calibration").status_code == 503
-    assert client.get("/api/calibration/live").json["car"] is None
     assert not car.path.exists()
 
 
