@@ -233,7 +233,11 @@ class VehicleClient:
         self._records: queue.Queue[TickRecord] | None = queue.Queue(RECORD_QUEUE) if records else None
         self.records_incomplete = False
         """Whether a record was lost since the client started."""
-        self._fresh = threading.Condition()
+        self._lock = threading.RLock()
+        # One each, so that nobody is woken for what they do not wait for.
+        self._fresh = threading.Condition(self._lock)
+        self._shown = threading.Condition(self._lock)
+        self._recorded = threading.Condition(self._lock)
         self._status: Status | None = None
         self._status_at_s = 0.0
         self._spoken_version = SCHEMA_VERSION
@@ -243,6 +247,7 @@ class VehicleClient:
         self._closing = False
         wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._wake_fd: int | None = wake_fd
+        self._waking = threading.Lock()  # of its own: a stop is not to queue for it behind ten viewers
         self._thread = threading.Thread(target=self._run, args=(wake_fd,), name="vehicle-client", daemon=True)
         self._thread.start()
 
@@ -304,7 +309,7 @@ class VehicleClient:
         Calling this is looking: without a call for two seconds no pictures are sent at all.
         """
         deadline_s = time.monotonic() + timeout_s
-        with self._fresh:
+        with self._shown:
             was_looking = self._looking_until_s > time.monotonic()
             self._looking_until_s = time.monotonic() + timeout_s + 2.0
             if not was_looking:
@@ -314,7 +319,7 @@ class VehicleClient:
                 left_s = deadline_s - time.monotonic()
                 if left_s <= 0:
                     return None
-                self._fresh.wait(left_s)
+                self._shown.wait(left_s)
             return self._preview
 
     def record_of(self, frame_number: int, timeout_s: float = 0.0) -> TickRecord | None:
@@ -323,12 +328,12 @@ class VehicleClient:
         Of several ticks with this picture it is the one that decided.
         """
         deadline_s = time.monotonic() + timeout_s
-        with self._fresh:
+        with self._recorded:
             while frame_number not in self._of_frames:
                 left_s = deadline_s - time.monotonic()
                 if left_s <= 0:
                     return None
-                self._fresh.wait(left_s)
+                self._recorded.wait(left_s)
             return self._of_frames[frame_number]
 
     def request(self, kind: RequestKind, timeout_s: float = 1.0, **fields: Any) -> Reply:
@@ -383,13 +388,13 @@ class VehicleClient:
         self._wake()
         self._thread.join()
         self._context.term()
-        with self._fresh:
+        with self._waking:
             wake_fd, self._wake_fd = self._wake_fd, None
         if wake_fd is not None:
             os.close(wake_fd)
 
     def _wake(self) -> None:
-        with self._fresh:  # a closed descriptor's number may already be somebody else's file
+        with self._waking:  # a closed descriptor's number may already be somebody else's file
             if self._wake_fd is not None:
                 os.eventfd_write(self._wake_fd, 1)
 
@@ -483,11 +488,11 @@ class VehicleClient:
             self._fresh.notify_all()
 
     def _keep_preview(self, message: bytes) -> None:
-        with contextlib.suppress(*UNREADABLE), self._fresh:
+        with contextlib.suppress(*UNREADABLE), self._shown:
             if msgspec.msgpack.decode(message, type=_Spoken).version != SCHEMA_VERSION:
                 return
             self._preview = msgspec.msgpack.decode(message, type=Preview)
-            self._fresh.notify_all()
+            self._shown.notify_all()
 
     def _deliver(self, message: bytes) -> None:
         with contextlib.suppress(*UNREADABLE):
@@ -517,11 +522,11 @@ class VehicleClient:
         return record.sequence
 
     def _keep_of_frame(self, record: TickRecord) -> None:
-        with self._fresh:
+        with self._recorded:
             known = self._of_frames.get(record.frame_number)
             if known is not None and (known.decided or not record.decided):
                 return
             self._of_frames[record.frame_number] = record
             while len(self._of_frames) > FRAMES_REMEMBERED:
                 self._of_frames.popitem(last=False)
-            self._fresh.notify_all()
+            self._recorded.notify_all()

@@ -31,10 +31,8 @@ from webui.sticks import Sticks
 from webui.tls_context import TlsContexts
 from webui.webhook import Webhook, checked_url, webhook_key
 from webui.wifi import Wifi
-from webui.worker import CarWorker
+from webui.worker import THREADS, CarWorker
 from webui.world import WorldFollower
-
-THREADS = 64
 
 
 @dataclass(frozen=True)
@@ -132,6 +130,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "threads": THREADS,
             "graceful_timeout": 1,
             "control_socket_disable": True,
+            "forwarded_allow_ips": "",  # no proxy stands before this page, and nobody may pose as one
             "loglevel": "warning",
             "post_fork": _after_fork,
             "post_worker_init": self._announce,

@@ -53,9 +53,11 @@ def make_blueprint(
         log = current_app.logger
 
         def obey(command: AnyCommand) -> None:
-            if isinstance(command, EmergencyStop):
-                log.info("emergency stop from %s", address)
-            commands.obey(command, source)
+            try:
+                commands.obey(command, source)
+            finally:
+                if isinstance(command, EmergencyStop):  # afterwards: a log that blocks holds up no stop
+                    log.info("emergency stop from %s", address)
 
         line = Line(socket)
         _Conversation(line, vehicle=vehicle, glance=glance, obey=obey, source=source, visitor=visitor).run()

@@ -64,8 +64,10 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
     @described(refuses=(409,))
     def emergency_stop() -> Response:
         """Stop the car for anybody: no lease, no token, no body needed."""
-        reply = vehicle.emergency_stop()
-        current_app.logger.info("emergency stop from %s", request.remote_addr)
+        try:
+            reply = vehicle.emergency_stop()
+        finally:  # afterwards: a log that blocks holds up no stop
+            current_app.logger.info("emergency stop from %s", request.remote_addr)
         if not reply.ok:
             raise Conflict(sentence(reply.reason))
         return answer(Done(True, clock_ns()))

@@ -5,12 +5,13 @@ together may fail only so often; an address that has signed in before is no stra
 of guessers does not keep the owner out.
 """
 
-import ipaddress
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from webui.computers import computer_of
 
 FREE_FAILURES = 5
 FIRST_WAIT_S = 2.0
@@ -44,7 +45,7 @@ class GuessLimiter:
 
         Counted before it is judged, so that many attempts at once are not one.
         """
-        who = _network_of(address)
+        who = computer_of(address)
         with self._lock:
             now_s = self._clock_s()
             record = self._records.pop(who, None)
@@ -70,7 +71,7 @@ class GuessLimiter:
 
     def succeeded(self, address: str) -> None:
         """Forgive this address; it is known from now on."""
-        who = _network_of(address)
+        who = computer_of(address)
         with self._lock:
             self._records.pop(who, None)
             if who not in self._known and self._strangers:
@@ -79,16 +80,3 @@ class GuessLimiter:
             self._known.move_to_end(who)
             while len(self._known) > KNOWN_KEPT:
                 self._known.popitem(last=False)
-
-
-def _network_of(address: str) -> str:
-    """Return what one guesser has: an IPv4 address, or the /64 that an IPv6 computer picks addresses from."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)

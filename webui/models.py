@@ -31,6 +31,7 @@ from webui.describing import BINARY, Ok, described, html_page
 from webui.guard import answer, read_body, read_query, sentence
 from webui.shipped import ShippedReports
 from webui.uploads import RANGES, Uploads, UploadState
+from webui.worker import AwaitedBody
 
 WAIT_LIMIT_S = 20.0
 CLOCK_STEP_NS = 50_000_000  # of a file system; two changes within one look alike
@@ -317,6 +318,9 @@ def _allow_large(current: Request) -> None:
             f"The upload has {length / 1e6:.0f} MB, allowed {UPLOAD_LIMIT_BYTES / 1e6:.0f} MB; "
             "upload the network and its metadata alone, without checkpoints."
         )
+    body = current.environ["wsgi.input"]
+    if isinstance(body, AwaitedBody):
+        body.take_long()  # `Uploads` notices a sender who falls silent
 
 
 def _unless_known(response: Response) -> Response:

@@ -2,9 +2,12 @@
 
 import array
 import fcntl
+import select
+import selectors
 import termios
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from typing import Any
 
 from flask import Blueprint, g, request
@@ -12,13 +15,45 @@ from simple_websocket import ConnectionClosed, Server
 from werkzeug.exceptions import BadRequest, ServiceUnavailable
 from wsproto.utilities import LocalProtocolError
 
+from webui.computers import computer_of
+
 SOCKET_LIMIT = 40  # of the server's 64 threads: a stop by POST always finds a free one
-SOCKETS_OF_ONE_ADDRESS = 24  # twelve tabs of one computer
-OPTIONS = {"ping_interval": 2.0, "max_message_size": 4096, "receive_bytes": 16384}
-"""A record of TLS is at most 16384 bytes; what stays inside OpenSSL would not wake the reader."""
+SOCKETS_OF_ONE_COMPUTER = 24  # twelve tabs
+PING_S = 2.0
 WAITING_LIMIT = 64  # messages read and not yet obeyed: more is a flood
 UNSENT_LIMIT_BYTES = 64 * 1024
 CLOSED_FLOOD = 4429
+CONTROL_FRAME = 0x08  # a bit of a frame's first byte: ping, pong or close, at most 125 bytes
+CONTROL_FRAMES_WAITING = 8
+
+
+class SteadySelector(selectors.PollSelector):
+    """Wakes its socket's thread for the next ping, whatever the time of day does meanwhile.
+
+    That thread reckons by the wall clock: stepped back by an hour, it would not notice for an hour that
+    nobody is there any more.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._due_s = time.monotonic() + PING_S
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for something to read; return nothing when a ping is due."""
+        left_s = max(0.0, self._due_s - time.monotonic())
+        ready = super().select(left_s if timeout is None else min(left_s, timeout))
+        if not ready:
+            self._due_s = time.monotonic() + PING_S
+        return ready
+
+
+OPTIONS = {
+    "ping_interval": PING_S,
+    "max_message_size": 4096,
+    "receive_bytes": 16384,
+    "selector_class": SteadySelector,
+}
+"""A record of TLS is at most 16384 bytes; what stays inside OpenSSL would not wake the reader."""
 
 
 class Places:
@@ -30,21 +65,23 @@ class Places:
 
     def take(self, address: str) -> None:
         """Take a place; raises ServiceUnavailable with a sentence when there is none."""
+        computer = computer_of(address)
         with self._lock:
             if self._taken.total() >= SOCKET_LIMIT:
                 raise ServiceUnavailable(
                     f"{SOCKET_LIMIT} connections are open already; close a page, then try again."
                 )
-            if self._taken[address] >= SOCKETS_OF_ONE_ADDRESS:
+            if self._taken[computer] >= SOCKETS_OF_ONE_COMPUTER:
                 raise ServiceUnavailable(
-                    f"{SOCKETS_OF_ONE_ADDRESS} connections of {address} are open already; close a page there."
+                    f"{SOCKETS_OF_ONE_COMPUTER} connections of {computer} are open already; "
+                    "close a page there."
                 )
-            self._taken[address] += 1
+            self._taken[computer] += 1
 
     def give_back(self, address: str) -> None:
         """Free a place."""
         with self._lock:
-            self._taken[address] -= 1
+            self._taken[computer_of(address)] -= 1
             self._taken += Counter()  # forgets addresses without any
 
 
@@ -128,16 +165,39 @@ def unsent_bytes(socket: Any) -> float:
 
 
 class _OneWriter:
-    """A socket that sends whole messages, one after the other: pings come from the reading thread."""
+    """A socket on which messages follow one another whole, and whose reader never waits for them to leave.
+
+    Pings, their answers and the farewell come from the reading thread too. Where a message is on its way
+    they follow it; where the other side takes nothing they wait, and are lost with the connection.
+    """
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket
         self._lock = threading.Lock()
+        self._small: deque[bytes] = deque(maxlen=CONTROL_FRAMES_WAITING)
 
     def send(self, data: bytes) -> int:
-        with self._lock:
-            self._socket.sendall(data)
+        if data and data[0] & CONTROL_FRAME:
+            self._small.append(data)
+            if self._lock.acquire(blocking=False):
+                try:
+                    self._send_small()
+                finally:
+                    self._lock.release()
+        else:
+            with self._lock:
+                self._socket.sendall(data)
+                self._send_small()
         return len(data)
+
+    def _send_small(self) -> None:
+        while self._small and self._has_room():
+            self._socket.sendall(self._small.popleft())
+
+    def _has_room(self) -> bool:
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLOUT)
+        return bool(poll.poll(0))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)

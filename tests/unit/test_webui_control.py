@@ -1,5 +1,9 @@
 """Commands of a page: their order, their freshness, and laps that end a drive."""
 
+import contextlib
+import selectors
+import socket
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +17,7 @@ from calibration.car import AWS_DEFAULTS
 from vehicle.laps import MarkerLaps, TimedLap
 from vehicle.messages import DriveState, Reply, RequestKind
 from vehicle.truth import Crossing
-from webui import control
+from webui import control, sockets
 from webui.commands import (
     Clear,
     Commands,
@@ -28,7 +32,7 @@ from webui.commands import (
 )
 from webui.host import HostHealth
 from webui.laps import Laps, LapSource
-from webui.sockets import SOCKET_LIMIT, SOCKETS_OF_ONE_ADDRESS, Places
+from webui.sockets import SOCKET_LIMIT, SOCKETS_OF_ONE_COMPUTER, Places
 from webui.speed_caps import SpeedCaps
 
 NOW_NS = 50_000_000_000
@@ -389,11 +393,11 @@ def test_a_broken_memory_of_caps_is_none(tmp_path: Path, content):
 
 def test_places_are_few_of_one_address_and_in_all():
     places = Places()
-    for _ in range(SOCKETS_OF_ONE_ADDRESS):
+    for _ in range(SOCKETS_OF_ONE_COMPUTER):
         places.take("a")
     with pytest.raises(ServiceUnavailable, match="24 connections of a are open"):
         places.take("a")
-    for _ in range(SOCKET_LIMIT - SOCKETS_OF_ONE_ADDRESS):
+    for _ in range(SOCKET_LIMIT - SOCKETS_OF_ONE_COMPUTER):
         places.take("b")
     with pytest.raises(ServiceUnavailable, match="40 connections are open already"):
         places.take("c")
@@ -422,3 +426,74 @@ def test_the_computer_is_read_at_most_once_a_second(tmp_path: Path):
     (zone / "temp").unlink()
     blind = health.look(12.0)
     assert (blind.cpu_frac, blind.temperature_c, blind.memory_frac) == (None, None, None)
+
+
+def test_one_computer_is_one_however_many_addresses_it_picks():
+    places = Places()
+    for last in range(SOCKETS_OF_ONE_COMPUTER):
+        places.take(f"fd00::{last:x}")
+    with pytest.raises(ServiceUnavailable, match="24 connections of fd00::/64 are open"):
+        places.take("fd00::ffff")
+
+    places.give_back("fd00::aaaa")
+    places.take("fd00::ffff")
+
+
+TEXT, PING = b"\x82\x7e", b"\x89\x00"  # as frames of a server begin: a binary message, and a whole ping
+
+
+def test_reading_never_waits_for_what_is_written():
+    near, far = socket.socketpair()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    line = sockets._OneWriter(near)
+    message = TEXT + bytes(1_000_000)
+    writer = threading.Thread(target=line.send, args=(message,))
+    writer.start()
+    until(lambda: not line._has_room())
+
+    began_s = time.monotonic()
+    for _ in range(3):
+        line.send(PING)  # as the thread does that reads
+    assert time.monotonic() - began_s < 1.0
+
+    got = b""
+    while len(got) < len(message):
+        got += far.recv(1 << 20)
+    writer.join()
+    line.send(PING)  # with room again the others go along
+    while len(got) < len(message) + 4 * len(PING):
+        got += far.recv(1 << 20)
+    assert got == message + 4 * PING  # none inside the message
+    near.close()
+    far.close()
+
+
+def test_pings_to_one_who_takes_nothing_wait_for_nobody():
+    near, far = socket.socketpair()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    near.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while near.send(bytes(4096)):
+            pass
+    near.setblocking(True)
+    line = sockets._OneWriter(near)
+    for _ in range(20):
+        line.send(PING)
+    near.close()
+    far.close()
+
+
+def test_a_ping_comes_in_its_time_though_the_wall_clock_was_stepped(monkeypatch):
+    monkeypatch.setattr(sockets, "PING_S", 0.05)
+    near, far = socket.socketpair()
+    selector = sockets.SteadySelector()
+    selector.register(near, selectors.EVENT_READ)
+
+    began_s = time.monotonic()
+    assert selector.select(3600.0) == []  # what a thread waits for that reckons by a clock set back an hour
+    assert 0.05 <= time.monotonic() - began_s < 5.0
+    far.send(b"x")
+    assert len(selector.select(3600.0)) == 1
+    selector.close()
+    near.close()
+    far.close()

@@ -21,7 +21,7 @@ from webui.certificates import EARLIEST, CertificateError, Certificates
 from webui.hosts import Hosts
 from webui.tls_context import LOOKED_AT_EVERY_S, TlsContexts
 from webui.tls_socket import SharedTlsSocket
-from webui.worker import ADDRESS_LIMIT
+from webui.worker import COMPUTER_LIMIT
 
 NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
 
@@ -275,7 +275,7 @@ def test_the_server_serves_https_and_sends_plain_visitors_there(run_dir: Path, t
         assert answer.startswith(b"HTTP/1.1 200 ")
 
 
-def test_one_address_cannot_take_every_thread(run_dir: Path) -> None:  # noqa: F811
+def test_one_computer_cannot_take_every_thread(run_dir: Path) -> None:  # noqa: F811
     """Connections that send half a request hold threads; a stop from another address gets through."""
     with serving(run_dir, "--host", "127.0.0.1") as (_, address):
         port = int(address.rstrip("/").rpartition(":")[2])
@@ -286,7 +286,7 @@ def test_one_address_cannot_take_every_thread(run_dir: Path) -> None:  # noqa: F
             half.append(connection)
         time.sleep(0.5)
         closed = sum(bool(select.select([connection], [], [], 0)[0]) for connection in half)
-        assert closed == 80 - ADDRESS_LIMIT
+        assert closed == 80 - COMPUTER_LIMIT
 
         with socket.socket() as other:
             other.bind(("127.0.0.2", 0))
