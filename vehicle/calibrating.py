@@ -9,7 +9,7 @@ import math
 
 import msgspec
 
-from calibration.car import PULSE_MAX_US, PULSE_MIN_US
+from calibration.car import MIN_SPAN_US, PULSE_MAX_US, PULSE_MIN_US
 from vehicle.messages import Actuator, BoardPulses
 
 HELD_US = 1.0  # the clamps of the actuator that rests: the board wants min < rest < max
@@ -38,6 +38,15 @@ class Preparation(msgspec.Struct, frozen=True):
 
 def _clamps(rest_us: float, *, moves: bool) -> tuple[float, float]:
     return (PULSE_MIN_US, PULSE_MAX_US) if moves else (rest_us - HELD_US, rest_us + HELD_US)
+
+
+def was_cut_off(kept: BoardPulses) -> bool:
+    """Return whether a board keeps what it was told for calibrating: the vehicle's process died meanwhile.
+
+    The actuator that rests is held within less than any car's range.
+    """
+    held_us = min(kept.steering_max_us - kept.steering_min_us, kept.throttle_max_us - kept.throttle_min_us)
+    return held_us < MIN_SPAN_US
 
 
 def slewed_us(wanted_us: float, previous_us: float, rest_us: float, growth_us: float) -> float:

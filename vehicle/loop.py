@@ -289,13 +289,15 @@ class ControlLoop:
             self._board.begin_store(pulses_of(read), now_ns)
 
     def _leave_bench(self, now_ns: int) -> None:
-        """Give the board this car's own numbers back once calibrating is over, or was not begun."""
+        """Give the board this car's own numbers back once calibrating is over, not begun, or was cut off."""
         preparation = self._bench.preparation
         if preparation is None:
             return
         began = preparation.prepared_ns < self._mode.since_ns
         if began or now_ns - preparation.prepared_ns > PREPARED_LIMIT_S * 1e9:
             self._bench.end()
+            if self._board_status.was_cut_off and self._car.is_calibrated:
+                self._board.begin_store(pulses_of(self._car.calibration), now_ns)
             if self._car.is_calibrated:
                 self._board.begin_store(pulses_of(self._car.calibration), now_ns)
 

@@ -188,6 +188,8 @@ class BoardStatus(msgspec.Struct, frozen=True):
     """A sentence that tells the owner what to do, or empty."""
     is_storing: bool = False
     """The board is being told its pulses."""
+    was_cut_off: bool = False
+    """It rests as for calibrating, at this car's neutral: to be told this car's numbers moves no wheel."""
 
 
 class RequestKind(enum.StrEnum):

@@ -5,8 +5,11 @@ import pytest
 
 from calibration import store
 from calibration.car import AWS_DEFAULTS, HIL_AWS, HIL_STANDARD, STANDARD_1500
+from tests.hil.policies import write_policy
 from tests.hil.rig import Rig, lockstep_rig
+from vehicle.hil.faults import Part, order_fault
 from vehicle.messages import Actuator, DriveState, Fault, RequestKind
+from vehicle.proof.stepped_car import stepped_car
 
 CARS = {"aws": HIL_AWS, "standard": HIL_STANDARD}
 GUESSES = {"aws": AWS_DEFAULTS, "standard": STANDARD_1500}
@@ -125,6 +128,27 @@ def test_a_fresh_board_in_a_car_that_nobody_calibrated_comes_from_nothing_to_dri
         rig.drive()
         rig.stop()
         rig.run(1.0)
+
+
+@pytest.mark.parametrize("wiring", ["aws", "standard"])
+def test_a_vehicle_that_dies_while_calibrating_comes_back_and_puts_its_board_right(wiring, tmp_path):
+    with stepped_car(write_policy(tmp_path / "straight"), wiring=wiring) as car:
+        assert car.start(DriveState.CALIBRATING) == ""
+        car.run(0.4)
+        assert car.vehicle.host_faults is not None
+        car.vehicle.host_faults.order(order_fault(Part.CLOCK, "off"))
+        car.run(0.5)
+        assert isinstance(car.crash, OSError)
+        assert car.pulses(0)[-1][2] == car.neutral_us
+
+        died_ns = car.now_ns
+        car.restart()
+        car.run(0.5)
+        assert car.status.board_note == ""
+        assert car.start(DriveState.MANUAL) == ""
+        car.run(0.5)
+        assert abs(car.truth().speed_mps) > 0.05
+        assert all(pulse[2] for pulse in car.pulses(died_ns))
 
 
 def test_undoing_is_taken_over_as_saving_is():

@@ -16,6 +16,7 @@ from calibration.car import AWS_DEFAULTS, HIL_AWS, STANDARD_1500
 from vehicle.board.base import pulses_of
 from vehicle.board.own import OwnBoard
 from vehicle.board.port import SerialPort
+from vehicle.calibrating import Preparation
 from vehicle.errors import (
     BoardBusyError,
     BoardConfigError,
@@ -23,7 +24,7 @@ from vehicle.errors import (
     BoardSilentError,
     BoardVersionError,
 )
-from vehicle.messages import DriveCommand
+from vehicle.messages import Actuator, DriveCommand
 
 MS = 1_000_000
 AWS_STORED = bytes.fromhex("B0 04 AA 05 A4 06 1F 05 A6 05 44 06")
@@ -428,6 +429,39 @@ def test_storing_while_armed_is_refused_before_anything_is_sent(bench):
     with pytest.raises(BoardConfigError, match="armed, storing is allowed only disarmed"):
         bench.board.store_calibration()
     assert len(bench.peer.heard) == heard
+
+
+def of_calibrating(actuator, neutral_us):
+    pulses = Preparation(actuator, 1450.0, neutral_us, 0).board_pulses()
+    return b"".join(round(one).to_bytes(2, "little") for one in pulses)
+
+
+@pytest.mark.parametrize("actuator", Actuator)
+@pytest.mark.parametrize(("neutral_us", "moves_no_wheel"), [(1444.0, True), (1449.0, False)])
+def test_a_board_that_was_left_calibrating_is_known_and_whether_its_motor_rests(
+    make_bench, actuator, neutral_us, moves_no_wheel
+):
+    bench = make_bench(stored=of_calibrating(actuator, neutral_us))
+    bench.board.open()
+    _, status = bench.tick()
+    assert status.was_cut_off is moves_no_wheel
+    assert not status.ready_to_arm
+    assert (
+        f"cut off while the board's neutral was {neutral_us:.0f} us, and this car's is 1446" in status.problem
+    )
+
+    bench.board.begin_store(pulses_of(AWS_DEFAULTS), bench.now_ns)
+    assert not bench.board.poll(bench.now_ns).was_cut_off  # or it would be told again and again
+    status = until(lambda status: status.ready_to_arm, bench)
+    assert bench.peer.stored == AWS_STORED
+    assert not status.was_cut_off
+
+
+def test_a_board_that_calibrates_now_was_not_cut_off(bench):
+    bench.board.begin_store(Preparation(Actuator.THROTTLE, 1450.0, 1446.0, 0).board_pulses(), bench.now_ns)
+    status = until(lambda status: not status.is_storing, bench)
+    assert not status.was_cut_off
+    assert status.ready_to_arm
 
 
 def test_a_store_that_is_begun_never_waits_and_is_ready_with_its_answer(make_bench):

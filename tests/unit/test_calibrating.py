@@ -12,8 +12,9 @@ from vehicle.calibrating import (
     Bench,
     Preparation,
     slewed_us,
+    was_cut_off,
 )
-from vehicle.messages import Actuator
+from vehicle.messages import Actuator, BoardPulses
 
 NOW_NS = 5_000_000_000
 TICK_NS = 20_000_000
@@ -58,6 +59,20 @@ def test_the_board_holds_what_rests_within_a_microsecond():
         1446.0,
         2200.0,
     )
+
+
+@pytest.mark.parametrize("actuator", Actuator)
+def test_a_board_tells_by_what_it_keeps_that_calibrating_was_cut_off(actuator):
+    assert was_cut_off(Preparation(actuator, *REST_US, NOW_NS).board_pulses())
+
+
+@pytest.mark.parametrize("span_us", [20.0, 10.0, 9.9, 0.0])
+def test_no_numbers_of_a_car_look_like_calibrating(span_us):
+    for kept in (
+        BoardPulses(1450.0 - span_us / 2, 1450.0, 1450.0 + span_us / 2, 1311.0, 1446.0, 1603.0),
+        BoardPulses(1200.0, 1450.0, 1700.0, 1446.0 - span_us / 2, 1446.0, 1446.0 + span_us / 2),
+    ):
+        assert was_cut_off(kept) == (span_us < 10.0)
 
 
 @pytest.mark.parametrize("asked", [None, (0.0, 0.0)])

@@ -999,6 +999,23 @@ def test_a_preparation_that_nobody_uses_is_taken_back_and_blocks_driving_meanwhi
     assert bench.told(RequestKind.START, target=DriveState.MANUAL).ok
 
 
+@pytest.mark.parametrize("is_calibrated", [True, False])
+def test_a_board_that_was_left_calibrating_gets_this_cars_numbers_while_nothing_moves(is_calibrated):
+    bench = Bench(policy=StubPolicy(), is_calibrated=is_calibrated)
+    bench.tick()
+    assert bench.board.stored == []
+    bench.board.set(was_cut_off=True)
+    bench.tick()
+    bench.board.set(was_cut_off=False)
+    bench.tick()
+    assert bench.board.stored == [pulses_of(bench.calibration)] * is_calibrated
+    if is_calibrated:
+        bench.start()
+        bench.board.set(was_cut_off=True)
+        bench.tick()
+        assert len(bench.board.stored) == 1
+
+
 def test_an_emergency_stop_while_calibrating_gives_the_board_its_own_numbers_back():
     bench = Bench(policy=None).calibrate(Actuator.THROTTLE)
     bench.told(RequestKind.EMERGENCY_STOP)

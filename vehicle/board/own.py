@@ -10,6 +10,7 @@ from vehicle.board import protocol
 from vehicle.board.base import MATCH_US, BoardCapabilities, pulses_of
 from vehicle.board.protocol import HelloReply, OtherVersion, Status, StoredPulses, StoreReply
 from vehicle.board.serial_board import HANDSHAKE_S, SerialBoard
+from vehicle.calibrating import was_cut_off
 from vehicle.errors import BoardConfigError, BoardError, BoardSilentError, BoardVersionError
 from vehicle.messages import BoardPulses, BoardStatus, DriveCommand
 
@@ -300,6 +301,13 @@ class OwnBoard(SerialBoard):
             return "the board is being told this car's pulses; that takes less than a second"
         if not self._hello.flags & protocol.FLAG_STORED:
             return "the board has no pulses stored, so it gives none; `lapwing board store` stores this car's"
+        if self._was_cut_off():
+            return (
+                "calibrating was cut off while the board's neutral was "
+                f"{self._hello.stored.throttle_neutral_us} us, and this car's is "
+                f"{self._wanted_us.throttle_neutral_us:g}; put the wheels up and calibrate the throttle "
+                "anew, or store what is saved with `lapwing board store`"
+            )
         for field, stored_us, wanted_us in zip(
             StoredPulses._fields, self._hello.stored, self._wanted_us, strict=True
         ):
@@ -334,7 +342,21 @@ class OwnBoard(SerialBoard):
             ready_to_arm=ready and not stop_input,
             problem=self._problem(),
             is_storing=self._storing is not None and self._store_error is None,
+            was_cut_off=self._connected and not self._greeting and self._rests_cut_off(),
         )
+
+    def _was_cut_off(self) -> bool:
+        """Whether the board keeps what somebody's calibrating has told it, and not what we want of it."""
+        hello = self._hello
+        if hello is None or not hello.flags & protocol.FLAG_STORED or hello.stored == self._wanted:
+            return False
+        return was_cut_off(BoardPulses(*hello.stored))
+
+    def _rests_cut_off(self) -> bool:
+        """Whether it does, at our neutral: told our numbers, it would go on with the pulse it gives."""
+        if self._hello is None or self._storing is not None or not self._was_cut_off():
+            return False
+        return abs(self._hello.stored.throttle_neutral_us - self._wanted_us.throttle_neutral_us) <= MATCH_US
 
     def _battery_v(self, status: Status | None) -> float | None:
         if status is None or not self.capabilities.battery or status.battery_mv == 0:

@@ -120,10 +120,7 @@ def _one_drive(car: SteppedCar, rng: random.Random, judge: Judge, seen: Stretch)
         _mend(car, *broken)
     if car.crash is not None:
         judge.forget()
-        had_rests_alone = car.state is DriveState.CALIBRATING  # as its board, until somebody stores the rest
         car.restart()
-        if had_rests_alone:
-            car.store_calibration()
     elif car.state is DriveState.FAILSAFE:
         seen.stops += 1
         _watch(car, 0.5, judge, seen)

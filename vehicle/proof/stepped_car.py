@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from vehicle.__main__ import HIL_CALIBRATIONS, HilCar, Vehicle
-from vehicle.board.base import pulses_of
 from vehicle.config import CarConfig
 from vehicle.errors import HilError
 from vehicle.hil.launch import RunningHil, start_hil
@@ -41,7 +40,6 @@ SETTLE_LIMIT_S = 15.0
 LOADING_LIMIT_S = 60.0
 CALIBRATION_SHARE = 0.3
 """Of the way from neutral to full forward, where a calibrating driver holds the throttle."""
-STORE_S = 1.0
 PREPARE_S = 0.3
 """Until the board has stored what is to be calibrated."""
 KEPT_RECORDS = 2000
@@ -151,11 +149,6 @@ class SteppedCar:
         self.border = ShortCut()
         self.vehicle = self._make_vehicle(self.border)
         self.load_policy()
-
-    def store_calibration(self) -> None:
-        """Store this car's numbers in the board, as its owner does when told to."""
-        self.vehicle.board.begin_store(pulses_of(self.calibration), self.now_ns)
-        self.run(STORE_S)
 
     def close(self) -> None:
         """End the vehicle's process."""
