@@ -150,6 +150,7 @@ class ControlLoop:
         self._board.write(command, now_ns)
 
         self._report(seen, start, wanted, command, now_ns)
+        self._esc = self._esc.sent(self._sent_frac(command).throttle_frac, now_ns)
         self._tell(before, seen, start, now_ns)
         self._look(seen)  # judged when nothing waits for it, counted in the next tick
         self._previous_ns = now_ns
@@ -259,7 +260,7 @@ class ControlLoop:
 
         self._decision = None
         self._policy_fault = None
-        self._esc = esc.EscState()
+        self._esc = self._esc.rested()
         if self._mode.state is DriveState.ARMING:  # figures are of one drive; loading a policy is none
             self._decisions = self._missed = self._used_twice = self._reverse_refused = 0
             self._latencies_ns.clear()
@@ -433,6 +434,7 @@ class ControlLoop:
     def recall(self, memory: LoopMemory, policy: Policy | None) -> None:
         """Go on, disarmed, from what was remembered when a run began; for a replay."""
         self._policy = policy
+            esc=self._esc,
         if policy is not None:
             self._sensing.serve(policy)
         self._mode = DriveMode(since_ns=memory.since_ns)
@@ -448,6 +450,7 @@ class ControlLoop:
         self,
         seen: Seen,
         start: Start,
+        self._esc = memory.esc
         wanted: DriveAction,
         command: DriveCommand,
         *,

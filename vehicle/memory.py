@@ -1,12 +1,14 @@
 """What the parts of the loop remember between two ticks, as data: with it a recorded run can be repeated.
 
-Taken while the car is disarmed, so nothing of a drive is in it: no decision, no ESC state, no pictures.
+Taken while the car is disarmed, so nothing of a drive is in it but that it may still roll: no decision, no
+pictures.
 """
 
 import msgspec
 
 from calibration.car import CarCalibration
 from vehicle.calibrating import Preparation
+from vehicle.esc import EscState
 from vehicle.messages import Actuator, DriveAction, Fault
 
 
@@ -74,6 +76,7 @@ class LoopMemory(msgspec.Struct, frozen=True):
     limiter: LimiterMemory
     monitor: MonitorMemory
     bench: BenchMemory = BenchMemory()
+    esc: EscState = EscState()
 
 
 class RunBegin(msgspec.Struct, frozen=True):

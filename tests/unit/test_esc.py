@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from vehicle.esc import (
     BRAKE_PULL_S,
     BRAKE_SHARE,
+    COAST_FRAC_PER_S,
     NEUTRAL_PAUSE_S,
     EscState,
     ReversePhase,
@@ -30,6 +31,7 @@ class Pedal:
         sent = []
         for _ in range(round(duration_s / TICK_S)):
             self.state, share = next_throttle(self.state, wanted_frac, self.reverse_mode, self.now_ns)
+            self.state = self.state.sent(share, self.now_ns)
             self.now_ns += round(TICK_S * 1e9)
             sent.append(share)
         return sent
@@ -57,6 +59,53 @@ def test_neutral_is_neutral(reverse_mode, neutral):
 
 def test_a_controller_that_reverses_at_once_is_sent_the_wish_itself():
     assert Pedal("direct").hold(-0.7, 0.05) == [-0.7] * 5
+
+
+@pytest.mark.parametrize("driven_frac", [0.1, 0.5, 1.0])
+def test_a_controller_that_reverses_at_once_gets_neutral_until_the_car_must_have_coasted_to_a_stop(
+    driven_frac,
+):
+    pedal = Pedal("direct")
+    pedal.hold(driven_frac, 0.3)
+    rolls_s = driven_frac / COAST_FRAC_PER_S
+
+    assert pedal.hold(-0.7, rolls_s - 2 * TICK_S) == [0.0] * round(rolls_s / TICK_S - 2)
+    pedal.hold(-0.7, 2 * TICK_S)
+    assert pedal.hold(-0.7) == [-0.7]
+
+
+@pytest.mark.parametrize(("pulled", "braked"), [(-0.7, -0.7), (-0.1, -BRAKE_SHARE)])
+def test_one_long_pull_at_speed_is_one_long_brake_and_reverses_only_a_pause_after_standstill(pulled, braked):
+    pedal = Pedal("double_tap")
+    pedal.hold(0.5, 0.3)
+    rolls_s, pull_s = 0.5 / COAST_FRAC_PER_S, BRAKE_PULL_S
+    sent = pedal.hold(pulled, rolls_s - 2 * TICK_S)
+
+    assert sent[: round(pull_s / TICK_S)] == [-BRAKE_SHARE] * round(pull_s / TICK_S)
+    assert sent[round(pull_s / TICK_S) :] == [braked] * (len(sent) - round(pull_s / TICK_S))
+    after = pedal.hold(pulled, NEUTRAL_PAUSE_S + 4 * TICK_S)
+    assert after.count(0.0) == round(NEUTRAL_PAUSE_S / TICK_S)
+    assert after[-1] == pulled
+
+
+def test_what_may_still_roll_is_known_whatever_was_pulled_and_wherever_it_was_driven():
+    state = EscState().sent(0.8, START_NS)
+    later_ns = START_NS + 1_000_000_000
+    expected = 0.8 - COAST_FRAC_PER_S
+
+    assert state.rolls_frac(START_NS - 1) == 0.8  # by a clock that ran backwards
+    for after in (state, state.rested(), state.turned(ReversePhase.BRAKING, later_ns)):
+        assert after.rolls_frac(later_ns) == pytest.approx(expected)
+    assert state.sent(0.1, later_ns).rolls_frac(later_ns) == pytest.approx(expected)
+    assert state.sent(0.9, later_ns).rolls_frac(later_ns) == 0.9
+    assert state.sent(-1.0, later_ns).rolls_frac(later_ns) == pytest.approx(expected)
+    assert EscState().sent(-1.0, START_NS).rolls_frac(START_NS) == 0.0
+    assert state.rolls_frac(START_NS + 60_000_000_000) == 0.0
+
+
+def test_an_esc_that_was_left_alone_is_at_rest():
+    state = EscState(ReversePhase.REVERSE, START_NS, 0.5, START_NS)
+    assert state.rested() == EscState(ReversePhase.FORWARD, 0, 0.5, START_NS)
 
 
 def test_a_controller_without_reverse_is_never_sent_below_neutral():
