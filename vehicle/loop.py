@@ -106,6 +106,8 @@ class ControlLoop:
         self._requests: list[OperatorRequest] = []
         self._checked_ns = 0
         self._suspended_ns = 0
+        self._slept_ns = 0
+        self._ran_backwards = False
         self._decisions = 0
         self._missed = 0
         self._used_twice = 0
@@ -148,9 +150,9 @@ class ControlLoop:
 
         command = self._command(allowed, now_ns)
         self._board.write(command, now_ns)
+        self._esc = self._esc.sent(self._sent_frac(command).throttle_frac, now_ns)
 
         self._report(seen, start, wanted, command, now_ns)
-        self._esc = self._esc.sent(self._sent_frac(command).throttle_frac, now_ns)
         self._tell(before, seen, start, now_ns)
         self._look(seen)  # judged when nothing waits for it, counted in the next tick
         self._previous_ns = now_ns
@@ -181,6 +183,7 @@ class ControlLoop:
         return Senses(
             now_ns=now_ns,
             previous_ns=self._previous_ns,
+            clock_ran_backwards=self._ran_backwards,
             suspended_ns=self._suspended_ns,
             state=self._mode.state,
             state_since_ns=self._mode.since_ns,
@@ -293,12 +296,12 @@ class ControlLoop:
         """Give the board this car's own numbers back once calibrating is over, not begun, or was cut off."""
         preparation = self._bench.preparation
         if preparation is None:
+            if self._board_status.was_cut_off and self._car.is_calibrated:
+                self._board.begin_store(pulses_of(self._car.calibration), now_ns)
             return
         began = preparation.prepared_ns < self._mode.since_ns
         if began or now_ns - preparation.prepared_ns > PREPARED_LIMIT_S * 1e9:
             self._bench.end()
-            if self._board_status.was_cut_off and self._car.is_calibrated:
-                self._board.begin_store(pulses_of(self._car.calibration), now_ns)
             if self._car.is_calibrated:
                 self._board.begin_store(pulses_of(self._car.calibration), now_ns)
 
@@ -358,11 +361,12 @@ class ControlLoop:
         return 0.0 if calibrates else self._operator.trim_us
 
     def _command(self, allowed: DriveAction, now_ns: int) -> DriveCommand:
-        """Return the pulses for this tick; disarmed neutral when the host stood still in its middle."""
+        """Return the pulses for this tick; disarmed neutral when time was lost in its middle."""
         calibration = self._car.calibration
         steering_us = steering.trimmed_us(calibration.steering, allowed.steering_frac, self._trim_us)
         self._checked_ns = self._clock.now_ns()
-        if self._monitor.has_stalled(now_ns, self._checked_ns):
+        self._slept_ns = self._clock.suspended_ns() - self._suspended_ns
+        if self._monitor.has_lost_time(now_ns, self._checked_ns, self._slept_ns):
             return DriveCommand(False, steering_us, calibration.throttle.neutral_us)
         throttle_us = throttle.pulse_us(calibration.throttle, allowed.throttle_frac)
         if not self._car.is_calibrated and self._bench.rest_us is not None:
@@ -378,6 +382,7 @@ class ControlLoop:
         self, seen: Seen, start: Start, wanted: DriveAction, command: DriveCommand, now_ns: int
     ) -> None:
         written_ns = self._clock.now_ns()
+        self._ran_backwards = not now_ns <= self._checked_ns <= written_ns
         self._on_alive(written_ns)  # without a board too: waiting for one is no reason to be killed
         if start.decides:
             self._decisions += 1
@@ -429,12 +434,12 @@ class ControlLoop:
             limiter=self._limiter.memory(),
             monitor=self._monitor.memory(),
             bench=BenchMemory(self._bench.preparation, self._bench.rest_us),
+            esc=self._esc,
         )
 
     def recall(self, memory: LoopMemory, policy: Policy | None) -> None:
         """Go on, disarmed, from what was remembered when a run began; for a replay."""
         self._policy = policy
-            esc=self._esc,
         if policy is not None:
             self._sensing.serve(policy)
         self._mode = DriveMode(since_ns=memory.since_ns)
@@ -445,12 +450,12 @@ class ControlLoop:
         self._limiter.recall(memory.limiter)
         self._monitor.recall(memory.monitor)
         self._bench.recall(memory.bench.preparation, memory.bench.rest_us)
+        self._esc = memory.esc
 
     def _record(
         self,
         seen: Seen,
         start: Start,
-        self._esc = memory.esc
         wanted: DriveAction,
         command: DriveCommand,
         *,
@@ -512,6 +517,7 @@ class ControlLoop:
             lidar_period_s=lidar.period_s if lidar is not None else 0.0,
             suspended_ns=self._suspended_ns,
             checked_ns=self._checked_ns,
+            slept_ns=self._slept_ns,
         )
 
     def _status(self, seen: Seen, command: DriveCommand, now_ns: int) -> Status:

@@ -290,6 +290,8 @@ class Sensed(msgspec.Struct, frozen=True):
     suspended_ns: int = 0
     checked_ns: int = 0
     """When the loop last asked, before it sent, whether the host had stood still."""
+    slept_ns: int = 0
+    """For how long it had been suspended since `suspended_ns` was read, when it asked then."""
 
 
 class TickRecord(msgspec.Struct, frozen=True):

@@ -103,7 +103,8 @@ class Operator:
         """Return whether the driver has gone silent for longer than this state bears."""
         if not self._lease.holder:
             return True
-        return now_ns - self._lease.renewed_ns > self._lease_s(mode) * 1e9
+        silent_ns = now_ns - self._lease.renewed_ns  # negative: the clock ran backwards, and dates nothing
+        return not 0 <= silent_ns <= self._lease_s(mode) * 1e9
 
     def _lease_s(self, mode: DriveMode) -> float:
         hands_on = bool(HANDS_ON_STATES & {mode.state, mode.target})

@@ -87,16 +87,19 @@ class PlayedClock:
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
         self._answers: Iterator[int] = iter(())
+        self._slept: Iterator[int] = iter(())
 
     def rewind(self) -> None:
         tick = self._cursor.tick
-        self._answers = iter((tick.sensed.checked_ns, tick.now_ns + tick.times.step_ns))
+        sensed = tick.sensed
+        self._answers = iter((sensed.checked_ns, tick.now_ns + tick.times.step_ns))
+        self._slept = iter((sensed.suspended_ns, sensed.suspended_ns + sensed.slept_ns))
 
     def now_ns(self) -> int:
         return next(self._answers, self._cursor.tick.now_ns + self._cursor.tick.times.step_ns)
 
     def suspended_ns(self) -> int:
-        return self._cursor.tick.sensed.suspended_ns
+        return next(self._slept)
 
     def wait(self, deadline_ns: int, camera: object, after_frame: int | None) -> None:
         """A replay never waits."""

@@ -53,6 +53,8 @@ class Senses(msgspec.Struct, frozen=True):
     now_ns: int
     previous_ns: int
     """Start of the tick before; 0 in the first."""
+    clock_ran_backwards: bool
+    """In the middle of the tick before."""
     suspended_ns: int
     """CLOCK_BOOTTIME minus CLOCK_MONOTONIC."""
     state: DriveState
@@ -123,6 +125,15 @@ class Monitor:
         """Return whether the host stood still for too long between two moments."""
         return now_ns - before_ns > self._limits.stall_limit_s * 1e9
 
+    def has_slept(self, slept_ns: int) -> bool:
+        """Return whether the computer was suspended meanwhile; the clock of `has_stalled` stands then."""
+        return abs(slept_ns) > SUSPEND_LIMIT_S * 1e9
+
+    def has_lost_time(self, before_ns: int, now_ns: int, slept_ns: int) -> bool:
+        """Return whether what was decided before may be too old to be sent now."""
+        ran_backwards = now_ns < before_ns
+        return ran_backwards or self.has_stalled(before_ns, now_ns) or self.has_slept(slept_ns)
+
     def _operator_faults(self, senses: Senses) -> list[Fault]:
         faults = []
         if senses.emergency_stop:
@@ -140,11 +151,11 @@ class Monitor:
         if senses.previous_ns:
             if self.has_stalled(senses.previous_ns, senses.now_ns):
                 faults.append(Fault.HOST_STALLED)
-            if senses.now_ns <= senses.previous_ns:
+            if senses.now_ns <= senses.previous_ns or senses.clock_ran_backwards:
                 faults.append(Fault.CLOCK_WRONG)
         if self._suspended_ns is None:
             self._suspended_ns = senses.suspended_ns
-        if abs(senses.suspended_ns - self._suspended_ns) > SUSPEND_LIMIT_S * 1e9:
+        if self.has_slept(senses.suspended_ns - self._suspended_ns):
             self._suspended_ns = senses.suspended_ns
             faults.append(Fault.CLOCK_WRONG)
         return faults

@@ -1,8 +1,10 @@
 """Processes die in real time, and the motor gets neutral: by the board's own diary of pulses."""
 
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.hil.live import (
     descendants_of,
     is_running,
 )
+from tests.unit.killed_calls import UntraceableError, let_go, seize
 from vehicle.messages import DriveState, Fault, RequestKind
 
 DEAD_HOST_BOUND_S = 0.220
@@ -26,6 +29,27 @@ GOODBYE_S = 5.0
 """For every process to be gone whose supervisor was killed."""
 
 pytestmark = [pytest.mark.realtime, pytest.mark.timeout(240)]
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    yield
+    os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def debugged(pid: int) -> Iterator[None]:
+    """Hold every thread as a debugger does that has come to a breakpoint."""
+    threads = [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
+    try:
+        for thread in threads:
+            seize(thread)
+    except UntraceableError as error:
+        pytest.skip(str(error))
+    yield
+    for thread in threads:
+        let_go(thread)
 
 
 @pytest.mark.parametrize(
@@ -73,17 +97,22 @@ def test_a_thread_that_hogs_the_interpreter_is_a_stalled_host():
     conclusive(check, illness="hog")
 
 
-def test_a_vehicle_that_was_stopped_and_continues_says_neutral_and_stays_in_failsafe():
+@pytest.mark.parametrize("paused", [stopped, debugged])
+def test_a_vehicle_that_was_paused_says_neutral_first_and_stays_in_failsafe(paused):
     def check(car: LiveCar) -> None:
         car.drive()
-        os.kill(car.vehicle.pid, signal.SIGSTOP)
-        time.sleep(0.5)
-        os.kill(car.vehicle.pid, signal.SIGCONT)
+        with paused(car.vehicle.pid):
+            time.sleep(0.5)
+            went_on_ns = time.monotonic_ns()
         status = car.wait(lambda status: status.state is DriveState.FAILSAFE)
         time.sleep(0.5)
 
         assert status.latched_fault is Fault.HOST_STALLED
         assert not car.is_driven()
+        said = [command for command in car.pulse_log().commands if command.t_ns > went_on_ns]
+        assert said
+        assert not any(command.armed for command in said)
+        assert {command.throttle_us for command in said} == {car.neutral_us}
 
     conclusive(check)
 

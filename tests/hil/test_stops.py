@@ -5,12 +5,19 @@ The bounds are counted from the moment the fault begins; a host-detected fault m
 a lease run out), and the board's watchdog ends every other within 220 ms.
 """
 
+import random
+import sys
+import threading
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from models.policy import Policy, load_policy
 from tests.hil.policies import write_policy
 from tests.hil.rig import lockstep_rig
+from vehicle.car_clock import CarClock
 from vehicle.messages import DriveState, Fault, RequestKind
 
 WIRINGS = ["aws", "standard"]
@@ -162,6 +169,33 @@ def test_a_host_that_stood_still_wakes_up_disarmed(wiring):
         assert not first.sent.armed
         rig.assert_stops({Fault.HOST_STALLED}, BOARD_BOUND_S, began_ns)
         rig.assert_drives_again()
+
+
+def test_nothing_that_drives_looks_at_the_time_of_day(monkeypatch, tmp_path):
+    """It may jump by years, when the network or a person sets it: in the loop it is never asked for."""
+    loop_thread, rng = threading.current_thread(), random.Random(5)
+    true_ns, asked = time.time_ns, set()
+
+    def jumping_ns() -> int:
+        frame = sys._getframe(1)
+        while frame is not None and threading.current_thread() is loop_thread:
+            asked.update({frame.f_code.co_filename} if "/vehicle/" in frame.f_code.co_filename else ())
+            frame = frame.f_back
+        return true_ns() + rng.randrange(-(10**18), 10**18)
+
+    with lockstep_rig() as rig:
+        monkeypatch.setattr(time, "time_ns", jumping_ns)
+        monkeypatch.setattr(time, "time", lambda: jumping_ns() / 1e9)
+        rig.drive()
+        rig.run(2.0)
+        assert rig.state is DriveState.AUTONOMOUS
+        assert rig.world.truth_now().speed_mps > 0.2
+        began_ns = rig.now_ns
+        rig.world.control("fault", part="camera", fault="silent")
+        rig.assert_stops({Fault.CAMERA_OVERDUE}, FRAME_OVERDUE_BOUND_S, began_ns)
+        assert asked == set()
+        CarClock(tmp_path).now()  # which pages ask
+        assert [Path(file).name for file in asked] == ["car_clock.py"]
 
 
 @pytest.mark.parametrize("wiring", WIRINGS)

@@ -14,6 +14,8 @@ from itertools import count
 from pathlib import Path
 
 TRACEME, SYSCALL, SETOPTIONS, GET_SYSCALL_INFO = 0, 24, 0x4200, 0x420E  # <sys/ptrace.h>
+DETACH, SEIZE, INTERRUPT = 17, 0x4206, 0x4207
+ALL_THREADS = 0x40000000  # __WALL
 TRACESYSGOOD, EXITKILL = 1, 0x100000
 ENTRY = 1  # of a call, not its return
 SYSCALL_STOP = signal.SIGTRAP | 0x80
@@ -95,6 +97,18 @@ def _killed_before(calls: int, change: Callable[[Path], object], work: Path) -> 
             return True
         left -= 1
     raise UntraceableError("the process was lost on the way")
+
+
+def seize(thread: int) -> None:
+    """Stop a thread of another process, as a debugger does; raises UntraceableError."""
+    if _libc.ptrace(SEIZE, thread, None, None) != 0 or _libc.ptrace(INTERRUPT, thread, None, None) != 0:
+        raise UntraceableError("ptrace is not permitted here")
+    os.waitpid(thread, ALL_THREADS)
+
+
+def let_go(thread: int) -> None:
+    """Let a thread that was seized go on by itself."""
+    _libc.ptrace(DETACH, thread, None, None)
 
 
 def _may_change_a_file(pid: int) -> bool:

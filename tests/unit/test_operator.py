@@ -123,6 +123,13 @@ def test_a_lease_lasts_as_long_as_the_state_bears(state):
     assert desk.operator.driver(desk.mode, end_ns + 1) == ""
 
 
+def test_a_lease_that_was_renewed_later_than_now_is_lost_for_the_clock_ran_backwards():
+    desk = Desk()
+
+    assert not desk.operator.lease_lost(desk.mode, NOW_NS)
+    assert desk.operator.lease_lost(desk.mode, NOW_NS - 1)
+
+
 @pytest.mark.parametrize("target", sorted(MOVING_STATES))
 def test_arming_bears_what_its_target_bears(target):
     desk, limit_s = Desk(), 0.3 if target in HANDS_ON_STATES else 1.5

@@ -50,6 +50,7 @@ HEALTHY_BOARD = BoardStatus(
 HEALTHY = Senses(
     now_ns=NOW_NS,
     previous_ns=NOW_NS - TICK_NS,
+    clock_ran_backwards=False,
     suspended_ns=0,
     state=DriveState.AUTONOMOUS,
     state_since_ns=NOW_NS - 5_000_000_000,
@@ -166,6 +167,26 @@ def test_a_longer_gap_between_ticks_is_a_stalled_host(gap_ns):
 @pytest.mark.parametrize("gap_ns", [0, -1, -seconds(5)])
 def test_a_clock_that_does_not_advance_is_wrong(gap_ns):
     assert faults_of(previous_ns=NOW_NS - gap_ns) == (Fault.CLOCK_WRONG,)
+
+
+def test_a_clock_that_ran_backwards_within_the_last_tick_is_wrong():
+    assert faults_of(clock_ran_backwards=True) == (Fault.CLOCK_WRONG,)
+
+
+@pytest.mark.parametrize(
+    ("later_ns", "slept_ns", "is_lost"),
+    [
+        (0, 0, False),
+        (seconds(0.1), seconds(0.05), False),
+        (seconds(0.1) + 1, 0, True),
+        (-1, 0, True),
+        (0, seconds(0.05) + 1, True),
+        (0, -seconds(0.05) - 1, True),
+    ],
+)
+def test_what_was_decided_before_time_was_lost_is_too_old_to_be_sent(later_ns, slept_ns, is_lost):
+    monitor = Monitor(MonitorLimits(), decode_jpeg)
+    assert monitor.has_lost_time(NOW_NS, NOW_NS + later_ns, slept_ns) is is_lost
 
 
 def test_the_first_tick_has_no_gap():
