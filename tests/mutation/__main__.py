@@ -1,7 +1,10 @@
 """`make mutation`: changes the safety core one spot at a time; a change that no test notices is a survivor.
 
-Each mutant lives in a fork of a process that has loaded everything but our own code, so that a run of its
-tests costs little more than the tests. A survivor must be explained in survivors.toml, or the gate fails.
+Most mutants get their code in a fork of a process that has collected the tests (`workshop.py`), and meet
+only the tests that call it. The others, and whatever survived there, live in a fork of a process that has
+loaded everything but our own code, and meet every test. A survivor must be explained in survivors.toml, or
+the gate fails. What was found is kept in .cache/mutation until a file changes that the module or its tests
+load, so that a run that was ended goes on where it was.
 
 An own tool, because the maintained ones change the bodies of functions alone, and half of what keeps this
 car safe is tables and limits beside them.
@@ -9,9 +12,11 @@ car safe is tables and limits beside them.
 
 import argparse
 import ast
+import hashlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import json
 import os
 import resource
 import signal
@@ -19,7 +24,7 @@ import sys
 import time
 import tomllib
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -29,6 +34,7 @@ import pytest
 
 from tests.mutation.core import CORE, module_name
 from tests.mutation.mutants import Mutant, changed, mutants
+from tests.mutation.workshop import NOTICED, SURVIVED, Workshop
 
 SURVIVORS = Path(__file__).with_name("survivors.toml")
 PRELOADED = (
@@ -44,7 +50,21 @@ PROCESSOR_LIMIT_S = 60
 """Of the processor's time: a mutant that hangs has been noticed; one that only waits for others has not."""
 LIMIT_S = 900.0
 """By the clock on the wall, for one that hangs and does nothing."""
-NOTICED, SURVIVED = 0, 1
+BROKEN = 3
+"""What a fork ends with where not the tests failed but this tool did."""
+KEPT = Path(".cache/mutation")
+OPTIONS = (
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "pytest_timeout",
+    "-o",
+    "addopts=",
+    "--no-header",
+    "--assert=plain",
+)
+"""Rewriting assertions and loading what is installed take longer than the tests."""
 QUICK = "not TestAny and not ten_minutes"
 """The long random walks come second, and only for what the others have not noticed."""
 
@@ -87,9 +107,11 @@ def try_mutant(path: str, mutant: Mutant | None) -> bool:
     """Return whether a test noticed it (None: nothing is changed); spoils the process it is called in."""
     source = Path(path).read_text()
     tree = ast.parse(source) if mutant is None else changed(source, mutant)
+    compile(
+        tree, path, "exec"
+    )  # what cannot be loaded is a mistake of this tool, and no change that was noticed
     sys.meta_path.insert(0, MutantFinder(module_name(path), path, tree))
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "pytest_timeout", "-o", "addopts=", "--no-header"]
-    options += ["--assert=plain"]  # rewriting and loading what is installed take longer than the tests
+    options = ["-x", *OPTIONS]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis was loaded before pytest ran
     quick = pytest.main([*options, "-k", QUICK, *CORE[path]])
     return quick != 0 or pytest.main([*options, *CORE[path]]) != 0
@@ -97,56 +119,141 @@ def try_mutant(path: str, mutant: Mutant | None) -> bool:
 
 def start(path: str, mutant: Mutant | None) -> int:
     """Fork, and try a mutant there; return the process."""
+    return forked(lambda: NOTICED if try_mutant(path, mutant) else SURVIVED, PROCESSOR_LIMIT_S)
+
+
+def forked(work: Callable[[], int], processor_limit_s: int | None = None) -> int:
+    """Do something in a fork that says nothing and ends with the status it returns; return the process."""
     pid = os.fork()
     if pid:
         return pid
     os.setpgid(0, 0)
-    resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_LIMIT_S, PROCESSOR_LIMIT_S))
+    if processor_limit_s is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (processor_limit_s, processor_limit_s))
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 1)
     os.dup2(sink, 2)
-    code = 2
+    code = BROKEN
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     try:
-        code = NOTICED if try_mutant(path, mutant) else SURVIVED
+        code = work()
     except BaseException:  # noqa: BLE001 - whatever it is, this process must end here and say so
         traceback.print_exc()
     finally:
         os._exit(code)
 
 
-def check_unchanged(paths: list[str]) -> None:
-    """Exit unless every module's tests pass while nothing is changed: else they would notice anything."""
-    for path in paths:
-        pid = start(path, None)
-        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != SURVIVED:
+def wait_for(pid: int) -> int:
+    """Return the status a fork ended with, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+class Verdicts:
+    """What is known of one module's mutants, kept in a file that says of which sources it speaks."""
+
+    def __init__(self, path: str) -> None:
+        self._file = KEPT / f"{module_name(path)}.json"
+        self.files: dict[str, str] = {}
+        """What module and tests load, with its digest; empty before the first run."""
+        self.was_noticed: dict[str, bool] = {}
+        """By key: by some test, or, False, by none of those that call it; what is missing was not tried."""
+        self.survived: set[str] = set()
+        """Tried from the beginning, by every test, and noticed by none."""
+        self._read()
+
+    def _read(self) -> None:
+        if not self._file.exists():
+            return
+        lines = [json.loads(line) for line in self._file.read_text().splitlines() if line.endswith("]")]
+        self.files = dict(pair for kind, pair in lines if kind == "file")
+        if self.files != digests(self.files):
+            self.files = {}
+            self._file.unlink()
+            return
+        for kind, what in lines:
+            if kind == "noticed":
+                self.was_noticed[what] = True
+            elif kind == "quiet":
+                self.was_noticed.setdefault(what, False)
+            elif kind == "survived":
+                self.survived.add(what)
+
+    def note(self, kind: str, what: object) -> None:
+        """Write one thing down at once, for a run that may be ended at any time."""
+        KEPT.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a") as file:
+            file.write(json.dumps([kind, what]) + "\n")
+
+
+def digests(files: Iterable[str]) -> dict[str, str]:
+    """Return the digest of each file that is there."""
+    return {one: hashlib.sha256(Path(one).read_bytes()).hexdigest() for one in files if Path(one).exists()}
+
+
+def loaded_files() -> list[str]:
+    """Return the files of this repository that this process has loaded."""
+    here = Path.cwd()
+    found = [
+        Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None)
+    ]
+    inside = [file.relative_to(here) for file in found if file.is_relative_to(here)]
+    return sorted(str(file) for file in inside if file.suffix == ".py" and file.parts[0] != ".venv")
+
+
+def run_workshop(path: str, waiting: list[Mutant], processes: int) -> int:
+    """Try what can be tried on loaded functions, and write it down; spoils the process it is called in."""
+    verdicts = Verdicts(path)
+
+    def say(key: str, noticed: bool) -> None:
+        verdicts.note("noticed" if noticed else "quiet", key)
+
+    limits_s = (PROCESSOR_LIMIT_S, LIMIT_S)
+    workshop = Workshop(path, module_name(path), waiting, processes=processes, limits_s=limits_s, say=say)
+    workshop.on_ready = lambda: [verdicts.note("file", pair) for pair in digests(loaded_files()).items()]
+    return workshop.open(CORE[path], ["-s", *OPTIONS])
+
+
+def run(path: str, processes: int) -> list[str]:
+    """Try every mutant of a module; return the survivors' keys."""
+    every = mutants(Path(path).read_text())
+    known = Verdicts(path)
+    untried = [mutant for mutant in every if mutant.key not in known.was_noticed]
+    if untried:
+        check_unchanged(path)
+        if wait_for(forked(lambda: run_workshop(path, untried, processes))) != 0:
             sys.exit(f"{path}: its tests fail without any change: pytest {' '.join(CORE[path])}")
+        known = Verdicts(path)
+    left = [one for one in every if not known.was_noticed.get(one.key) and one.key not in known.survived]
+    print(f"{path}: {len(every)} mutants, {len(left)} are left for every test", flush=True)
+    return sorted(known.survived | from_the_start(path, left, processes, known))
 
 
-def run(paths: list[str], processes: int) -> dict[str, list[str]]:
-    """Try every mutant of these modules; return the survivors' keys by module."""
-    waiting = [(path, mutant) for path in paths for mutant in mutants(Path(path).read_text())]
-    waiting.reverse()
-    total, done = len(waiting), 0
-    survivors: dict[str, list[str]] = {path: [] for path in paths}
+def check_unchanged(path: str) -> None:
+    """Exit unless the tests pass while nothing is changed: else they would notice anything."""
+    if wait_for(start(path, None)) != SURVIVED:
+        sys.exit(f"{path}: its tests fail without any change: pytest {' '.join(CORE[path])}")
+
+
+def from_the_start(path: str, left: list[Mutant], processes: int, verdicts: Verdicts) -> set[str]:
+    """Try each mutant in a process that loads the changed module and runs every test; return who survived."""
+    waiting, survivors = list(reversed(left)), set()
     running: dict[int, Running] = {}
     while waiting or running:
         while waiting and len(running) < processes:
-            path, mutant = waiting.pop()
+            mutant = waiting.pop()
             running[start(path, mutant)] = Running(path, mutant, time.monotonic())
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             kill_the_endless(running)
             time.sleep(0.01)
             continue
-        one = running.pop(pid)
-        done += 1
+        one = running.pop(pid).mutant
+        if os.waitstatus_to_exitcode(status) == BROKEN:
+            sys.exit(f"{path}: this mutant could not be tried: {one.key}")
         if os.waitstatus_to_exitcode(status) == SURVIVED:
-            survivors[one.path].append(one.mutant.key)
-            print(f"survived: {one.path}:{one.mutant.line}: {one.mutant.key}", flush=True)
-        if done % 100 == 0:
-            print(f"{done} of {total}", flush=True)
-    print(f"{total} mutants of {len(paths)} modules")
+            survivors.add(one.key)
+            print(f"survived: {path}:{one.line}: {one.key}", flush=True)
+        verdicts.note("survived" if one.key in survivors else "noticed", one.key)
     return survivors
 
 
@@ -178,8 +285,8 @@ def main() -> int:
     for name in PRELOADED:
         importlib.import_module(name)
     began_s = time.monotonic()
-    check_unchanged(paths)
-    wrong = judge(run(paths, given.processes), tomllib.loads(SURVIVORS.read_text()))
+    survivors = {path: run(path, given.processes) for path in paths}
+    wrong = judge(survivors, tomllib.loads(SURVIVORS.read_text()))
     print("\n".join(wrong) or "every mutant was noticed, or is explained in survivors.toml")
     print(f"{time.monotonic() - began_s:.0f} s")
     return 1 if wrong else 0

@@ -171,11 +171,15 @@ def _other_word(node: ast.AST, _: ast.Module) -> str:
 
 
 def _without(index: int) -> Change:
-    def change(node: ast.AST, _: ast.Module) -> str:
+    def change(node: ast.AST, tree: ast.Module) -> str:
         assert isinstance(node, ast.BoolOp)
         before = ast.unparse(node)
-        del node.values[index]
-        return f"{before} -> {' , '.join(ast.unparse(value) for value in node.values)}"
+        left = [value for place, value in enumerate(node.values) if place != index]
+        if len(left) == 1:  # no word joins one value: what would do so cannot even be loaded
+            _replace(tree, node, left[0])
+        else:
+            node.values = left
+        return f"{before} -> {' , '.join(ast.unparse(value) for value in left)}"
 
     return change
 
