@@ -298,18 +298,23 @@ def bench_check(run_dir: RunDirOption = None) -> None:
 
 @app.command()
 def soak(
-    hours: Annotated[float, typer.Option("--hours", min=0.01, help="Of the simulated car's time.")] = 4.0,
+    hours: Annotated[float, typer.Option("--hours", min=0.01, help="Of the car's time.")] = 4.0,
     policy: Annotated[str, typer.Option(help="That drives; a shipped one by default.")] = "",
     seed: int = 1,
     kept: Annotated[Path, typer.Option(help="What is done already; a soak goes on from there.")] = Path(
         "soak.jsonl"
     ),
+    real_time: Annotated[
+        bool, typer.Option("--real-time", help="Every process of a car on the real clock, not in lockstep.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Drive for hours in lockstep with random faults, starts and stops; judge every cycle, and report."""
+    """Drive for hours with random faults, starts and stops; judge every cycle, and report."""
+    from vehicle.proof.live_soak import run_live_soak
     from vehicle.proof.soak import run_soak
 
-    raise typer.Exit(run_soak(policy or default_policy(), hours, seed=seed, kept=kept, as_json=as_json))
+    run = run_live_soak if real_time else run_soak
+    raise typer.Exit(run(policy or default_policy(), hours, seed=seed, kept=kept, as_json=as_json))
 
 
 @app.command()

@@ -79,9 +79,14 @@ class PulseLog(msgspec.Struct, frozen=True):
 
 def read_pulse_log(path: Path) -> PulseLog:
     """Read the diary as far as it is written; a last line cut short is left out."""
-    pulses, commands, latest_ns = [], [], 0
     text = path.read_text(encoding="ascii")
-    for line in text[: text.rfind("\n") + 1].splitlines():
+    return parse_pulse_log(text[: text.rfind("\n") + 1].splitlines())
+
+
+def parse_pulse_log(lines: Iterable[str]) -> PulseLog:
+    """Return what these whole lines of the diary say."""
+    pulses, commands, latest_ns = [], [], 0
+    for line in lines:
         kind, t_ns, *values = line.split()
         if kind == "pulse":
             pulses.append(PulseEvent(int(t_ns), float(values[0]), float(values[1])))

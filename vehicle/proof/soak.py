@@ -28,7 +28,7 @@ LONGEST_DRIVE_S = 8.0
 LOOK_EVERY_S = 0.5
 FAULT_SHARE = 0.7
 """Of the drives that something breaks in."""
-_WAYS_TO_STOP = (RequestKind.DISARM, RequestKind.EMERGENCY_STOP)
+WAYS_TO_STOP = (RequestKind.DISARM, RequestKind.EMERGENCY_STOP)
 ENDING = frozenset({(Part.BOARD, "wrong")})
 """Not among the random faults: the board's neutral is another car's then, which a start refuses."""
 
@@ -49,6 +49,12 @@ class Stretch(msgspec.Struct):
     descriptors: int = 0
     broken: list[str] = []
     """Invariants that did not hold; none may be here."""
+    is_live: bool = False
+    """On the real clock, by every process of a car; else in lockstep."""
+    inconclusive: int = 0
+    """Stops that the board's diary cannot date, because its process woke up too late."""
+    gaps: int = 0
+    """Times when records were lost on their way to the judge."""
 
 
 class Judge:
@@ -82,9 +88,9 @@ class Judge:
         self._before = now
         return wrong
 
-    def forget(self) -> None:
-        """Begin with a fresh process."""
-        self._before, self.stopped_ns = DriveState.DISARMED, None
+    def forget(self, state: DriveState = DriveState.DISARMED) -> None:
+        """Begin with a fresh process, or after ticks that nobody saw."""
+        self._before, self.stopped_ns = state, None
 
 
 def drive_stretch(policy: str, seed: int, length_s: float) -> Stretch:
@@ -99,7 +105,6 @@ def drive_stretch(policy: str, seed: int, length_s: float) -> Stretch:
         while car.now_ns - began_ns < length_s * 1e9:
             _one_drive(car, rng, judge, seen)
         seen.simulated_s = (car.now_ns - began_ns) / 1e9
-        seen.missed = car.status.missed_decisions
     seen.memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seen.descriptors = len(os.listdir("/proc/self/fd"))
     return seen
@@ -116,6 +121,7 @@ def _one_drive(car: SteppedCar, rng: random.Random, judge: Judge, seen: Stretch)
     broken = _break_something(car, rng) if rng.random() < FAULT_SHARE else None
     seen.faults += broken is not None
     _watch(car, rng.uniform(0.5, 3.0), judge, seen)
+    seen.missed += car.status.missed_decisions  # counted anew in every drive
     if broken is not None:
         _mend(car, *broken)
     if car.crash is not None:
@@ -124,7 +130,7 @@ def _one_drive(car: SteppedCar, rng: random.Random, judge: Judge, seen: Stretch)
     elif car.state is DriveState.FAILSAFE:
         seen.stops += 1
         _watch(car, 0.5, judge, seen)
-    car.ask(rng.choice(_WAYS_TO_STOP))
+    car.ask(rng.choice(WAYS_TO_STOP))
     _watch(car, 0.5, judge, seen)
 
 
@@ -165,12 +171,7 @@ def _mend(car: SteppedCar, part: Part, fault: str) -> None:
 def run_soak(policy: str, hours: float, *, seed: int, kept: Path, as_json: bool = False) -> int:
     """Soak for so many simulated hours; return 0 only when every invariant held."""
     console = Console(stderr=as_json)
-    done = _read(kept)
-    kept.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in done.values()))
-    count = max(1, round(hours * 3600 / STRETCH_S))
-    missing = [number for number in range(seed, seed + count) if number not in done]
-    if len(missing) < count:
-        console.print(f"{count - len(missing)} stretches are done already, by {kept}")
+    done, missing = begin(kept, hours, seed, console, STRETCH_S)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool, kept.open("ab") as file:
         waiting = [pool.submit(drive_stretch, policy, number, STRETCH_S) for number in missing]
@@ -180,7 +181,25 @@ def run_soak(policy: str, hours: float, *, seed: int, kept: Path, as_json: bool 
             file.write(msgspec.json.encode(stretch) + b"\n")
             file.flush()
             console.print(f"seed {stretch.seed}: {stretch.drives} drives, {len(stretch.broken)} broken")
-    stretches = [done[number] for number in range(seed, seed + count)]
+    return finish([done[number] for number in sorted(done)], console, as_json=as_json)
+
+
+def begin(
+    kept: Path, hours: float, seed: int, console: Console, stretch_s: float
+) -> tuple[dict[int, Stretch], list[int]]:
+    """Return the stretches of this soak that are done, and the seeds of those that are not."""
+    known = _read(kept)
+    kept.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in known.values()))
+    count = max(1, round(hours * 3600 / stretch_s))
+    wanted = range(seed, seed + count)
+    done = {number: known[number] for number in wanted if number in known}
+    if done:
+        console.print(f"{len(done)} stretches are done already, by {kept}")
+    return done, [number for number in wanted if number not in done]
+
+
+def finish(stretches: Sequence[Stretch], console: Console, *, as_json: bool) -> int:
+    """Report; return 0 only when every invariant held."""
     console.print(_report(stretches))
     broken = [(stretch.seed, text) for stretch in stretches for text in stretch.broken]
     for number, text in broken:
@@ -201,8 +220,14 @@ def _read(kept: Path) -> dict[int, Stretch]:
 
 def figures(stretches: Sequence[Stretch]) -> dict[str, str]:
     """Return what all stretches together saw, in words."""
+    is_live = any(one.is_live for one in stretches)
+    hours = sum(one.simulated_s for one in stretches) / 3600
+    live = {
+        "stops whose time the busy computer spoilt": str(sum(one.inconclusive for one in stretches)),
+        "times that records were lost": str(sum(one.gaps for one in stretches)),
+    }
     return {
-        "simulated": f"{sum(one.simulated_s for one in stretches) / 3600:.2f} h",
+        "on the real clock" if is_live else "simulated": f"{hours:.2f} h",
         "driven": f"{sum(one.driven_m for one in stretches) / 1000:.2f} km",
         "drives": str(sum(one.drives for one in stretches)),
         "faults injected": str(sum(one.faults for one in stretches)),
@@ -212,6 +237,7 @@ def figures(stretches: Sequence[Stretch]) -> dict[str, str]:
         "memory, least and most": f"{_span([one.memory_mb for one in stretches])} MB",
         "descriptors, least and most": _span([float(one.descriptors) for one in stretches]),
         "invariants broken": str(sum(len(one.broken) for one in stretches)),
+        **(live if is_live else {}),
     }
 
 
