@@ -18,6 +18,7 @@ from webui import (
     drive,
     guard,
     models,
+    page_scripts,
     race,
     runs,
     settings,
@@ -104,10 +105,11 @@ def create_app(
         wifi: of this computer, to be changed from the page; None in front of a simulated car.
 
     """
-    app = Flask(__name__)
+    app = Flask(__name__, static_url_path=page_scripts.static_path())
     pages = PAGES if simulator is None else (*PAGES, SIMULATOR_PAGE)
     app.config["PAGES"] = pages
     app.jinja_env.globals["pages"] = pages
+    app.jinja_env.globals["modules_of"] = page_scripts.modules_of
     app.context_processor(lambda: {"simulated": _is_simulated(vehicle, world)})
     hosts = hosts or Hosts(loopback_only=True)
     guard.protect(app, hosts)
@@ -121,7 +123,7 @@ def create_app(
     glance = Glance(vehicle, world, laps, caps, clock_ns, recorder=recorder, models=changes)
     places = Places()
     app.config["SOCK_SERVER_OPTIONS"] = sockets.OPTIONS
-    app.register_blueprint(drive.make_blueprint(vehicle, clock_ns))
+    app.register_blueprint(drive.make_blueprint(vehicle, glance, clock_ns))
     commands = Commands(vehicle, laps, caps, clock_ns)
     app.register_blueprint(control.make_blueprint(vehicle, commands, glance, places))
     app.register_blueprint(api.make_blueprint(commands, glance))

@@ -13,6 +13,7 @@ from werkzeug.exceptions import Conflict
 from vehicle.messages import GUARDED_STATES
 from webui.car import Vehicle
 from webui.describing import Done, described, html_page
+from webui.glance import Glance
 from webui.guard import answer, sentence
 
 PAGE_PATTERN = "^[0-9a-f]{32}$"
@@ -43,7 +44,7 @@ def source_of(page: str) -> str:
     return f"page {hashlib.sha256(page.encode()).hexdigest()[:8]}"
 
 
-def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
+def make_blueprint(vehicle: Vehicle, glance: Glance, clock_ns: Callable[[], int]) -> Blueprint:
     """Return the driving page of this car."""
     blueprint = Blueprint("drive", __name__)
 
@@ -51,7 +52,9 @@ def make_blueprint(vehicle: Vehicle, clock_ns: Callable[[], int]) -> Blueprint:
     @html_page
     def page() -> str:
         token = secret_token()
-        return render_template("drive.html", page=token, source=source_of(token))
+        source = source_of(token)
+        status = msgspec.json.encode(glance.first_look(source)).decode()
+        return render_template("drive.html", page=token, source=source, status=status)
 
     @blueprint.get("/emergency-stop")
     @described(answers=MayMove)

@@ -88,6 +88,13 @@ class Glance:
             "models": "" if self._models is None else self._models.word(),
         }
 
+    def first_look(self, source: str) -> StatusDocument:
+        """Return the car at a glance for a page to begin with; the driven line comes over its socket."""
+        document = self.document(source, 0)
+        if document["world"] is not None:
+            del document["world"]["trail"]
+        return document
+
 
 def lease_document(car: Status | None, source: str) -> LeaseDocument:
     """Return who drives and who would like to."""

@@ -4,6 +4,7 @@ The Host header keeps out names that an attacker's DNS points here, the Origin h
 pages of the same browser. Who may come in is `webui.access`.
 """
 
+from http import HTTPStatus
 from typing import TypeVar
 
 import msgspec
@@ -13,6 +14,7 @@ from werkzeug.exceptions import BadRequest, Conflict, Forbidden, HTTPException
 from vehicle.errors import UNREADABLE, LapwingError, VehicleSilentError
 from webui.access_store import AccessError
 from webui.hosts import Hosts, is_loopback
+from webui.page_scripts import KEPT
 
 BODY_LIMIT_BYTES = 4096  # the largest body of ours is below 200
 CHANGING_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -116,6 +118,8 @@ def _refuse_foreign_origins() -> None:
 
 def _add_security_headers(response: Response) -> Response:
     response.headers.update(SECURITY_HEADERS)
+    if request.endpoint == "static" and response.status_code == HTTPStatus.OK:
+        response.headers["Cache-Control"] = KEPT
     if request.is_secure or is_loopback(request.host):  # elsewhere browsers ignore it, and say so as an error
         response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     return response

@@ -13,6 +13,7 @@ from vehicle.messages import DriveState
 from webui.access import Visitor, visitor
 from webui.car import Vehicle
 from webui.describing import described, html_page
+from webui.drive import secret_token
 from webui.glance import Glance
 from webui.guard import answer, read_query
 from webui.laps import Laps, LapsDocument
@@ -99,7 +100,7 @@ def make_blueprint(
     @blueprint.get("/race")
     @html_page
     def page() -> str:
-        return render_template("race.html")
+        return render_template("race.html", page=secret_token())
 
     @blueprint.get("/api/race")
     @described(answers=RaceDocument)

@@ -8,6 +8,8 @@ interface Car {
   sentence: string;
   not_ready: string[];
   driver: string;
+  driver_name: string;
+  time_left_s: number;
   speed_cap_frac: number;
   policy: string;
   policy_hash: string;
@@ -189,3 +191,205 @@ interface Step {
   hint: string;
   choices: Choice[];
 }
+
+/** What `element` takes as a child; nothing where it is empty. */
+type Child = Node | string | null | undefined | Child[];
+
+interface LoadedCar { state: string; policy: string; policy_hash: string; policy_note: string }
+
+interface Action { steering_deg: number; speed_mps: number }
+
+interface ActionSpace { type: string; points: Action[] }
+
+/** A model of the list. What its report or metadata says is missing of a damaged one. */
+interface Model extends Listed {
+  built_in: boolean;
+  problem: string;
+  calibration_drive?: boolean;
+  sensors?: string[];
+  training_algorithm?: string;
+  action_space_type?: string;
+  action_space?: ActionSpace;
+  action_count?: number;
+  control_rate_hz?: number;
+  infer_median_ms?: number;
+  parameters?: number;
+  source_name?: string;
+  checked_at?: string;
+  warnings?: string[];
+}
+
+interface RemovedModel { removed: string; key: string; name: string; removed_at_s: number }
+
+interface PictureAnswer extends Action { picture: string; index: number }
+
+interface Layer { operator: string; output_shape: (number | null)[]; mmac: number; parameters: number }
+
+interface CheckReport {
+  kind: string;
+  sensors: string[];
+  action_units: string;
+  action_space: ActionSpace;
+  actions_used: number;
+  control_rate_hz: number;
+  infer_median_ms: number;
+  infer_p99_ms: number;
+  parameters: number;
+  mmac: number;
+  peak_memory_mb: number;
+  inputs: { name: string; shape: (number | null)[]; meaning: string }[];
+  layers: Layer[];
+  responses: PictureAnswer[];
+  source_name: string;
+  source_bytes: number;
+  checked_at: string;
+  neural_network: string;
+  simplified: string[];
+  ignored: string[];
+  notes: string[];
+}
+
+interface Int8 { accepted: boolean; chosen: boolean; made_here: boolean; float_ms: number | null; int8_ms: number | null; objections: string[] }
+
+interface FullModel extends Model {
+  report: CheckReport | null;
+  measuring: { stage: string; share: number; error: string } | null;
+  int8: Int8 | null;
+}
+
+/** What the dry run answered, sorted. */
+interface DryRun {
+  blank: PictureAnswer | null;
+  frames: { index: number; seen: PictureAnswer; mirrored: PictureAnswer | null }[];
+  noise: PictureAnswer[];
+  chosen: Map<number, number>;
+}
+
+/** An upload as the server tells it. */
+interface UploadState {
+  id: string;
+  name: string;
+  file_name: string;
+  size_bytes: number | null;
+  state: string;
+  stage: string;
+  share: number;
+  error: string;
+  responses: Record<string, PictureAnswer[]>;
+  model: Model | null;
+  new: boolean;
+}
+
+interface Sending { done: Promise<UploadState | null>; abort: () => void }
+
+/** An upload that this page sends, until the server knows of it. */
+interface QueuedUpload {
+  id: string;
+  name: string;
+  file: File;
+  state: string;
+  share: number;
+  size_bytes: number;
+  error: string;
+  crowded: boolean;
+  sending: { abort: () => void } | null;
+  abandoned: string;
+}
+
+type ShownUpload = UploadState | QueuedUpload;
+
+interface UploadActs { takeBack: (upload: any) => void; choose: (upload: any, range: string) => void; open: (key: string) => void }
+
+interface QueueIo {
+  room: (bytes: number) => Promise<{ error: string; crowded: boolean } | null>;
+  send: (file: File, id: string, progress: (share: number) => void) => Sending;
+  outcome: (id: string) => Promise<UploadState | null>;
+  takeBack: (id: string) => Promise<unknown>;
+  draw: () => string;
+}
+
+interface RunRow {
+  name: string;
+  started_wall_ns: number;
+  clock_known: boolean;
+  duration_s: number;
+  driven_s: number;
+  policy: string;
+  modes: string[];
+  laps_s: number[];
+  laps_source: string;
+  best_lap_s: number | null;
+  latched_fault: string;
+  size_bytes: number;
+  is_hil: boolean;
+  is_complete: boolean;
+  is_mending: boolean;
+  note: string;
+  starred: boolean;
+}
+
+interface RunList {
+  runs: RunRow[];
+  removed: string[];
+  recorder: Recording;
+  used_bytes: number;
+  quota_bytes: number;
+  free_bytes: number;
+}
+
+interface RunLap { lap: number; time_s: number; since_s: number; until_s: number }
+
+interface RunEvent { t_s: number; kind: string; words: string; source: string }
+
+interface RunDetails {
+  run: RunRow;
+  policy_hash: string;
+  calibration_version: number;
+  drivers: string[];
+  ticks: number;
+  decisions: number;
+  pictures: number;
+  seconds: number;
+  laps: RunLap[];
+  events: RunEvent[];
+  states: { state: string; since_s: number; until_s: number }[];
+  has_pictures: boolean;
+  has_truth: boolean;
+  track: Layout | null;
+}
+
+/** The least and the most of each piece of time; null where nothing was recorded. */
+interface Curve { low: (number | null)[]; high: (number | null)[] }
+
+interface DrivenLine { x_m: number[]; y_m: number[]; speed_mps: number[] }
+
+interface RunPart { curves: { steering: Curve; throttle: Curve; speed_mps: Curve | null }; line: DrivenLine | null }
+
+interface Moment {
+  state: string;
+  steering_frac: number;
+  throttle_frac: number;
+  speed_mps: number | null;
+  x_m: number | null;
+  y_m: number | null;
+  heading_rad: number | null;
+}
+
+interface Film { state: string; share: number; rests: boolean; error: string }
+
+interface WifiNetwork {
+  ssid: string;
+  signal_percent: number | null;
+  security: string;
+  is_joined: boolean;
+  is_known: boolean;
+  obstacle: string;
+}
+
+interface WifiSight { device: string; is_radio_on: boolean; joined: string; networks: WifiNetwork[]; hotspot: { is_on: boolean; ssid: string } }
+
+interface WifiDocument { problem: string; sight: WifiSight | null; change: { state: string; words: string }; addresses: string[] }
+
+interface Stick { id: string; name: string; problem: string; archives: { path: string; size_bytes: number }[]; has_more: boolean }
+
+interface SticksDocument { sight: { sticks: Stick[]; unmounted: string[] }; problem: string }

@@ -88,7 +88,7 @@ def test_a_fresh_car_is_calibrated_on_the_page_and_drives_without_a_restart(
     walk_throttle(page, wanted.throttle)
     page.fill("#by", "Anna")
     page.click("#next")
-    expect(page.locator(".toast")).to_have_text("Saved as version 1. The board has it.")
+    expect(page.locator("#toast-words")).to_have_text("Saved as version 1. The board has it.")
 
     saved = store.load(rig.vehicle.calibrations.path)
     assert (saved.steering, saved.throttle) == (wanted.steering, wanted.throttle)

@@ -155,7 +155,7 @@ def test_history_says_who_and_when_and_undo_goes_back(page: Page, car: Calibrati
     expect(page.locator("#history .who")).to_have_text(["Ben", "Anna"])
     expect(page.locator("#history .when").last).to_contain_text("1 May 2026")
     page.click("#undo")
-    expect(page.locator(".toast")).to_have_text("Version 1 is in force again.")
+    expect(page.locator("#toast-words")).to_have_text("Version 1 is in force again.")
     assert car.calibration == first
 
 
@@ -326,7 +326,7 @@ def test_a_file_is_looked_at_before_it_is_saved_and_a_bad_one_says_what_is_wrong
     expect(page.locator("#review .is-new th").first).to_have_text("Left")
     assert not car.path.exists()
     page.click("#next")
-    expect(page.locator(".toast")).to_be_visible()
+    expect(page.locator("#toast-words")).to_be_visible()
     assert car.calibration.throttle == HIL_STANDARD.throttle
     with page.expect_download() as download:
         page.click("#export")
@@ -355,7 +355,7 @@ def test_a_test_drive_moves_only_while_a_button_is_held_and_measures_a_speed(
     at_step(page, "Look, then save")
     assert car.wait_status(lambda status: status.state is DriveState.DISARMED, 2.0)
     page.click("#next")
-    expect(page.locator(".toast")).to_be_visible()
+    expect(page.locator("#toast-words")).to_be_visible()
     table = car.calibration.speed_table
     assert table is not None
     assert [share for share, _ in table.points] == [0.0, 0.15, 1.0]

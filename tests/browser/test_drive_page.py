@@ -148,6 +148,20 @@ def test_space_on_a_button_of_a_standing_car_presses_it(page: Page, car: Simulat
     assert car.stops_ns == []
 
 
+def test_the_key_that_stops_the_car_never_starts_it(page: Page, car: SimulatedPageCar) -> None:
+    """The question takes the focus, and a person who thinks better of it presses space."""
+    page.click("#start")
+    expect(page.locator("#start-now")).to_be_focused()
+    page.keyboard.press("Space")
+    assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
+    expect(page.locator("#state")).to_have_text("Stopped")
+    assert RequestKind.START not in car.asked
+    page.click("#clear")
+    page.click("#start")
+    page.keyboard.press("Enter")
+    assert car.await_that(lambda: RequestKind.START in car.asked)
+
+
 def test_enter_on_the_emergency_stop_stops_once(page: Page, car: SimulatedPageCar) -> None:
     page.locator("#emergency").focus()
     page.keyboard.press("Enter")
@@ -160,7 +174,7 @@ def use_up_every_connection(page: Page) -> None:
     """Ask for more than a browser has connections to one server: six, for all its tabs together."""
     page.evaluate(
         """async () => {
-            const { fetchGently } = await import("/static/link.js");
+            const { fetchGently } = await import(document.querySelector("link[href$='/link.js']").href);
             for (let i = 0; i < 8; i += 1) {
                 fetchGently(`/api/models?held=${i}`, { timeoutMs: 20000 }).catch(() => {});
             }

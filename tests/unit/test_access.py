@@ -19,10 +19,19 @@ from webui.access_pages import browser_name
 from webui.access_store import AccessStore
 from webui.guessing import FREE_FAILURES
 from webui.hosts import Hosts
+from webui.page_scripts import static_path
 
 HERE = {"Origin": ORIGIN}
 NAVIGATION = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-OPEN = {"/login", "/setup", "/sign-in", "/watch", "/ca.crt", "/emergency-stop", "/static/<path:filename>"}
+OPEN = {
+    "/login",
+    "/setup",
+    "/sign-in",
+    "/watch",
+    "/ca.crt",
+    "/emergency-stop",
+    f"{static_path()}/<path:filename>",
+}
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from vehicle.truth import Crossing, WorldTruth
 from webui import create_app
 from webui.car import Trail, TrailPoint
 from webui.drive import source_of
+from webui.page_scripts import KEPT, static_path
 
 NOW_NS = 50_000_000_000
 PAGE = "0123456789abcdef" * 2
@@ -166,13 +167,13 @@ def test_the_page_carries_a_secret_of_its_own_each_time(browser: FlaskClient) ->
 
 
 def test_every_answer_carries_the_security_headers(browser: FlaskClient) -> None:
-    for path in ["/", "/api/status", "/static/drive.js", "/nowhere"]:
+    for path in ["/", "/api/status", f"{static_path()}/drive.js", "/nowhere"]:
         with browser.get(path) as answer:
             headers = answer.headers
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
         assert "unsafe" not in headers["Content-Security-Policy"]
-        assert headers["Cache-Control"] == "no-store"
+        assert headers["Cache-Control"] == (KEPT if "/static/" in path else "no-store")
         assert headers["X-Content-Type-Options"] == "nosniff"
 
 
@@ -187,7 +188,7 @@ def test_the_page_has_no_inline_script_or_style(browser: FlaskClient) -> None:
     "host", ["evil.example", "localhost.evil.example", "192.168.1.5:8080", "127.0.0.1.nip.io", ""]
 )
 def test_a_host_that_is_not_loopback_is_refused(browser: FlaskClient, host: str) -> None:
-    for path in ["/", "/api/status", "/ca.crt", "/static/drive.js"]:
+    for path in ["/", "/api/status", "/ca.crt", f"{static_path()}/drive.js"]:
         assert browser.get(path, headers={"Host": host}).status_code == 403
 
 

@@ -1,7 +1,8 @@
 /** On the floor: slow test drives while a button is held, and the speed table. */
 
 import { drawSpeeds } from "./calibrate_draw.js";
-import { byId, live, makeButton, problem, setText, show, trouble, view, whileHeld } from "./calibrate_page.js";
+import { byId, live, makeButton, problem, show, trouble, view, whileHeld } from "./calibrate_page.js";
+import { setText } from "./dom.js";
 
 const SHORTEST_S = 0.1;
 

@@ -1,15 +1,11 @@
 /** The calibration page's places: which of them is shown, and what is said in them. */
 
+import { setText } from "./dom.js";
+
 const VIEWS = ["rest", "walk", "floor"];
-const TOAST_MS = 5000;
 
 /** @param {string} id */
 export const byId = (id) => /** @type {any} */ (document.getElementById(id));
-
-/** @param {Element} element @param {string} text */
-export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text; // a live region speaks when it is set
-}
 
 /** Which place is shown: `loading`, `rest`, `walk` or `floor`. */
 export function view() {
@@ -49,16 +45,6 @@ export function problem(text) {
 /** Say what the car does now. @param {string} text */
 export function live(text) {
   setText(byId(view() === "floor" ? "floor-live" : "live"), text);
-}
-
-/** Say for a moment that something was done. @param {string} text */
-export function toast(text) {
-  const note = document.createElement("p");
-  note.className = "toast";
-  note.setAttribute("role", "status");
-  document.body.append(note);
-  note.textContent = text;
-  setTimeout(() => note.remove(), TOAST_MS);
 }
 
 /** @param {string} label @param {() => void} act @param {string} [spoken] what it is called where the label says too little */

@@ -1,7 +1,9 @@
 /** The page at rest: what is in force, what was saved before, and files in and out. */
 
 import { post } from "./link.js";
-import { byId, makeButton, setText, show, toast, trouble, view } from "./calibrate_page.js";
+import { byId, makeButton, show, trouble, view } from "./calibrate_page.js";
+import { setText } from "./dom.js";
+import { toast } from "./toast.js";
 
 const RETRY_MS = 1000;
 const ASK_MS = 8000; // the board may need three attempts

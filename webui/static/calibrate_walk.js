@@ -1,8 +1,10 @@
 /** The walk: one step at a time, each with the one actuator that it may move. */
 
 import { post } from "./link.js";
-import { byId, holdToConfirm, live, makeButton, offer, problem, setText, show, trouble, view, whileHeld } from "./calibrate_page.js";
+import { byId, holdToConfirm, live, makeButton, offer, problem, show, trouble, view, whileHeld } from "./calibrate_page.js";
+import { setText } from "./dom.js";
 import { showReview } from "./calibrate_review.js";
+import { store, stored } from "./stored.js";
 
 const HOLD_MS = 1200;
 const SAVE_MS = 8000; // the board may need three attempts
@@ -161,7 +163,7 @@ export class Walk extends EventTarget {
 
   async save() {
     const by = byId("by").value.trim();
-    remember(by);
+    store("driver-name", by);
     byId("next").disabled = true;
     live("Saving, and telling the board …");
     const answer = await this.session.ask("save", { draft: this.draft.calibration, by }, { timeoutMs: SAVE_MS });
@@ -198,7 +200,7 @@ export class Walk extends EventTarget {
     if (step.answer === "pulse") this.showPulseStep(step);
     if (step.answer === "review") {
       showReview(this.before, this.draft.calibration);
-      byId("by").value ||= remembered();
+      byId("by").value ||= stored("driver-name") ?? "";
       next.disabled = this.draft.problem !== "";
       problem(this.draft.problem);
     }
@@ -444,21 +446,4 @@ function showChoices(place, choices, choose) {
     }
     return button;
   }));
-}
-
-function remembered() {
-  try {
-    return localStorage.getItem("lapwing-name") ?? "";
-  } catch {
-    return ""; // a browser that keeps nothing
-  }
-}
-
-/** @param {string} name */
-function remember(name) {
-  try {
-    localStorage.setItem("lapwing-name", name);
-  } catch {
-    // as above
-  }
 }

@@ -9,6 +9,7 @@ import { fetchGently, post } from "./link.js";
 import { modelChoices } from "./loaded.js";
 import { Pictures } from "./picture.js";
 import { emergencyStop, watchForStop } from "./stop.js";
+import { store, stored } from "./stored.js";
 import { GUARDED, describe, describeDriver, describeGoal, describeHealth, describeLease, describeRecording } from "./words.js";
 
 const SHOW_MS = 200;
@@ -460,16 +461,16 @@ byId("request-no").addEventListener("click", () => {
   show();
 });
 byId("model").addEventListener("change", chooseModel);
-byId("name").value = localStorage.getItem("driver-name") ?? "";
-byId("name").addEventListener("change", () => localStorage.setItem("driver-name", byId("name").value.trim()));
+byId("name").value = stored("driver-name") ?? "";
+byId("name").addEventListener("change", () => store("driver-name", byId("name").value.trim()));
 
 for (const one of modes()) one.addEventListener("change", () => setText(byId("mode-words"), MODE_WORDS[mode()][0]));
 for (const one of document.querySelectorAll('input[name="show"]')) {
   one.addEventListener("change", () => {
     view.dataset.show = /** @type {HTMLInputElement} */ (one).value;
-    localStorage.setItem("shown-picture", view.dataset.show);
+    store("shown-picture", view.dataset.show);
   });
-  const isShown = /** @type {HTMLInputElement} */ (one).value === localStorage.getItem("shown-picture");
+  const isShown = /** @type {HTMLInputElement} */ (one).value === stored("shown-picture");
   if (isShown) /** @type {HTMLInputElement} */ (one).click();
 }
 
@@ -490,4 +491,5 @@ addEventListener("pagehide", () => {
   control.post("stop");
 });
 setInterval(show, SHOW_MS); // also while no answer comes
-show();
+const first = document.body.dataset.status;
+if (first && newest === null) hear(JSON.parse(first)); // the car as the server saw it when it made this page

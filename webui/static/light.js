@@ -28,7 +28,7 @@ export function spread(rgba) {
 
 /** What to do about it, in words. @param {{dark: number, bright: number, mean: number}} light */
 export function lightWords({ dark, bright, mean }) {
-  const percent = (share) => `${Math.round(share * 100)} %`;
+  const percent = (/** @type {number} */ share) => `${Math.round(share * 100)} %`;
   const parts = [`On average ${Math.round((mean / 255) * 100)} % bright.`];
   if (bright > MUCH) parts.push(`${percent(bright)} is burnt out: expose shorter.`);
   if (dark > MUCH) parts.push(`${percent(dark)} is black: expose longer, or give more light.`);

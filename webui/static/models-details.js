@@ -1,13 +1,15 @@
 /** One model in full: what it can do, how fast it decides, what it answered, what it is made of. */
 
-import { element } from "./models-dom.js";
+import { element } from "./dom.js";
 import { drawPlot, inWords, make } from "./models-plot.js";
 import { pictureCell } from "./models-uploads.js";
 import { bytes, costlyLayers, count, describeTime, grouped, kindOf, milliseconds, mirrorError, readResponses, short, speed, steering } from "./models-words.js";
 
+/** @typedef {(model: Model) => void} Measure tries one that ships on this computer */
+
 const RAIL = { width: 150, height: 22 };
 
-/** Return the parts under the name; `full` is the answer of /api/models/KEY, or null before it has come; `measure` tries a shipped one. */
+/** Return the parts under the name; `full` is the answer of /api/models/KEY, or null before it has come; `measure` tries a shipped one. @param {Model} model @param {FullModel | null} full @param {Measure} measure */
 export function describeModel(model, full, measure) {
   const report = full?.report ?? null;
   const shape = report?.action_space ?? model.action_space ?? null;
@@ -19,21 +21,24 @@ export function describeModel(model, full, measure) {
       shape ? actionPart(shape, responses, report) : null,
       report ? timePart(report) : null),
     full?.int8 ? int8Part(full.int8) : null,
-    responses?.frames.length ? dryRunPart(report, responses) : null,
+    report && responses?.frames.length ? dryRunPart(report, responses) : null,
     report ? networkPart(report) : null,
     report ? originPart(model, report) : null,
   ].filter(Boolean);
 }
 
+/** @param {string} title @param {Child[]} children */
 function part(title, ...children) {
   return element("section", { class: "part" }, element("h3", {}, title), ...children);
 }
 
+/** @param {Model} model */
 function warnings(model) {
   const said = [...(model.problem ? [model.problem] : []), ...(model.warnings ?? [])];
   return said.length ? element("ul", { class: "warnings" }, said.map((words) => element("li", {}, words))) : null;
 }
 
+/** @param {Model} model @param {FullModel | null} full @param {Measure} measure */
 function waiting(model, full, measure) {
   if (model.problem) return null;
   const measuring = full?.measuring;
@@ -49,13 +54,15 @@ function waiting(model, full, measure) {
   return element("div", { class: "measuring" }, element("p", { role: "status" }, words), bar);
 }
 
+/** @param {ActionSpace} shape @param {DryRun | null} responses @param {CheckReport | null} report */
 function actionPart(shape, responses, report) {
   const units = report?.action_units === "aws_share" ? "Speeds as in training: the car drives the same share of its own top speed." : "";
-  const used = responses && shape.type === "discrete" && report.actions_used
+  const used = responses && shape.type === "discrete" && report?.actions_used
     ? `Filled: the ${count(report.actions_used, "action")} chosen in the dry run.` : "";
   return part("What it can do", drawPlot(shape, responses?.chosen), element("p", { class: "faint" }, [inWords(shape), used, units].filter(Boolean).join(" ")));
 }
 
+/** @param {CheckReport} report */
 function timePart(report) {
   const time = describeTime(report.infer_median_ms, report.infer_p99_ms, report.control_rate_hz);
   const svg = make("svg", { viewBox: "0 0 320 40", class: "time", role: "img" });
@@ -78,10 +85,12 @@ function timePart(report) {
     ));
 }
 
+/** @param {string} name @param {string} value */
 function fact(name, value, more = "") {
   return element("div", {}, element("dt", {}, name), element("dd", { title: more || null }, value));
 }
 
+/** @param {Int8} int8 */
 function int8Part(int8) {
   const times = int8.int8_ms === null ? "" : `${milliseconds(int8.int8_ms)} instead of ${milliseconds(int8.float_ms)}`;
   const state = !int8.accepted ? `Refused: ${int8.objections.join(" ")}`
@@ -90,6 +99,7 @@ function int8Part(int8) {
   return part("Eight-bit version", element("p", {}, state));
 }
 
+/** @param {CheckReport} report @param {DryRun} run */
 function dryRunPart(report, { blank, frames, noise }) {
   const error = mirrorError(frames);
   const most = Math.max(1, ...report.action_space.points.map((point) => Math.abs(point.steering_deg)));
@@ -112,10 +122,10 @@ function dryRunPart(report, { blank, frames, noise }) {
         element("tbody", {}, rows))));
 }
 
-/** Steering on a rail: full is what was answered, hollow what the mirrored picture got. */
+/** Steering on a rail: full is what was answered, hollow what the mirrored picture got. @param {number} seenDeg @param {number | null} mirroredDeg @param {number} mostDeg */
 function rail(seenDeg, mirroredDeg, mostDeg) {
   const svg = make("svg", { viewBox: `0 0 ${RAIL.width} ${RAIL.height}`, class: "rail", "aria-hidden": "true" });
-  const place = (degrees) => RAIL.width / 2 - (degrees / mostDeg) * (RAIL.width / 2 - 9);
+  const place = (/** @type {number} */ degrees) => RAIL.width / 2 - (degrees / mostDeg) * (RAIL.width / 2 - 9);
   const y = RAIL.height / 2;
   svg.append(
     make("line", { class: "grid", x1: 9, x2: RAIL.width - 9, y1: y, y2: y }),
@@ -126,6 +136,7 @@ function rail(seenDeg, mirroredDeg, mostDeg) {
   return svg;
 }
 
+/** @param {CheckReport} report */
 function networkPart(report) {
   const { costly, cheap, most } = costlyLayers(report.layers);
   const inputs = element("ul", { class: "inputs" }, report.inputs.map((input) =>
@@ -148,13 +159,16 @@ function networkPart(report) {
       rest ? element("p", { class: "faint" }, rest) : null));
 }
 
+/** @param {number} mmac @param {number} most */
 function costBar(mmac, most) {
   const svg = make("svg", { viewBox: "0 0 80 10", class: "bar", "aria-hidden": "true" });
   if (mmac > 0 && most > 0) svg.append(make("rect", { x: 0, y: 1, width: Math.max(1.5, (80 * mmac) / most), height: 8, rx: 2 }));
   return svg;
 }
 
+/** @param {Model} model @param {CheckReport} report */
 function originPart(model, report) {
+  /** @type {([string, string] | null)[]} */
   const facts = [
     ["Kind", kindOf({ ...model, sensors: report.sensors })],
     report.source_name ? ["File", `${report.source_name}, ${bytes(report.source_bytes)}`] : null,
@@ -164,8 +178,8 @@ function originPart(model, report) {
     report.simplified.length ? ["Made faster by", report.simplified.join("; ")] : null,
     report.ignored.length ? ["Not used", report.ignored.join(", ")] : null,
     model.built_in ? null : ["Key", model.key],
-  ].filter(Boolean);
+  ];
   return part("Where it comes from",
-    element("dl", { class: "origin" }, facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, element("bdi", {}, value))))),
+    element("dl", { class: "origin" }, facts.filter((fact) => fact !== null).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, element("bdi", {}, value))))),
     report.notes.length ? element("ul", { class: "notes" }, report.notes.map((note) => element("li", {}, note.charAt(0).toUpperCase() + note.slice(1)))) : null);
 }

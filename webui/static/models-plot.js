@@ -1,10 +1,13 @@
 /** The action space as a drawing of our own: speed over steering, left on the left. */
 
+/** @typedef {{width: number, height: number, left: number, right: number, top: number, bottom: number}} Size */
+/** @typedef {(action: Action) => {x: number, y: number}} Place from a point of the action space to the drawing */
+
 const SVG = "http://www.w3.org/2000/svg";
 const SIZE = { width: 320, height: 224, left: 48, right: 16, top: 14, bottom: 40 };
 const THUMB = { width: 60, height: 44, left: 5, right: 5, top: 5, bottom: 5 };
 
-/** How far the plot reaches: both ways alike in steering, from zero or below to a round number above the fastest. */
+/** How far the plot reaches: both ways alike in steering, from zero or below to a round number above the fastest. @param {Action[]} points */
 export function reach(points) {
   const steeringMaxDeg = Math.max(1, ...points.map((point) => Math.abs(point.steering_deg)));
   const low = Math.min(0, ...points.map((point) => point.speed_mps));
@@ -13,13 +16,13 @@ export function reach(points) {
   return { steeringMaxDeg, speedLow: low < 0 ? Math.floor(low / step) * step : 0, speedHigh: Math.ceil(fastest / step - 1e-9) * step, speedStep: step };
 }
 
-/** A step of 1, 2 or 5 times a power of ten, at most as large as asked. */
+/** A step of 1, 2 or 5 times a power of ten, at most as large as asked. @param {number} wanted */
 export function roundStep(wanted) {
   const power = 10 ** Math.floor(Math.log10(wanted));
   return [5, 2, 1].map((digit) => digit * power).find((step) => step <= wanted * (1 + 1e-9)) ?? power;
 }
 
-/** A function from a point of the action space to the drawing; positive steering is left. */
+/** A function from a point of the action space to the drawing; positive steering is left. @param {{steeringMaxDeg: number, speedLow: number, speedHigh: number}} space @param {Size} size @returns {Place} */
 export function placer(space, size) {
   const width = size.width - size.left - size.right;
   const height = size.height - size.top - size.bottom;
@@ -29,7 +32,7 @@ export function placer(space, size) {
   });
 }
 
-/** Actions that lie on one place, together, in the order of their first. */
+/** Actions that lie on one place, together, in the order of their first. @param {Action[]} points @returns {{point: Action, indices: number[]}[]} */
 export function gather(points) {
   const places = new Map();
   points.forEach((point, index) => {
@@ -40,7 +43,7 @@ export function gather(points) {
   return [...places.values()];
 }
 
-/** The plot's content in words, for those who cannot see it. */
+/** The plot's content in words, for those who cannot see it. @param {ActionSpace} shape */
 export function inWords(shape) {
   const { points } = shape;
   if (points.length === 0) return "No action.";
@@ -50,7 +53,7 @@ export function inWords(shape) {
   return shape.type === "continuous" ? `Anything: ${range}.` : `${points.length} actions: ${range}.`;
 }
 
-/** Draw the whole plot. `chosen` tells how often each action was chosen in the dry run. */
+/** Draw the whole plot. `chosen` tells how often each action was chosen in the dry run. @param {ActionSpace} shape @param {Map<number, number>} chosen */
 export function drawPlot(shape, chosen = new Map()) {
   const space = reach(shape.points);
   const place = placer(space, SIZE);
@@ -84,7 +87,7 @@ export function drawPlot(shape, chosen = new Map()) {
   return svg;
 }
 
-/** Draw the plot small, without words, for a row of the list. */
+/** Draw the plot small, without words, for a row of the list. @param {ActionSpace | undefined} shape */
 export function drawThumbnail(shape) {
   const svg = make("svg", { viewBox: `0 0 ${THUMB.width} ${THUMB.height}`, class: "thumb", "aria-hidden": "true" });
   const points = shape?.points ?? [];
@@ -100,6 +103,7 @@ export function drawThumbnail(shape) {
   return svg;
 }
 
+/** @param {Action[]} corners @param {Place} place @param {number} radius */
 function rangeBox([one, other], place, radius) {
   const [a, b] = [place(one), place(other)];
   return make("rect", {
@@ -108,11 +112,12 @@ function rangeBox([one, other], place, radius) {
   });
 }
 
+/** @param {string} text @param {number} x @param {number} y */
 function label(text, x, y, anchor = "middle") {
   return make("text", { x, y, "text-anchor": anchor }, text);
 }
 
-/** An SVG element with its attributes. */
+/** An SVG element with its attributes. @param {string} name @param {Record<string, string | number>} attributes @returns {SVGElement} */
 export function make(name, attributes, text = "") {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) {

@@ -9,17 +9,20 @@ export const AT_ONCE = 2;
 
 /** `io` has `room(bytes)`, `send(file, id, progress)`, `outcome(id)`, `takeBack(id)` and `draw()` for an id. */
 export class Queue {
+  /** @param {QueueIo} io @param {() => void} changed */
   constructor(io, changed) {
     this.io = io;
     this.changed = changed;
-    this.entries = []; // {id, name, file, state, share, size_bytes, error, crowded, sending}
+    /** @type {QueuedUpload[]} */
+    this.entries = [];
     this.held = false;
   }
 
-  /** Line up files; returns their entries. */
+  /** Line up files; returns their entries. @param {Iterable<File>} files */
   add(files) {
+    /** @type {QueuedUpload[]} */
     const added = [...files].map((file) => ({
-      id: this.io.draw(), name: file.name, file, state: "queued", share: 0, size_bytes: file.size, error: "", crowded: false, sending: null,
+      id: this.io.draw(), name: file.name, file, state: "queued", share: 0, size_bytes: file.size, error: "", crowded: false, sending: null, abandoned: "",
     }));
     this.entries.push(...added);
     this.changed();
@@ -36,6 +39,7 @@ export class Queue {
     }
   }
 
+  /** @param {QueuedUpload} entry */
   async start(entry) {
     entry.sending = { abort: () => {} };
     const room = await this.io.room(entry.size_bytes);
@@ -69,7 +73,7 @@ export class Queue {
     this.next();
   }
 
-  /** Take an upload back, or forget what came of it. */
+  /** Take an upload back, or forget what came of it. @param {QueuedUpload} entry */
   async takeBack(entry) {
     this.drop(entry);
     entry.sending?.abort();
@@ -109,6 +113,7 @@ export class Queue {
     return this.entries.some(({ state }) => state === "queued" || state === "uploading");
   }
 
+  /** @param {QueuedUpload} entry */
   drop(entry) {
     this.entries = this.entries.filter((other) => other !== entry);
   }

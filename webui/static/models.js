@@ -1,47 +1,58 @@
 /** The Models page: puts the parts together. */
 
 import { Control } from "./control.js";
-import { changeHeaders, Followed, change, read, send } from "./models-api.js";
+import { element, keep, part, setText } from "./dom.js";
 import { loadedKey } from "./loaded.js";
 import { describeModel } from "./models-details.js";
-import { element, keep, setText } from "./models-dom.js";
 import { drawThumbnail } from "./models-plot.js";
 import { Queue } from "./models-queue.js";
+import { send } from "./models-send.js";
 import { followSticks } from "./models-sticks.js";
 import { showUploads } from "./models-uploads.js";
 import { ago, arrange, kindOf, milliseconds, whyNotActivate, whyNotRemove } from "./models-words.js";
+import { changeHeaders, Followed, change, read } from "./requests.js";
+import { isWide, Shelf } from "./shelf.js";
 import { stopOverToo } from "./stopbar.js";
+import { store, stored } from "./stored.js";
+import { focusUndo, say, toast } from "./toast.js";
 
 const LOOK_MS = 1000; // without a socket, which tells when there is something new
 const LOOK_OFTEN_MS = 250; // while something is on its way, or somebody types and space must still stop a car
 const LOST_MS = 3000;
 const STANDING = new Set(["disarmed", "failsafe"]);
-const TOAST_MS = 8000;
 const FILTER_FROM = 6; // models; fewer are seen at a glance
 const ON_THE_WAY = new Set(["uploading", "checking", "asking"]);
 
+/** @param {string} id @returns {any} */
 const byId = (id) => document.getElementById(id);
+/** @type {Followed<{models: Model[], removed: RemovedModel[], car: LoadedCar | null}>} */
 const models = new Followed("/api/models");
+/** @type {Followed<{uploads: UploadState[]}>} */
 const uploads = new Followed("/api/uploads");
+const shelf = new Shelf(".row[data-key] > button[aria-current]", () => part(byId("details"), "h2"), showChosen);
 
 let answeredAt = -Infinity;
+/** @type {LoadedCar | null} */
 let newestCar = null; // as the car says of itself over the socket
 let heardAt = -Infinity;
 let heardWord = ""; // of the socket, for the list and the uploads as they were last asked for
 let isLooking = false;
-let chosen = decodeURIComponent(location.hash.slice(1)); // key of the model that is shown in full
-let full = null; // its document from the server
+/** @type {FullModel | null} */
+let full = null; // the chosen one, as the server describes it in full
 let fullStamp = "";
 let busy = ""; // key of the model that is being activated
-let sentence = null; // what to say about the chosen model: {key, words}
-let renaming = false;
-let toastTimer = 0;
+/** @type {{key: string, words: string} | null} */
+let sentence = null; // what to say about the chosen model
+let renaming = ""; // key of the model that somebody is giving another name
 let lookTimer = 0;
+/** @type {Set<string>} */
 const seenOnTheWay = new Set(); // uploads whose outcome this page has waited for
+/** @type {Set<string>} */
+const told = new Set(); // uploads whose outcome or question has been said
 
 /* ---- what the page hears ---- */
 
-/** What the car says of itself, ten times a second; the list is asked for when its word has changed. */
+/** What the car says of itself, ten times a second; the list is asked for when its word has changed. @param {StatusDocument} document */
 function hear(document) {
   const before = carKey();
   newestCar = document.car;
@@ -49,13 +60,12 @@ function hear(document) {
   if (carKey() !== before && models.document) showAll();
   showTrouble();
   if (document.models === heardWord || isLooking) return;
-  heardWord = document.models;
+  heardWord = document.models ?? "";
   look();
 }
 
 function carKey() {
-  const { state, policy, policy_hash: hash, policy_note: note } = newestCar ?? {};
-  return JSON.stringify([state, policy, hash, note]);
+  return JSON.stringify([newestCar?.state, newestCar?.policy, newestCar?.policy_hash, newestCar?.policy_note]);
 }
 
 async function look() {
@@ -80,28 +90,28 @@ async function look() {
   showTrouble();
   if (control.isLive && isAnswered && !full?.measuring && !queue.isBusy) return; // the socket tells
   const goesOn = queue.isBusy || (uploads.document?.uploads ?? []).some(({ state }) => ON_THE_WAY.has(state)) || full?.measuring;
-  const types = document.activeElement?.matches?.("input");
+  const types = document.activeElement?.matches("input");
   lookTimer = setTimeout(look, goesOn || types ? LOOK_OFTEN_MS : LOOK_MS);
 }
 
 function noticeOutcomes() {
-  for (const upload of uploads.document.uploads) {
-    if (ON_THE_WAY.has(upload.state)) seenOnTheWay.add(upload.id);
-    else if (seenOnTheWay.has(upload.id) && !upload.isTold) {
-      if (upload.state === "done") say(`${upload.model.name} is ready.`);
-      if (upload.state === "asking") say(`${upload.name} needs an answer.`);
-    }
+  for (const { id, state, name, model } of uploads.document?.uploads ?? []) {
+    if (ON_THE_WAY.has(state)) seenOnTheWay.add(id);
+    if (!seenOnTheWay.has(id) || told.has(`${id} ${state}`) || (state !== "done" && state !== "asking")) continue;
+    told.add(`${id} ${state}`);
+    say(state === "done" ? `${model?.name} is ready.` : `${name} needs an answer.`);
   }
 }
 
 /** Read the chosen model in full, again when it has changed in the list. */
 async function lookAtChosen() {
+  const chosen = shelf.chosen;
   const model = find(chosen);
   if (!model) return;
   const stamp = JSON.stringify(model);
   if (full?.key === chosen && stamp === fullStamp && (!full.measuring || full.measuring.error)) return;
   const document = await read(`/api/models/${encodeURIComponent(chosen)}`);
-  if (!document || document.key !== chosen) return;
+  if (!document || chosen !== shelf.chosen) return;
   const isSame = fullStamp === stamp && JSON.stringify(document) === JSON.stringify(full);
   full = document;
   fullStamp = stamp;
@@ -113,7 +123,7 @@ async function lookAtChosen() {
 const all = () => models.document?.models ?? [];
 const isHeard = () => performance.now() - heardAt < LOST_MS;
 const car = () => (isHeard() ? newestCar : (models.document?.car ?? null));
-const find = (key) => all().find((model) => model.key === key) ?? null;
+const find = (/** @type {string} */ key) => all().find((model) => model.key === key) ?? null;
 
 function showAll() {
   const own = arrange(all().filter((model) => !model.built_in), byId("order").value, byId("filter").value);
@@ -128,36 +138,39 @@ function showAll() {
   showRows(byId("shipped"), shipped.filter((model) => !model.calibration_drive));
   showRows(byId("drives"), shipped.filter((model) => model.calibration_drive));
   showRemoved();
-  if (!find(chosen) && matchMedia("(min-width: 900px)").matches) {
+  if (!find(shelf.chosen) && isWide()) {
     choose((all().find((model) => model.active) ?? own[0] ?? shipped[0])?.key ?? "", { moves: false });
   } else showDetails();
 }
 
+/** @param {HTMLElement} list @param {Model[]} shown */
 function showRows(list, shown) {
   keep(list, shown, (model) => model.key, makeRow, updateRow);
 }
 
+/** @param {Model} model */
 function makeRow(model) {
   const row = element("li", { class: "row" });
-  const button = element("button", { type: "button", onclick: () => choose(row.dataset.key) },
+  const button = element("button", { type: "button", onclick: () => choose(model.key) },
     element("span", { class: "thumb-place" }),
     element("span", { class: "texts" }, element("bdi", { class: "name" }), element("span", { class: "kind" })),
     element("span", { class: "right" }, element("span", { class: "badge" }), element("span", { class: "milliseconds" })));
   row.append(button);
-  row.querySelector(".thumb-place").append(drawThumbnail(model.action_space));
+  part(row, ".thumb-place").append(drawThumbnail(model.action_space));
   return row;
 }
 
+/** @param {HTMLElement} row @param {Model} model */
 function updateRow(row, model) {
   const loaded = loadedKey(all(), car());
-  setText(row.querySelector(".name"), model.name);
-  setText(row.querySelector(".kind"), model.problem ? "Damaged" : kindOf(model));
-  row.querySelector(".kind").classList.toggle("is-bad", Boolean(model.problem));
+  setText(part(row, ".name"), model.name);
+  setText(part(row, ".kind"), model.problem ? "Damaged" : kindOf(model));
+  part(row, ".kind").classList.toggle("is-bad", Boolean(model.problem));
   const badge = busy === model.key ? "Loading" : model.key === loaded ? "In the car" : model.active ? "Next start" : model.warnings?.length ? "Look" : "";
-  setText(row.querySelector(".badge"), badge);
-  row.querySelector(".badge").dataset.kind = badge;
-  setText(row.querySelector(".milliseconds"), model.infer_median_ms ? milliseconds(model.infer_median_ms) : "");
-  row.querySelector("button").setAttribute("aria-current", String(model.key === chosen));
+  setText(part(row, ".badge"), badge);
+  part(row, ".badge").dataset.kind = badge;
+  setText(part(row, ".milliseconds"), model.infer_median_ms ? milliseconds(model.infer_median_ms) : "");
+  part(row, "button").setAttribute("aria-current", String(model.key === shelf.chosen));
 }
 
 function showRemoved() {
@@ -169,28 +182,30 @@ function showRemoved() {
       element("button", { type: "button", class: "small", "aria-label": `Put ${entry.name} back`, onclick: () => putBack(entry.removed) }, "Put back"));
     return item;
   }, (item, entry) => {
-    setText(item.querySelector(".name"), entry.name);
-    setText(item.querySelector(".kind"), ago(Date.now() / 1000 - entry.removed_at_s));
+    setText(part(item, ".name"), entry.name);
+    setText(part(item, ".kind"), ago(Date.now() / 1000 - entry.removed_at_s));
   });
 }
 
 function showDetails() {
   const place = byId("details");
+  const chosen = shelf.chosen;
   const model = find(chosen);
-  byId("models").dataset.view = model && chosen ? "details" : "list";
-  if (renaming && place.dataset.key === chosen) return; // not under somebody's fingers
+  byId("models").dataset.view = model ? "details" : "list";
+  if (renaming && place.dataset.key === renaming && chosen === renaming) return; // not under somebody's fingers
   if (!model) {
     place.replaceChildren(element("p", { class: "faint" }, models.document ? "Choose a model." : "Looking at the models."));
     return;
   }
   const open = place.dataset.key === chosen && place.querySelector("details")?.open;
-  const focus = place.contains(document.activeElement) ? document.activeElement.dataset.act : null;
+  const focus = place.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.act : null;
   place.dataset.key = chosen;
   place.replaceChildren(...header(model), ...describeModel(model, full?.key === chosen ? full : null, measure));
-  if (open && place.querySelector("details")) place.querySelector("details").open = true;
+  if (open && place.querySelector("details")) part(place, "details").open = true;
   if (focus) place.querySelector(`[data-act="${focus}"]`)?.focus();
 }
 
+/** @param {Model} model */
 function header(model) {
   const loaded = loadedKey(all(), car());
   const isLoaded = model.key === loaded;
@@ -222,7 +237,7 @@ function showAllUploads() {
   const ours = new Map(queue.entries.map((entry) => [entry.id, entry]));
   const shown = [...told.map((upload) => ours.get(upload.id) ?? upload), ...queue.entries.filter((entry) => !told.some(({ id }) => id === entry.id))];
   byId("uploads-section").hidden = shown.length === 0;
-  showUploads(byId("uploads"), shown, { takeBack, choose: chooseRange, open: (key) => choose(key) });
+  showUploads(byId("uploads"), shown, { takeBack, choose: chooseRange, open: choose });
 }
 
 function showTrouble() {
@@ -233,51 +248,23 @@ function showTrouble() {
   byId("trouble").hidden = words === "";
   setText(byId("trouble"), words);
   // Space stops a car that may move, whatever has the focus; it is a letter only beside one that surely stands.
-  document.body.dataset.standsStill = String(!isLost && models.document !== null && (car() === null || STANDING.has(car().state)));
-}
-
-function say(words) {
-  setText(byId("news"), words);
-}
-
-function toast(words, undo) {
-  clearTimeout(toastTimer);
-  setText(byId("toast-words"), words);
-  byId("toast").hidden = false;
-  byId("toast-undo").hidden = !undo;
-  byId("toast-undo").onclick = () => {
-    byId("toast").hidden = true;
-    undo?.();
-  };
-  toastTimer = setTimeout(() => { byId("toast").hidden = true; }, TOAST_MS);
+  document.body.dataset.standsStill = String(!isLost && models.document !== null && STANDING.has(car()?.state ?? "disarmed"));
 }
 
 /* ---- what a person asks for ---- */
 
-function choose(key, { moves = true } = {}) {
-  if (key !== chosen) {
-    renaming = false;
-    sentence = null;
-  }
-  const before = chosen;
-  chosen = key;
-  if (full?.key !== key) full = null;
-  const url = key ? `#${encodeURIComponent(key)}` : location.pathname;
-  if (moves && before !== key) history.pushState(null, "", url);
-  else if (!moves) history.replaceState(null, "", url);
-  for (const row of document.querySelectorAll(".row[data-key] > button[aria-current]")) {
-    row.setAttribute("aria-current", String(row.parentElement.dataset.key === key));
-  }
+function showChosen() {
+  if (renaming !== shelf.chosen) renaming = "";
+  if (sentence?.key !== shelf.chosen) sentence = null;
+  if (full?.key !== shelf.chosen) full = null;
   showDetails();
-  if (moves && !matchMedia("(min-width: 900px)").matches) {
-    if (key) {
-      scrollTo(0, 0);
-      byId("details").querySelector("h2")?.focus();
-    } else document.querySelector(`.row[data-key="${CSS.escape(before)}"] > button`)?.focus();
-  }
   lookAtChosen();
 }
 
+/** @param {string} key @param {{moves?: boolean}} how */
+const choose = (key, how = {}) => shelf.choose(key, how);
+
+/** @param {Model} model */
 async function activate(model) {
   busy = model.key;
   sentence = null;
@@ -291,15 +278,17 @@ async function activate(model) {
   look();
 }
 
+/** @param {Model} model */
 async function measure(model) {
   const answer = await change("POST", `/api/models/${encodeURIComponent(model.key)}/measure`);
-  if (!answer.ok) toast(answer.error, null);
+  if (!answer.ok) toast(answer.error);
   full = null;
   look();
 }
 
+/** @param {Model} model */
 function startRenaming(model) {
-  renaming = true;
+  renaming = model.key;
   const title = byId("details").querySelector(".title");
   const field = element("input", { type: "text", id: "new-name", maxlength: "120", autocomplete: "off", "aria-label": "New name" });
   field.value = model.name;
@@ -326,11 +315,12 @@ function startRenaming(model) {
 }
 
 function endRenaming() {
-  renaming = false;
+  renaming = "";
   showAll();
   byId("details").querySelector('[data-act="rename"]')?.focus();
 }
 
+/** @param {Model} model */
 async function remove(model) {
   const answer = await change("DELETE", `/api/models/${model.key}`);
   if (!answer.ok) {
@@ -339,29 +329,32 @@ async function remove(model) {
     return;
   }
   toast(`${model.name} is removed.`, () => putBack(answer.removed));
-  if (chosen === model.key) choose("");
+  if (shelf.chosen === model.key) choose("");
   await look();
-  byId("toast-undo").focus({ preventScroll: true });
+  focusUndo();
 }
 
+/** @param {string} removed */
 async function putBack(removed) {
   const answer = await change("POST", `/api/models/${encodeURIComponent(removed)}/restore`);
   if (answer.ok) {
     await look();
     choose(answer.key);
     say(`${answer.name} is back.`);
-  } else toast(answer.error, null);
+  } else toast(answer.error);
 }
 
+/** @param {ShownUpload} upload */
 function takeBack(upload) {
   const own = queue.entries.find((entry) => entry.id === upload.id);
   if (own) queue.takeBack(own);
   else change("DELETE", `/api/uploads/${upload.id}`).then(look);
 }
 
+/** @param {ShownUpload} upload @param {string} range */
 async function chooseRange(upload, range) {
   const answer = await change("POST", `/api/uploads/${upload.id}/input-range`, { input_range: range });
-  if (!answer.ok) toast(answer.error, null);
+  if (!answer.ok) toast(answer.error);
   look();
 }
 
@@ -378,6 +371,7 @@ const queue = new Queue({
   draw: () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
 }, showAllUploads);
 
+/** @param {FileList} files */
 function add(files) {
   for (const entry of queue.add(files)) seenOnTheWay.add(entry.id);
   clearTimeout(lookTimer);
@@ -389,7 +383,7 @@ byId("files").addEventListener("change", () => {
   add(byId("files").files);
   byId("files").value = "";
 });
-const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+const carriesFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
 let depth = 0; // of elements that the files are over
 addEventListener("dragenter", (event) => {
   if (!carriesFiles(event)) return;
@@ -409,7 +403,7 @@ addEventListener("drop", (event) => {
   byId("drop").classList.remove("is-over");
   if (!carriesFiles(event)) return;
   event.preventDefault();
-  add(event.dataTransfer.files);
+  if (event.dataTransfer) add(event.dataTransfer.files);
 });
 addEventListener("beforeunload", (event) => {
   if (queue.isBusy) event.preventDefault();
@@ -419,18 +413,9 @@ addEventListener("lapwing-stop-over", () => queue.release());
 
 /* ---- the list ---- */
 
-addEventListener("popstate", () => choose(decodeURIComponent(location.hash.slice(1)), { moves: false }));
-try {
-  byId("order").value = localStorage.getItem("models-order") ?? "newest";
-} catch {
-  // A browser that keeps nothing: the list has its usual order.
-}
+byId("order").value = stored("models-order") ?? "newest";
 byId("order").addEventListener("change", () => {
-  try {
-    localStorage.setItem("models-order", byId("order").value);
-  } catch {
-    // As above.
-  }
+  store("models-order", byId("order").value);
   showAll();
 });
 byId("filter").addEventListener("input", showAll);
@@ -438,7 +423,7 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) look();
 });
 document.addEventListener("focusin", (event) => {
-  if (event.target.matches?.("input")) look();
+  if (/** @type {HTMLElement} */ (event.target).matches?.("input")) look();
 });
 showDetails();
 const control = new Control(document.body.dataset.page ?? "", hear, () => "");

@@ -1,9 +1,13 @@
-/** The race on a big screen: one stream in, large figures out. Nothing here can change the car. */
+/** The race on a big screen: the car's line in, large figures out. Nothing here can change the car. */
 
-import { describe, lapTime } from "./words.js";
+import { Control } from "./control.js";
+import { setText as setTextOf } from "./dom.js";
+import { stopOverToo } from "./stopbar.js";
+import { GUARDED, describe, lapTime } from "./words.js";
 
-const LOST_MS = 3500; // the stream says something each second
+const LOST_MS = 2000; // the line says something ten times a second
 const FLASH_MS = 2600;
+const STANDING = new Set(["disarmed", "failsafe"]);
 
 /** @type {Record<string, string>} */
 const SOURCES = {
@@ -11,26 +15,35 @@ const SOURCES = {
   marker: "Timed by the start marker",
   hand: "Timed by hand",
 };
-const GUARDED = new Set(["arming", "manual", "assisted", "autonomous", "calibrating"]);
+/** @type {LapsDocument} */
+const NO_LAPS = { lap_time_s: null, lap_count: 0, laps: [], best: null };
 
-/** @returns {any} */
+/** @param {string} id @returns {any} */
 const byId = (id) => document.getElementById(id);
 
-/** @type {any} */
+/** @type {StatusDocument | null} */
 let race = null;
 let heardAt = -Infinity;
 let shownLaps = "";
-let announced = -1;
+let counted = -1; // laps of this drive, as last heard; none yet
+let flashUntil = 0;
+let flashed = "";
 
-const stream = new EventSource("/api/race/events");
-stream.addEventListener("race", (event) => hear(JSON.parse(event.data)));
-stream.addEventListener("lap", (event) => flash(JSON.parse(event.data)));
-
-function hear(document) {
-  race = document;
+/** @param {StatusDocument} document_ */
+function hear(document_) {
+  race = document_;
   heardAt = performance.now();
+  const { lap_count: count, laps, best } = lapsOf(race);
+  const last = laps.at(-1);
+  if (counted >= 0 && count > counted && last) flash(last, best);
+  counted = count;
+  document.body.dataset.standsStill = String(STANDING.has(race.car?.state ?? ""));
   show();
 }
+
+const car = () => race?.car ?? null;
+/** @param {StatusDocument | null} status */
+const lapsOf = (status) => status?.laps ?? NO_LAPS;
 
 /** Seconds of what runs now, counted on between two words of the car. */
 function since() {
@@ -38,38 +51,35 @@ function since() {
 }
 
 const isLost = () => performance.now() - heardAt > LOST_MS;
-const moves = () => race !== null && GUARDED.has(race.state ?? "");
+const moves = () => GUARDED.has(car()?.state ?? "");
+/** Until the time limit of this drive; null without one. */
+const leftS = () => ((car()?.time_left_s ?? -1) >= 0 ? /** @type {Car} */ (car()).time_left_s : null);
 
 function show() {
-  const { laps } = race;
-  setText("model", race.model || "No model");
-  setText("driver", race.driver ? `Driver: ${race.driver}` : "");
-  const last = laps.laps.at(-1);
-  setText("last", lapTime(last?.time_s));
+  const laps = lapsOf(race);
+  setText("model", car()?.policy || "No model");
+  setText("driver", car()?.driver_name ? `Driver: ${car()?.driver_name}` : "");
+  setText("last", lapTime(laps.laps.at(-1)?.time_s));
   setText("best", lapTime(laps.best?.time_s));
   setText("count-name", laps.target_laps ? "Laps to go" : "Laps");
   setText("count", laps.target_laps ? Math.max(0, laps.target_laps - laps.lap_count) : laps.lap_count);
-  byId("left-cell").hidden = race.left_s === null;
-  setText("source", laps.lap_count > 0 || laps.lap_time_s !== null ? [SOURCES[laps.source] ?? "", ...laps.remarks].filter(Boolean).join(". ") : "");
+  byId("left-cell").hidden = leftS() === null;
+  const isTimed = laps.lap_count > 0 || laps.lap_time_s !== null;
+  setText("source", isTimed ? [SOURCES[laps.source ?? ""] ?? "", ...(laps.remarks ?? [])].filter(Boolean).join(". ") : "");
   showLaps(laps);
   showState();
 }
 
 function showState() {
-  const words = isLost() ? describe(null) : wordsOf(race);
+  const words = describe(isLost() ? null : race);
+  const isDone = Boolean(lapsOf(race).note) && car()?.state === "disarmed" && !isLost();
+  const isLoud = words.mood === "failsafe" || words.mood === "lost";
   document.body.dataset.mood = words.mood;
-  setText("state", words.title);
-  setText("sentence", words.sentence);
+  setText("state", isDone ? "Finished" : words.title);
+  setText("sentence", isDone ? lapsOf(race).note ?? "" : isLoud ? words.sentence : "");
 }
 
-function wordsOf(document) {
-  if (document.state === null) return { mood: "lost", title: "The car is silent", sentence: "" };
-  const car = { state: document.state, sentence: document.sentence, not_ready: document.is_ready ? [] : [""] };
-  const { mood, title, sentence } = describe(/** @type {any} */ ({ car, silence: "" }));
-  const done = document.laps.note && document.state === "disarmed";
-  return { mood, title: done ? "Finished" : title, sentence: done ? document.laps.note : mood === "failsafe" ? sentence : "" };
-}
-
+/** @param {LapsDocument} document */
 function showLaps({ laps, best }) {
   const key = JSON.stringify([laps, best]);
   if (key === shownLaps) return;
@@ -79,12 +89,13 @@ function showLaps({ laps, best }) {
   byId("laps").scrollTop = 0;
 }
 
+/** @param {Crossing} lap @param {Crossing | null} best */
 function row(lap, best) {
   const item = document.createElement("li");
-  const isBest = lap.lap === best.lap;
+  const isBest = lap.lap === best?.lap;
   item.className = isBest ? "best" : lap.missed ? "missed" : "";
-  const behind = isBest ? "best" : lap.missed ? "marker missed?" : `+${(lap.time_s - best.time_s).toFixed(2)}`;
-  for (const [name, text] of [["number", lap.lap], ["time", lapTime(lap.time_s)], ["behind", behind]]) {
+  const behind = isBest ? "best" : lap.missed ? "marker missed?" : `+${(lap.time_s - (best?.time_s ?? 0)).toFixed(2)}`;
+  for (const [name, text] of [["number", String(lap.lap)], ["time", lapTime(lap.time_s)], ["behind", behind]]) {
     const part = document.createElement("span");
     part.className = name;
     part.textContent = text;
@@ -93,38 +104,36 @@ function row(lap, best) {
   return item;
 }
 
-/** A new lap: said once, and for a moment larger than the running clock. */
-let flashUntil = 0;
-let flashed = "";
-function flash(lap) {
-  if (lap.lap === announced) return;
-  announced = lap.lap;
+/** A new lap: said once, and for a moment larger than the running clock. @param {Crossing} lap @param {Crossing | null} best */
+function flash(lap, best) {
+  const isBest = lap.lap === best?.lap;
   flashed = lapTime(lap.time_s);
   flashUntil = performance.now() + FLASH_MS;
-  setText("news", `Lap ${lap.lap}: ${flashed} seconds${lap.is_best ? ", the best" : ""}`);
-  byId("race").classList.toggle("is-best", lap.is_best);
+  setText("news", `Lap ${lap.lap}: ${flashed} seconds${isBest ? ", the best" : ""}`);
+  byId("race").classList.toggle("is-best", isBest);
 }
 
 function tick() {
   if (race !== null) {
-    const { lap_time_s: lapS, lap_count: count } = race.laps;
+    const { lap_time_s: lapS, lap_count: count, laps } = lapsOf(race);
+    const isArming = car()?.state === "arming";
     const isFlash = performance.now() < flashUntil;
-    byId("race").classList.toggle("is-flash", isFlash);
     const runs = lapS !== null && moves() && !isLost();
-    setText("clock", isFlash ? flashed : runs ? lapTime(lapS + since(), 1) : race.state === "arming" ? "Get ready" : count > 0 ? lapTime(race.laps.laps.at(-1)?.time_s) : "0.00");
-    setText("lap-name", isFlash ? `Lap ${announced}` : runs ? `Lap ${count + 1}` : race.state === "arming" ? "" : moves() ? "To the line" : count > 0 ? `Lap ${count}` : "");
+    const left = leftS();
+    byId("race").classList.toggle("is-flash", isFlash);
+    setText("clock", isFlash ? flashed : runs ? lapTime(lapS + since(), 1) : isArming ? "Get ready" : count > 0 ? lapTime(laps.at(-1)?.time_s) : "0.00");
+    setText("lap-name", isFlash ? `Lap ${count}` : runs ? `Lap ${count + 1}` : isArming ? "" : moves() ? "To the line" : count > 0 ? `Lap ${count}` : "");
     byId("clock").classList.toggle("is-idle", !isFlash && !runs && count === 0);
-    byId("clock").classList.toggle("is-words", !isFlash && !runs && race.state === "arming");
-    if (race.left_s !== null) setText("left", lapTime(Math.max(0, race.left_s - (moves() ? since() : 0)), 0));
+    byId("clock").classList.toggle("is-words", !isFlash && !runs && isArming);
+    if (left !== null) setText("left", lapTime(Math.max(0, left - (moves() ? since() : 0)), 0));
     if (isLost()) showState();
   }
   requestAnimationFrame(tick);
 }
 
-/** Change what is there only where it differs: sixty times a second is often. */
+/** @param {string} id @param {string | number} text */
 function setText(id, text) {
-  const element = byId(id);
-  if (element.textContent !== String(text)) element.textContent = text;
+  setTextOf(byId(id), String(text));
 }
 
 const button = byId("whole-screen");
@@ -133,4 +142,5 @@ button.addEventListener("click", () => (document.fullscreenElement ? document.ex
 document.addEventListener("fullscreenchange", () => {
   button.textContent = document.fullscreenElement ? "Leave whole screen" : "Whole screen";
 });
+stopOverToo(new Control(document.body.dataset.page ?? "", hear, () => ""));
 tick();

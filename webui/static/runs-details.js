@@ -1,7 +1,7 @@
 /** One run in full: picture, line and curves in step, its laps and what happened. */
 
-import { change, read } from "./models-api.js";
-import { element, setText } from "./models-dom.js";
+import { change, read } from "./requests.js";
+import { element, setText } from "./dom.js";
 import { Line } from "./runs-line.js";
 import { Player } from "./runs-player.js";
 import { axisMoments, drawCurve, drawMarks } from "./runs-plot.js";
@@ -14,12 +14,13 @@ const STEP_S = 0.1;
 const LEAP_S = 5;
 const BACK_S = 1.5; // a press this soon after a mark goes to the one before
 
-/** @returns {any} */
+/** @param {string} id @returns {any} */
 const byId = (id) => document.getElementById(id);
 
 export class Details {
   constructor() {
     this.name = "";
+    /** @type {RunDetails | null} */
     this.details = null;
     this.window = [0, 1];
     this.drawn = "";
@@ -35,7 +36,7 @@ export class Details {
     this.listen();
   }
 
-  /** Read a run and show it; resolves to whether it is there. */
+  /** Read a run and show it; resolves to whether it is there. @param {string} name */
   async open(name) {
     if (name === this.name) return true;
     this.close();
@@ -69,9 +70,16 @@ export class Details {
     this.drawn = "";
   }
 
+  /** The run that is shown; only where there is one. */
+  get shown() {
+    return /** @type {RunDetails} */ (this.details);
+  }
+
   /* ---- the window of time that the curves show ---- */
 
+  /** @param {number[]} window */
   async show([since, until], isWhole = false) {
+    if (!this.details) return;
     const end = Math.max(this.details.seconds, LEAST_S);
     const span = Math.min(Math.max(until - since, LEAST_S), end);
     const from = Math.min(Math.max(0, since), end - span);
@@ -98,19 +106,19 @@ export class Details {
 
   showWindow() {
     const [since, until] = this.window;
-    drawMarks(byId("marks"), this.details, since, until);
+    drawMarks(byId("marks"), this.shown, since, until);
     const { step, moments } = axisMoments(since, until, byId("lanes").clientWidth < 500 ? 4 : 9);
     byId("axis").replaceChildren(...moments.map((moment) => {
       const label = element("span", {}, clock(moment, step < 1 ? 1 : 0));
       label.style.left = `${((moment - since) / (until - since)) * 100}%`;
       return label;
     }));
-    byId("zoom-all").disabled = byId("zoom-out").disabled = since <= 0 && until >= this.details.seconds;
+    byId("zoom-all").disabled = byId("zoom-out").disabled = since <= 0 && until >= this.shown.seconds;
     byId("zoom-in").disabled = until - since <= LEAST_S;
     this.showCursor();
   }
 
-  /** Show less time, or more, around one moment of it. */
+  /** Show less time, or more, around one moment of it. @param {number} factor */
   zoom(factor, around = this.player.seconds) {
     const [since, until] = this.window;
     const middle = around >= since && around <= until ? around : (since + until) / 2;
@@ -121,6 +129,7 @@ export class Details {
 
   /* ---- one moment ---- */
 
+  /** @param {number} seconds */
   showTime(seconds) {
     byId("time").value = String(seconds);
     byId("time").setAttribute("aria-valuetext", `${clock(seconds, 1)} of ${clock(this.player.duration, 1)}`);
@@ -142,6 +151,7 @@ export class Details {
     byId("cursor").style.left = `${share * 100}%`;
   }
 
+  /** @param {ImageBitmap | null} bitmap */
   showPicture(bitmap) {
     const canvas = byId("picture");
     if (!bitmap) return;
@@ -150,22 +160,26 @@ export class Details {
     bitmap.close();
   }
 
+  /** @param {Moment | null} moment */
   showMoment(moment) {
     setText(byId("readout"), readout(moment));
     this.line.showCar(moment);
   }
 
+  /** @param {boolean} isPlaying */
   showPlaying(isPlaying) {
     byId("play").classList.toggle("is-playing", isPlaying);
     byId("play").setAttribute("aria-label", isPlaying ? "Pause" : "Play");
   }
 
+  /** @param {number} seconds */
   jump(seconds) {
     this.player.seek(seconds);
   }
 
+  /** @param {number} direction */
   mark(direction) {
-    const marks = marksOf(this.details);
+    const marks = marksOf(this.shown);
     const now = this.player.seconds;
     const next = direction > 0 ? marks.find((mark) => mark > now + 0.05) : marks.findLast((mark) => mark < now - (this.player.isPlaying ? BACK_S : 0.05));
     if (next !== undefined) this.jump(next);
@@ -175,7 +189,7 @@ export class Details {
   /* ---- words ---- */
 
   showFacts() {
-    const { details } = this;
+    const details = this.shown;
     const { run } = details;
     setText(byId("run-title"), `${dayOf(run, new Date())}, ${timeOfDay(started(run))}`);
     setText(byId("run-kind"), [run.policy, kindOf(run), run.is_hil ? "simulated car" : ""].filter(Boolean).join(" · "));
@@ -224,9 +238,9 @@ export class Details {
   }
 
   showLaps() {
-    const { laps } = this.details;
+    const { laps, run } = this.shown;
     const best = Math.min(...laps.map(({ time_s }) => time_s));
-    byId("laps-source").hidden = this.details.run.laps_source !== "marker";
+    byId("laps-source").hidden = run.laps_source !== "marker";
     byId("no-laps").hidden = laps.length > 0;
     byId("laps").hidden = laps.length === 0;
     byId("laps").querySelector("tbody").replaceChildren(...laps.map((lap) => {
@@ -240,13 +254,14 @@ export class Details {
     }));
   }
 
+  /** @param {RunLap} lap */
   showLap(lap) {
     this.jump(lap.since_s);
     this.show([lap.since_s, lap.until_s]);
   }
 
   showEvents() {
-    byId("events").replaceChildren(...this.details.events.map((event) => {
+    byId("events").replaceChildren(...this.shown.events.map((event) => {
       const item = element("li", { class: `event of-${event.kind.replace(" ", "-")}` },
         element("button", { type: "button", class: "link", onclick: () => this.jump(event.t_s) }, element("span", { class: "at" }, clock(event.t_s, 1)), " ", eventWords(event)));
       return item;
@@ -267,14 +282,14 @@ export class Details {
     });
     byId("zoom-in").addEventListener("click", () => this.zoom(1 / ZOOM));
     byId("zoom-out").addEventListener("click", () => this.zoom(ZOOM));
-    byId("zoom-all").addEventListener("click", () => this.show([0, this.details.seconds]));
+    byId("zoom-all").addEventListener("click", () => this.show([0, this.shown.seconds]));
     this.listenToLanes(byId("lanes"));
     document.addEventListener("keydown", (event) => this.press(event));
   }
 
-  /** A finger or mouse drags the moment; a wheel with Ctrl zooms, as a map does. */
+  /** A finger or mouse drags the moment; a wheel with Ctrl zooms, as a map does. @param {HTMLElement} lanes */
   listenToLanes(lanes) {
-    const moment = (event) => {
+    const moment = (/** @type {MouseEvent} */ event) => {
       const box = lanes.getBoundingClientRect();
       const [since, until] = this.window;
       return since + Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * (until - since);
@@ -295,9 +310,11 @@ export class Details {
     }, { passive: false });
   }
 
+  /** @param {KeyboardEvent} event */
   press(event) {
-    const { target } = event;
+    const target = /** @type {HTMLElement} */ (event.target);
     if (!this.details || event.altKey || event.ctrlKey || event.metaKey || target.matches?.("input:not(#time), select, textarea")) return;
+    /** @type {Record<string, () => void>} */
     const acts = {
       k: () => this.player.toggle(),
       ArrowLeft: () => this.jump(this.player.seconds - (event.shiftKey ? LEAP_S : STEP_S)),
@@ -316,12 +333,14 @@ export class Details {
   }
 }
 
+/** @param {Curve} curve */
 function reach(curve) {
   const low = curve.low.filter((value) => value !== null);
   const high = curve.high.filter((value) => value !== null);
   return [Math.min(0, ...low), Math.max(0, ...high)];
 }
 
+/** @param {string} words */
 function sentence(words) {
   const text = words || "some of it is missing";
   return `${text[0].toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;

@@ -5,8 +5,9 @@ import { shape } from "./runs-plot.js";
 const SHADES = 8;
 const MARGIN_M = 0.4;
 
-/** The line in pieces of one shade each; every piece begins where the one before ends. */
+/** The line in pieces of one shade each; every piece begins where the one before ends. @param {DrivenLine} line @param {number} most */
 export function shaded(line, most) {
+  /** @type {{shade: number, since: number, until: number}[]} */
   const pieces = [];
   for (let index = 0; index + 1 < line.x_m.length; index += 1) {
     const shade = Math.min(SHADES - 1, Math.floor((line.speed_mps[index] / Math.max(most, 1e-9)) * SHADES));
@@ -17,7 +18,7 @@ export function shaded(line, most) {
   return pieces;
 }
 
-/** What an SVG must show so that all of the line and the track is seen: `[left, top, width, height]`, y pointing down. @param {any} line @param {any} track */
+/** What an SVG must show so that all of the line and the track is seen: `[left, top, width, height]`, y pointing down. @param {DrivenLine} line @param {Layout | null} track */
 export function frame(line, track = null) {
   const borders = track ? [...track.outer, ...track.inner] : [];
   const [xs, ys] = [[...line.x_m, ...borders.map(([x]) => x)], [...line.y_m, ...borders.map(([, y]) => y)]];
@@ -26,7 +27,7 @@ export function frame(line, track = null) {
   return [left - MARGIN_M, -high - MARGIN_M, right - left + 2 * MARGIN_M, high - low + 2 * MARGIN_M];
 }
 
-/** A closed line of a track as an SVG path. */
+/** A closed line of a track as an SVG path. @param {number[][]} points */
 export function ring(points) {
   return `M${points.map(([x, y]) => `${x} ${-y}`).join("L")}Z`;
 }
@@ -36,11 +37,13 @@ export class Line {
   constructor(svg) {
     this.svg = svg;
     this.car = shape("path", { class: "car", d: "M.22 0L-.14 .13L-.06 0L-.14 -.13Z" });
+    /** @type {DrivenLine | null} */
     this.whole = null;
+    /** @type {Layout | null} */
     this.track = null;
   }
 
-  /** The whole run: it gives the frame and stays faintly in sight. */
+  /** The whole run: it gives the frame and stays faintly in sight. @param {DrivenLine | null} line @param {Layout | null} track */
   showWhole(line, track) {
     this.whole = line;
     this.track = track;
@@ -52,9 +55,10 @@ export class Line {
     this.showPart(line);
   }
 
+  /** @param {DrivenLine | null} line */
   showPart(line) {
     if (!this.whole || !line || this.whole.x_m.length < 2) return;
-    const points = (of, since, until) => of.x_m.slice(since, until + 1).map((x, index) => `${x},${-of.y_m[since + index]}`).join(" ");
+    const points = (/** @type {DrivenLine} */ of, /** @type {number} */ since, /** @type {number} */ until) => of.x_m.slice(since, until + 1).map((x, index) => `${x},${-of.y_m[since + index]}`).join(" ");
     const most = Math.max(...this.whole.speed_mps);
     this.svg.replaceChildren(
       ...this.road(),
@@ -76,9 +80,11 @@ export class Line {
     ];
   }
 
+  /** @param {Moment | null} moment */
   showCar(moment) {
-    const isKnown = moment !== null && moment.x_m !== null;
+    const { x_m: x, y_m: y, heading_rad: heading } = moment ?? { x_m: null, y_m: null, heading_rad: null };
+    const isKnown = x !== null && y !== null && heading !== null;
     this.car.classList.toggle("is-unknown", !isKnown);
-    if (isKnown) this.car.setAttribute("transform", `translate(${moment.x_m} ${-moment.y_m}) rotate(${(-moment.heading_rad * 180) / Math.PI})`);
+    if (isKnown) this.car.setAttribute("transform", `translate(${x} ${-y}) rotate(${(-heading * 180) / Math.PI})`);
   }
 }

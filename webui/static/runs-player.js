@@ -7,7 +7,7 @@ const AGAIN_MS = 300;
 
 export class Player {
   /**
-   * @param {{picture: (bitmap: ImageBitmap | null) => void, moment: (moment: object | null) => void, time: (seconds: number) => void, playing: (isPlaying: boolean) => void}} shows
+   * @param {{picture: (bitmap: ImageBitmap | null) => void, moment: (moment: Moment | null) => void, time: (seconds: number) => void, playing: (isPlaying: boolean) => void}} shows
    */
   constructor(shows) {
     this.shows = shows;
@@ -23,7 +23,7 @@ export class Player {
     });
   }
 
-  /** Show another run from its beginning. */
+  /** Show another run from its beginning. @param {string} name @param {number} duration */
   load(name, duration) {
     this.pause();
     this.name = name;
@@ -31,6 +31,7 @@ export class Player {
     this.seek(0);
   }
 
+  /** @param {number} seconds */
   seek(seconds) {
     this.seconds = Math.min(this.duration, Math.max(0, seconds));
     this.shows.time(this.seconds);

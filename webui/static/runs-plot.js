@@ -5,12 +5,12 @@ export const WIDTH = 1000;
 const CURVE_SHARE = 66; // of a lane's height; above it stands what the lane shows
 const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
 
-/** The step of a time axis with at most `most` labels. */
+/** The step of a time axis with at most `most` labels. @param {number} seconds @param {number} most */
 export function axisStep(seconds, most) {
   return STEPS_S.find((step) => seconds / step <= most) ?? STEPS_S[STEPS_S.length - 1];
 }
 
-/** The moments that an axis names. */
+/** The moments that an axis names. @param {number} sinceS @param {number} untilS @param {number} most */
 export function axisMoments(sinceS, untilS, most) {
   const step = axisStep(Math.max(untilS - sinceS, 1e-9), most);
   const moments = [];
@@ -21,6 +21,9 @@ export function axisMoments(sinceS, untilS, most) {
 /**
  * The outline of a curve's least and most as an SVG path, one piece for each stretch without a gap.
  * `y` maps a value to a height; a curve of one value is drawn as a line of no height.
+ * @param {Curve["low"]} low
+ * @param {Curve["high"]} high
+ * @param {(value: number) => number} y
  */
 export function outline(low, high, y) {
   const pieces = [];
@@ -29,12 +32,12 @@ export function outline(low, high, y) {
     const isHere = bucket < low.length && low[bucket] !== null;
     if (isHere && since < 0) since = bucket;
     if (isHere || since < 0) continue;
-    const x = (index) => (((index + 0.5) / low.length) * WIDTH).toFixed(1);
+    const x = (/** @type {number} */ index) => (((index + 0.5) / low.length) * WIDTH).toFixed(1);
     const there = [];
     const back = [];
     for (let index = since; index < bucket; index += 1) {
-      there.push(`${x(index)} ${y(high[index]).toFixed(1)}`);
-      back.unshift(`${x(index)} ${y(low[index]).toFixed(1)}`);
+      there.push(`${x(index)} ${y(high[index] ?? 0).toFixed(1)}`);
+      back.unshift(`${x(index)} ${y(low[index] ?? 0).toFixed(1)}`);
     }
     pieces.push(`M${there.join("L")}L${back.join("L")}Z`);
     since = -1;
@@ -42,6 +45,7 @@ export function outline(low, high, y) {
   return pieces.join("");
 }
 
+/** @param {string} name @param {Record<string, string | number>} attributes @param {Node[]} children @returns {SVGElement} */
 export function shape(name, attributes, ...children) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
@@ -49,18 +53,18 @@ export function shape(name, attributes, ...children) {
   return made;
 }
 
-/** Draw one curve; `range` is what the lane holds from bottom to top. */
+/** Draw one curve; `range` is what the lane holds from bottom to top. @param {SVGElement} svg @param {Curve} curve @param {[number, number]} range */
 export function drawCurve(svg, curve, [bottom, top]) {
-  const y = (value) => 100 - ((Math.min(top, Math.max(bottom, value)) - bottom) / (top - bottom)) * CURVE_SHARE - 3;
+  const y = (/** @type {number} */ value) => 100 - ((Math.min(top, Math.max(bottom, value)) - bottom) / (top - bottom)) * CURVE_SHARE - 3;
   svg.replaceChildren(
     shape("line", { class: "zero", x1: 0, x2: WIDTH, y1: y(0), y2: y(0) }),
     shape("path", { class: "curve", d: outline(curve.low, curve.high, y) }),
   );
 }
 
-/** Draw states, laps and faults as they lie in a part of the run. */
+/** Draw states, laps and faults as they lie in a part of the run. @param {SVGElement} svg @param {RunDetails} details @param {number} sinceS @param {number} untilS */
 export function drawMarks(svg, details, sinceS, untilS) {
-  const x = (seconds) => ((seconds - sinceS) / (untilS - sinceS)) * WIDTH;
+  const x = (/** @type {number} */ seconds) => ((seconds - sinceS) / (untilS - sinceS)) * WIDTH;
   const shapes = [];
   for (const span of details.states) {
     if (span.until_s < sinceS || span.since_s > untilS) continue;

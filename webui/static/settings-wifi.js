@@ -1,7 +1,7 @@
 /** The card of the car's Wi-Fi: networks in reach, joining and forgetting one, the car's own. It asks in place: nothing covers the stop. */
 
-import { change } from "./models-api.js";
-import { element, keep, setText } from "./models-dom.js";
+import { change } from "./requests.js";
+import { element, keep, setText } from "./dom.js";
 import { fetchGently } from "./link.js";
 
 const LOOK_MS = 5000;
@@ -29,7 +29,7 @@ function strength(percent) {
 
 export class WifiCard {
   constructor() {
-    /** @type {any} */
+    /** @type {WifiDocument | null} */
     this.known = null;
     /** @type {{kind: "join" | "on" | "off", ssid: string} | null} */
     this.asked = null;
@@ -49,7 +49,7 @@ export class WifiCard {
     this.look();
   }
 
-  /** @param {boolean} scans whether the radio is to look around first */
+  /** @param {boolean} scans whether the radio is to look around first @returns {Promise<void>} */
   async look(scans = false) {
     this.again = this.isLooking;
     if (this.isLooking) return;
@@ -70,10 +70,16 @@ export class WifiCard {
     if (this.known?.sight || this.isChanging) this.timer = setTimeout(() => this.look(), this.isChanging ? CHANGING_MS : LOOK_MS);
   }
 
+  /** What the radio sees; only where there is one. */
+  get sight() {
+    return /** @type {WifiSight} */ (this.known?.sight);
+  }
+
   get isChanging() {
     return this.known?.change.state === "going on";
   }
 
+  /** @param {WifiDocument} document_ */
   show(document_) {
     const was = this.known;
     this.known = document_;
@@ -91,6 +97,7 @@ export class WifiCard {
     keep(byId("wifi-list"), sight.networks, (each) => each.ssid, () => element("li"), (item, each) => this.showNetwork(item, each));
   }
 
+  /** @param {HTMLElement} item @param {WifiNetwork} network */
   showNetwork(item, network) {
     const key = JSON.stringify([network, this.isChanging]);
     if (item.dataset.shown === key) return;
@@ -107,6 +114,7 @@ export class WifiCard {
 
   // ---- asking before this page is cut off ----
 
+  /** @param {WifiNetwork} network */
   askToJoin(network) {
     this.asked = { kind: "join", ssid: network.ssid };
     const isLocked = network.security !== "" && network.security !== "OWE";
@@ -117,7 +125,7 @@ export class WifiCard {
   }
 
   async askForOwn() {
-    const { hotspot } = this.known.sight;
+    const { hotspot } = this.sight;
     byId("wifi-password-row").hidden = true;
     byId("wifi-password").required = false;
     const own = await this.ask("/api/wifi/hotspot/prepare", {});
@@ -136,11 +144,12 @@ export class WifiCard {
   }
 
   leaving() {
-    const { joined, hotspot } = this.known.sight;
+    const { joined, hotspot } = this.sight;
     const left = hotspot.is_on ? "its own network" : joined;
     return left ? `The car leaves ${left}, its address changes, and this page loses it.` : "The car's address changes, and this page may lose it.";
   }
 
+  /** @param {string} title @param {string} word @param {string} words */
   open(title, word, words, address = "") {
     setText(byId("wifi-ask-title"), title);
     setText(byId("wifi-go"), word);
@@ -158,6 +167,7 @@ export class WifiCard {
     (byId("wifi-password-row").hidden ? byId("wifi-leave") : byId("wifi-password")).focus();
   }
 
+  /** @param {string} id @param {string} source */
   showCode(id, source) {
     const figure = byId(id);
     figure.hidden = !source;
@@ -181,7 +191,7 @@ export class WifiCard {
     byId("wifi-leave").hidden = true; // on its way; how to find the car again stays in sight
   }
 
-  /** Ask for a change, say what became of it, and look again. */
+  /** Ask for a change, say what became of it, and look again. @param {string} url @param {object} body */
   async ask(url, body) {
     const answer = await change("POST", url, body);
     if (!answer.ok) this.tell(answer.error, true);
@@ -189,6 +199,7 @@ export class WifiCard {
     return answer.ok ? answer : null;
   }
 
+  /** @param {string} words @param {boolean} isBad */
   tell(words, isBad) {
     const place = byId("wifi-change");
     place.hidden = !words;
@@ -197,8 +208,9 @@ export class WifiCard {
   }
 }
 
+/** @param {WifiSight | null} sight */
 function wordsOf(sight) {
-  if (!sight.is_radio_on) return "The radio is off.";
+  if (!sight?.is_radio_on) return "The radio is off.";
   if (sight.hotspot.is_on) return `The car makes its own network, ${sight.hotspot.ssid}.`;
   return sight.joined ? `The car is in ${sight.joined}.` : "The car is in no network by Wi-Fi.";
 }

@@ -1,7 +1,7 @@
 /** The settings page: shows what the file says, gathers changes, asks before a failsafe gets weaker, saves. */
 
-import { change, read } from "./models-api.js";
-import { element, keep, setText } from "./models-dom.js";
+import { change, read } from "./requests.js";
+import { element, keep, setText } from "./dom.js";
 import { Light } from "./light.js";
 import { WifiCard } from "./settings-wifi.js";
 import { fetchGently } from "./link.js";
@@ -13,6 +13,9 @@ const STANDING = new Set(["disarmed", "failsafe"]);
 const byId = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 const isWatching = document.body.dataset.watching === "yes";
 const rows = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".setting")]);
+const nameOf = (/** @type {HTMLElement} */ row) => row.dataset.name ?? "";
+/** What takes a value out of the file; not every one may be. @returns {HTMLInputElement | null} */
+const unsetOf = (/** @type {HTMLElement} */ row) => row.querySelector("[data-unset-of]");
 /** @type {SettingsDocument | null} */
 let known = null;
 /** @type {Map<string, any>} what the person has changed, as the file would have it; null: out of the file */
@@ -27,43 +30,45 @@ let restartingUntilMs = 0;
 const fieldOf = (/** @type {string} */ name) => known?.fields.find((field) => field.name === name);
 const inputOf = (/** @type {string} */ name) => byId(name);
 
+/** @param {HTMLElement} row */
 function shownValue(row) {
-  const name = row.dataset.name;
+  const name = nameOf(row);
   const field = fieldOf(name);
   if (changes.has(name)) return changes.get(name) ?? field?.bounds.default ?? null;
   return field?.value ?? null;
 }
 
-/** Put a value into its input. */
+/** Put a value into its input. @param {HTMLElement} row */
 function show(row) {
-  const input = inputOf(row.dataset.name);
+  const input = inputOf(nameOf(row));
   const value = shownValue(row);
   const scale = Number(row.dataset.scale);
   if (row.dataset.kind === "switch") input.checked = Boolean(value);
   else if (row.dataset.kind === "number" || row.dataset.kind === "whole") input.value = value === null ? "" : String(Number((value * scale).toPrecision(8)));
   else input.value = String(value ?? "");
-  const unset = row.querySelector("[data-unset-of]");
+  const unset = unsetOf(row);
   if (unset) {
     unset.checked = value === null;
     input.disabled = isWatching || value === null;
   }
 }
 
-/** What an input says, as the file has it; undefined: nothing that may be. */
+/** What an input says, as the file has it; undefined: nothing that may be. @param {HTMLElement} row */
 function said(row) {
-  const input = inputOf(row.dataset.name);
-  const unset = row.querySelector("[data-unset-of]");
+  const input = inputOf(nameOf(row));
+  const unset = unsetOf(row);
   if (unset?.checked) return null;
   if (!input.checkValidity()) return undefined;
   if (row.dataset.kind === "switch") return input.checked;
-  if (row.dataset.kind === "choice") return fieldOf(row.dataset.name)?.bounds.choices.find((choice) => String(choice) === input.value);
+  if (row.dataset.kind === "choice") return fieldOf(nameOf(row))?.bounds.choices.find((choice) => String(choice) === input.value);
   if (row.dataset.kind === "text") return input.value.trim();
   if (input.value === "") return undefined;
   return Number((input.valueAsNumber / Number(row.dataset.scale)).toPrecision(8));
 }
 
+/** @param {HTMLElement} row */
 function hear(row) {
-  const name = row.dataset.name;
+  const name = nameOf(row);
   const value = said(row);
   const field = fieldOf(name);
   row.classList.toggle("is-wrong", value === undefined);
@@ -77,10 +82,10 @@ function hear(row) {
 function showChanges() {
   const wrong = [...changes].filter(([, value]) => value === undefined).map(([name]) => name);
   for (const row of rows) {
-    const name = row.dataset.name ?? "";
+    const name = nameOf(row);
     row.classList.toggle("is-changed", changes.has(name));
     const field = fieldOf(name);
-    const shipped = row.querySelector("[data-shipped-of]");
+    const shipped = /** @type {HTMLElement | null} */ (row.querySelector("[data-shipped-of]"));
     const isShipped = changes.has(name) ? changes.get(name) === null || changes.get(name) === field?.bounds.default : (field?.is_shipped ?? true);
     if (shipped) shipped.hidden = isShipped || isWatching || field?.bounds.default === "" || Boolean(row.dataset.unset) || name === "name";
   }
@@ -101,7 +106,7 @@ async function look() {
   if (document_) {
     const isNew = !known || known.revision !== document_.revision;
     known = document_;
-    if (isNew) for (const row of rows) if (!changes.has(row.dataset.name ?? "") && document.activeElement !== inputOf(row.dataset.name ?? "")) show(row);
+    if (isNew) for (const row of rows) if (!changes.has(nameOf(row)) && document.activeElement !== inputOf(nameOf(row))) show(row);
     if (isNew) showChanges();
   }
   showState(document_ === null, status?.car ?? null);
@@ -171,6 +176,7 @@ function showState(isLost, car) {
 
 // ---- saving ----
 
+/** @param {string} url @param {object} body */
 async function ask(url, body) {
   const answer = await change("POST", url, body);
   problem = answer.ok ? "" : answer.error;
@@ -190,7 +196,7 @@ async function save() {
       byId("weighing").hidden = false;
       byId("savebar").classList.add("is-weaker");
       setText(byId("save"), "Save it all the same");
-      accepted = weighed.weaker.map((each) => each.name);
+      accepted = weighed.weaker.map((/** @type {{name: string}} */ each) => each.name);
       return;
     }
   }

@@ -1,5 +1,9 @@
 /** The simulated track from above: road, car, driven line coloured by speed, and what stands in the way. */
 
+/** @typedef {(point: number[]) => [number, number]} Place from the world's metres to the canvas */
+/** @typedef {(name: string) => string} Colour of the style sheet */
+/** @typedef {{x: number, y: number, heading: number, steering: number}} Pose */
+
 const TRAIL_POINTS = 1200;
 const JUMP_M = 1; // farther than between two points means that somebody put the car elsewhere
 const MARGIN_M = 0.45;
@@ -83,11 +87,11 @@ export class Overhead {
     context.clearRect(0, 0, width, height);
     if (!layout) return;
     const style = getComputedStyle(canvas);
-    /** @param {string} name */
+    /** @type {Colour} */
     const colour = (name) => style.getPropertyValue(name).trim();
     const { left, right, bottom, top } = bounds([...layout.inner, ...layout.outer]);
     const scale = Math.min(width / (right - left + 2 * MARGIN_M), height / (top - bottom + 2 * MARGIN_M));
-    /** @param {number[]} point @returns {[number, number]} */
+    /** @type {Place} */
     const place = ([x, y]) => [width / 2 + (x - (left + right) / 2) * scale, height / 2 - (y - (bottom + top) / 2) * scale];
     context.lineJoin = context.lineCap = "round";
     this.drawRoad(layout, place, scale, colour);
@@ -98,6 +102,7 @@ export class Overhead {
     if (pose) this.drawCar(pose, place, Math.max(scale, (CAR.smallest * ratio) / CAR.length), colour, Boolean(world?.crashed || world?.off_track));
   }
 
+  /** @param {Layout} layout @param {Place} place @param {number} scale @param {Colour} colour */
   drawRoad(layout, place, scale, colour) {
     const { context } = this;
     /** @param {number[][]} line */
@@ -123,7 +128,7 @@ export class Overhead {
     this.drawStart(layout, place, scale, colour);
   }
 
-  /** Two rows of squares across the road where laps begin. */
+  /** Two rows of squares across the road where laps begin. @param {Layout} layout @param {Place} place @param {number} scale @param {Colour} colour */
   drawStart({ inner, outer }, place, scale, colour) {
     const { context } = this;
     const [from, to] = [place(inner[0]), place(outer[0])];
@@ -142,6 +147,7 @@ export class Overhead {
     context.restore();
   }
 
+  /** @param {Place} place @param {number} ratio @param {string[]} colours of slow and fast */
   drawTrail(place, ratio, [slow, fast]) {
     const { context, points } = this;
     if (points.length < 2) return;
@@ -162,7 +168,7 @@ export class Overhead {
     }
   }
 
-  /** @param {Thing} thing */
+  /** @param {Thing} thing @param {Place} place @param {number} scale @param {string} colour */
   drawBox(thing, place, scale, colour) {
     const { context } = this;
     context.save();
@@ -173,6 +179,7 @@ export class Overhead {
     context.restore();
   }
 
+  /** @param {Pose} pose @param {Place} place @param {number} scale @param {Colour} colour @param {boolean} isInTrouble */
   drawCar({ x, y, heading, steering }, place, scale, colour, isInTrouble) {
     const { context } = this;
     context.save();

@@ -1,8 +1,8 @@
 /** The simulator's page: the world from above, what is broken, which track. Only in front of a HIL car. */
 
 import { Control } from "./control.js";
-import { change, read } from "./models-api.js";
-import { element, keep, setText } from "./models-dom.js";
+import { change, read } from "./requests.js";
+import { element, keep, part as partOf, setText } from "./dom.js";
 import { Overhead } from "./simulator-map.js";
 import { GUARDED, lapTime, number } from "./words.js";
 
@@ -62,11 +62,13 @@ function showFacts(world) {
   setText(byId("mishap"), mishap);
 }
 
+/** @param {number} offset */
 function aside(offset) {
   const centimetres = Math.round(Math.abs(offset) * 100);
   return centimetres === 0 ? "0 cm" : `${centimetres} cm ${offset > 0 ? "left" : "right"}`;
 }
 
+/** @param {number} radians */
 function turned(radians) {
   const degrees = Math.round((Math.abs(radians) * 180) / Math.PI);
   return degrees === 0 ? "straight" : `${degrees}° ${radians > 0 ? "left" : "right"}`;
@@ -126,7 +128,7 @@ function showFaults() {
   }
   for (const part of /** @type {NodeListOf<HTMLDetailsElement>} */ (document.querySelectorAll(".part"))) {
     const count = counts.get(part.dataset.part ?? "") ?? 0;
-    setText(part.querySelector(".count"), count ? `${count} on` : "");
+    setText(partOf(part, ".count"), count ? `${count} on` : "");
     part.classList.toggle("is-on", count > 0);
   }
   showOn(on);
@@ -142,28 +144,32 @@ function showOn(on) {
 
 const keyOf = (/** @type {HTMLElement} */ row) => `${row.dataset.part}=${row.dataset.fault}`;
 
+/** @param {string} key */
 function rowOf(key) {
   const [part, fault] = key.split("=");
   return /** @type {HTMLElement} */ (document.querySelector(`.fault[data-part="${part}"][data-fault="${fault}"]`));
 }
 
+/** @param {string} key */
 function wordsOf(key) {
   const part = document.querySelector(`.part[data-part="${key.split("=")[0]}"] strong`)?.textContent ?? "";
   return `${part}: ${key.split("=")[1].replaceAll("_", " ")}`;
 }
 
-/** An amount as a person reads it. */
+/** An amount as a person reads it. @param {HTMLElement} row @param {number} amount */
 function said(row, amount) {
   const value = row.dataset.unit === "share" ? amount * 100 : amount;
   return String(Number(value.toPrecision(6)));
 }
 
+/** @param {HTMLElement} row */
 function amountOf(row) {
   const input = /** @type {HTMLInputElement | null} */ (row.querySelector(".amount"));
   if (!input) return null;
   return row.dataset.unit === "share" ? Number((input.valueAsNumber / 100).toPrecision(6)) : input.valueAsNumber;
 }
 
+/** @param {HTMLElement} row @param {boolean} on */
 async function switchFault(row, on) {
   const input = /** @type {HTMLInputElement | null} */ (row.querySelector(".amount"));
   if (on && input && !input.reportValidity()) {
@@ -178,6 +184,7 @@ async function switchFault(row, on) {
   await look();
 }
 
+/** @param {string} url @param {object} body */
 async function ask(url, body) {
   const answer = await change("POST", url, body);
   problem = answer.ok ? "" : answer.error;
@@ -221,16 +228,16 @@ function wantedTrack() {
 
 // ---- hands ----
 
-byId("simulator").addEventListener("change", (event) => {
+byId("simulator").addEventListener("change", (/** @type {Event} */ event) => {
   const target = /** @type {HTMLInputElement} */ (event.target);
-  const row = target.closest(".fault");
+  const row = /** @type {HTMLElement} */ (target.closest(".fault"));
   if (target.getAttribute("role") === "switch") switchFault(row, target.checked);
   else if (target.classList.contains("amount") && row?.classList.contains("is-on")) switchFault(row, true);
   else showTracks();
 });
-byId("simulator").addEventListener("click", (event) => {
+byId("simulator").addEventListener("click", (/** @type {Event} */ event) => {
   const target = /** @type {HTMLElement} */ (event.target);
-  if (target.classList.contains("once")) switchFault(target.closest(".fault"), true);
+  if (target.classList.contains("once")) switchFault(/** @type {HTMLElement} */ (target.closest(".fault")), true);
 });
 byId("random").addEventListener("focus", () => {
   /** @type {HTMLInputElement} */ (document.querySelector("[name=track][value=random]")).checked = true;

@@ -36,7 +36,8 @@ export async function emergencyStop(tell = () => {}) {
  * Call `stop` on the first touch of `button` and on the space bar.
  *
  * `pointerdown`, because a second finger never makes a click. While the car may move the space bar
- * stops wherever the focus is; at rest it still works on buttons and sliders that have the focus.
+ * stops wherever the focus is; at rest it still works on buttons and sliders that have the focus, but for
+ * those that make the car move (`data-moves`): the key that stops it never starts it.
  * @param {HTMLElement} button
  * @param {() => boolean} mayMove
  * @param {() => void} stop
@@ -54,7 +55,7 @@ export function watchForStop(button, mayMove, stop) {
   const onSpace = (/** @type {KeyboardEvent} */ event) => {
     if (event.code !== "Space" && event.key !== " ") return;
     const target = /** @type {HTMLElement} */ (event.target);
-    const usesSpace = target.closest?.("button, input, textarea, select, a") && target !== button;
+    const usesSpace = target.closest?.("button:not([data-moves]), input, textarea, select, a") && target !== button;
     if (usesSpace && !mayMove()) return;
     event.preventDefault();
     event.stopImmediatePropagation();

@@ -1,4 +1,4 @@
-/** Requests of the Models page. Reading gives way to an emergency stop; an upload starts over after one. */
+/** Documents of the car's computer, and changes to them. Reading gives way to an emergency stop. */
 
 import { fetchGently, token } from "./link.js";
 
@@ -12,11 +12,16 @@ export function changeHeaders() {
   return { "X-Lapwing-Token": token() };
 }
 
-/** A document that is fetched again and again, and sent only when it has changed. */
+/**
+ * A document that is fetched again and again, and sent only when it has changed.
+ * @template Document
+ */
 export class Followed {
+  /** @param {string} url */
   constructor(url) {
     this.url = url;
     this.etag = "";
+    /** @type {Document | null} */
     this.document = null;
   }
 
@@ -33,7 +38,7 @@ export class Followed {
   }
 }
 
-/** Read one document; null when there is no answer. */
+/** Read one document; null when there is no answer. @param {string} url @returns {Promise<any>} */
 export async function read(url) {
   try {
     const { response, body } = await fetchGently(url, { timeoutMs: READ_MS });
@@ -48,6 +53,7 @@ export async function read(url) {
  * @param {string} method
  * @param {string} url
  * @param {object | null} body
+ * @returns {Promise<{ok: boolean, error: string, [field: string]: any}>}
  */
 export async function change(method, url, body = null) {
   try {
@@ -62,26 +68,4 @@ export async function change(method, url, body = null) {
   } catch {
     return { ok: false, error: NO_ANSWER };
   }
-}
-
-/**
- * Send a file; `progress` hears the share that has left. Returns `{done, abort}`: `done` resolves to the
- * server's document, or null when the connection was lost or `abort` was called.
- */
-export function send(file, id, progress) {
-  const request = new XMLHttpRequest();
-  const done = new Promise((resolve) => {
-    request.open("PUT", `/api/models?${new URLSearchParams({ name: file.name, id, ask: "1" })}`);
-    request.setRequestHeader("Content-Type", "application/octet-stream");
-    for (const [name, value] of Object.entries(changeHeaders())) request.setRequestHeader(name, value);
-    request.responseType = "json";
-    request.upload.addEventListener("progress", (event) => {
-      if (event.lengthComputable && event.total > 0) progress(event.loaded / event.total);
-    });
-    request.addEventListener("load", () => resolve(request.response));
-    request.addEventListener("error", () => resolve(null));
-    request.addEventListener("abort", () => resolve(null));
-    request.send(file);
-  });
-  return { done, abort: () => request.abort() };
 }

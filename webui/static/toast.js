@@ -1,0 +1,30 @@
+/** What is said in passing: a line above the stop, with an undo where there is one, and words for screen readers. */
+
+const TOAST_MS = 8000;
+
+/** @param {string} id @returns {any} */
+const byId = (id) => document.getElementById(id);
+let timer = 0;
+
+/** Say it to those who cannot see what has changed. @param {string} words */
+export function say(words) {
+  if (byId("news").textContent !== words) byId("news").textContent = words;
+}
+
+/** Show it for a while; with `undo`, a button that takes it back. @param {string} words @param {(() => void) | null} undo */
+export function toast(words, undo = null) {
+  clearTimeout(timer);
+  byId("toast-words").textContent = words;
+  byId("toast").hidden = false;
+  byId("toast-undo").hidden = !undo;
+  byId("toast-undo").onclick = () => {
+    byId("toast").hidden = true;
+    undo?.();
+  };
+  timer = setTimeout(() => { byId("toast").hidden = true; }, TOAST_MS);
+}
+
+/** Put the focus on the undo: what had it is gone. */
+export function focusUndo() {
+  byId("toast-undo").focus({ preventScroll: true });
+}
