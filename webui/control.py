@@ -1,6 +1,7 @@
 """`/ws/control`: the page's line to the car: status and answers one way, commands the other.
 
-One thread reads and obeys, one writes; what a page is too slow to take is left out, never queued.
+One thread reads, and passes emergency stops on at once; one obeys everything else, each command after the
+one before it; one writes. What a page is too slow to take is left out, never queued.
 """
 
 import contextlib
@@ -18,16 +19,17 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from vehicle.errors import UNREADABLE, VehicleSilentError
 from webui.access import CLOSED_SIGNED_OUT, Visitor, socket_visitor
 from webui.car import Vehicle
-from webui.commands import SILENT_COMMANDS, AnyCommand, Commands, EmergencyStop
+from webui.commands import SILENT_COMMANDS, STOPPING_COMMANDS, AnyCommand, Commands, EmergencyStop
 from webui.drive import PAGE_TOKEN, source_of
 from webui.glance import Glance, StatusDocument
 from webui.guard import sentence
-from webui.sockets import Line, Places, guard_sockets
+from webui.sockets import CLOSED_FLOOD, WAITING_LIMIT, Line, Places, guard_sockets
 
 STATUS_PERIOD_S = 0.1
 LOOK_S = 0.02  # how soon a change of state is told
 VISITOR_PERIOD_S = 1.0
 REPLIES_WAITING = 32
+CLOSED_BY_MISTAKE = 1011
 
 _decoder = msgspec.json.Decoder(AnyCommand)
 
@@ -87,17 +89,28 @@ class _Conversation:
         self._visitor = visitor
         self._replies: deque[dict[str, object]] = deque(maxlen=REPLIES_WAITING)
         self._wake = threading.Event()
+        self._heard = threading.Condition()
+        self._waiting: list[AnyCommand] = []
+        self._is_over = False
 
     def run(self) -> None:
-        """Read and obey until the page is gone."""
-        writer = threading.Thread(target=self._write, name="control-writer", daemon=True)
-        writer.start()
+        """Read until the page is gone."""
+        threads = [
+            threading.Thread(target=self._write, name="control-writer", daemon=True),
+            threading.Thread(target=self._obey_in_turn, name="control-obeyer", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
         try:
             while self._line.is_open:
                 self._hear(self._line.receive_all(VISITOR_PERIOD_S))
         finally:
+            with self._heard:
+                self._is_over = True
+                self._heard.notify()
             self._wake.set()
-            writer.join()
+            for thread in threads:
+                thread.join()
 
     def _hear(self, messages: list[str | bytes]) -> None:
         commands = []
@@ -106,8 +119,33 @@ class _Conversation:
                 commands.append(_decoder.decode(message))
             except UNREADABLE as error:
                 self._reply("", f"The message cannot be read: {error}.")
-        for command in in_order(commands):
-            self._follow(command)
+        stops = [command for command in commands if isinstance(command, EmergencyStop)]
+        for stop in stops:
+            self._follow(stop)
+        with self._heard:
+            others = [command for command in commands if not isinstance(command, EmergencyStop)]
+            self._waiting = in_order([*self._waiting, *others])
+            is_flood = len(self._waiting) > WAITING_LIMIT
+            self._heard.notify()
+        if is_flood:
+            self._line.close(CLOSED_FLOOD, "Too many messages at once.")
+
+    def _obey_in_turn(self) -> None:
+        """Follow what was heard; once the page is gone, only what lets the car go or stops it."""
+        try:
+            while (command := self._next()) is not None:
+                self._follow(command)
+        finally:
+            if not self._is_over:  # by a mistake of ours: with a new line the page is obeyed again
+                with contextlib.suppress(ConnectionClosed, OSError):
+                    self._line.close(CLOSED_BY_MISTAKE, "The server's log has it.")
+
+    def _next(self) -> AnyCommand | None:
+        with self._heard:
+            self._heard.wait_for(lambda: self._waiting or self._is_over)
+            if self._is_over:
+                self._waiting = [one for one in self._waiting if isinstance(one, STOPPING_COMMANDS)]
+            return self._waiting.pop(0) if self._waiting else None
 
     def _follow(self, command: AnyCommand) -> None:
         if not self._visitor.may_drive and not isinstance(command, EmergencyStop):
@@ -164,14 +202,13 @@ def _trail_end(document: StatusDocument, trail_from: int) -> int:
 
 
 def in_order(commands: list[AnyCommand]) -> list[AnyCommand]:
-    """Return what to obey of the commands that wait: emergency stops first, of hand and renewal the newest.
+    """Return what to obey of the commands that wait: of hand and renewal the newest.
 
     Each takes a tick of the vehicle, and a hand at 60 Hz would otherwise fall behind itself.
     """
     newest = {type(command): command for command in commands if isinstance(command, SILENT_COMMANDS)}
-    kept = [
+    return [
         command
         for command in commands
         if not isinstance(command, SILENT_COMMANDS) or newest[type(command)] is command
     ]
-    return sorted(kept, key=lambda command: not isinstance(command, EmergencyStop))

@@ -1,12 +1,14 @@
 """Commands of a page: their order, their freshness, and laps that end a drive."""
 
 import contextlib
+import queue
 import selectors
 import socket
 import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -32,7 +34,7 @@ from webui.commands import (
 )
 from webui.host import HostHealth
 from webui.laps import Laps, LapSource
-from webui.sockets import SOCKET_LIMIT, SOCKETS_OF_ONE_COMPUTER, Places
+from webui.sockets import CLOSED_FLOOD, SOCKET_LIMIT, SOCKETS_OF_ONE_COMPUTER, WAITING_LIMIT, Places
 from webui.speed_caps import SpeedCaps
 
 NOW_NS = 50_000_000_000
@@ -106,14 +108,91 @@ def commands_of(car: Car, caps: SpeedCaps | None = None) -> Commands:
     return Commands(car, Laps(car, car, lambda: NOW_NS), caps, lambda: NOW_NS)
 
 
-def test_a_stop_overtakes_what_waits_and_only_the_newest_hand_counts():
+def test_of_hands_and_renewals_that_wait_only_the_newest_counts():
     hands = [Drive(steering_frac=0.1 * k, throttle_frac=0.0) for k in range(5)]
     renewals = [RenewLease(echo_ns=k) for k in range(3)]
-    clear, stop = Clear(), EmergencyStop()
+    clear, stop = Clear(), Stop()
     waiting = [hands[0], renewals[0], clear, *hands[1:], *renewals[1:], stop]
 
-    assert control.in_order(waiting) == [stop, clear, hands[-1], renewals[-1]]
+    assert control.in_order(waiting) == [clear, hands[-1], renewals[-1], stop]
     assert control.in_order([]) == []
+
+
+class Talk:
+    """A page's conversation over a line that a test speaks into; every start waits for `may_start`."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.closed_with: int | None = None
+        self.said: queue.Queue[list[str]] = queue.Queue()
+        self.obeyed: list[str] = []
+        self.is_starting, self.may_start = threading.Event(), threading.Event()
+        visitor = type("Anybody", (), {"may_drive": True, "is_allowed_now": lambda self: True})()
+        made = {"vehicle": Car(), "glance": None, "source": "page 1", "visitor": visitor}
+        self.conversation = control._Conversation(self, obey=self.obey, **made)
+        self.conversation._write = lambda: None
+        self.thread = threading.Thread(target=self.conversation.run)
+        self.thread.start()
+
+    def obey(self, command) -> None:
+        if isinstance(command, StartDrive):
+            self.is_starting.set()
+            assert self.may_start.wait(10.0)
+        self.obeyed.append(type(command).__name__)
+
+    def receive_all(self, timeout_s: float) -> list[str]:
+        return self.said.get()
+
+    def say(self, *kinds: str) -> None:
+        self.said.put([msgspec.json.encode({"kind": kind, "id": kind}).decode() for kind in kinds])
+
+    def close(self, code: int, reason: str) -> None:
+        self.is_open, self.closed_with = False, code
+
+    def end(self) -> None:
+        self.is_open = False
+        self.say()
+        until(lambda: self.conversation._is_over)
+        self.may_start.set()
+        self.thread.join()
+
+
+def test_an_emergency_stop_waits_for_no_command_before_it():
+    talk = Talk()
+    talk.say("take_lease", "start", "clear")
+    until(lambda: talk.obeyed == ["TakeLease"])  # the start takes its time
+    talk.say("clear", "emergency_stop")
+    until(lambda: talk.obeyed == ["TakeLease", "EmergencyStop"])
+    talk.may_start.set()
+
+    until(lambda: talk.obeyed[2:] == ["StartDrive", "Clear", "Clear"])
+    talk.end()
+
+
+def test_what_a_page_says_last_still_lets_the_car_go_and_starts_nothing():
+    talk = Talk()
+    talk.say("start", "take_lease", "stop", "start", "release_lease")
+    assert talk.is_starting.wait(10.0)
+    talk.end()
+
+    assert talk.obeyed == ["StartDrive", "Stop", "ReleaseLease"]  # the first was underway
+
+
+def test_a_flood_of_commands_ends_its_line():
+    talk = Talk()
+    talk.say("start", *["renew_lease"] * 1000)  # one renewal is as good as another
+    talk.say(*["clear"] * (WAITING_LIMIT + 1))
+    until(lambda: talk.closed_with == CLOSED_FLOOD)
+    talk.end()
+
+
+def test_a_mistake_in_a_command_ends_its_line(monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)  # the server's log, else
+    talk = Talk()
+    talk.obey = talk.conversation._obey = lambda command: 1 / 0
+    talk.say("clear")
+    until(lambda: talk.closed_with == 1011)
+    talk.end()
 
 
 @pytest.mark.parametrize(("seen_ms", "ok"), [(0, True), (300, True), (300.001, False), (-1, False)])
@@ -159,6 +238,7 @@ def test_no_message_whatever_breaks_the_line_or_moves_the_car(message):
     talk._obey = lambda command: commands_of(car).obey(command, "page 1")
     talk._visitor = type("Anybody", (), {"may_drive": True})()
     talk._reply = lambda command_id, error: replies.append(error)
+    talk._heard, talk._waiting = threading.Condition(), []
     talk._hear([message])
 
     assert replies[0].startswith("The message cannot be read")
