@@ -84,6 +84,25 @@ def escaping_tar() -> bytes:
     return file.getvalue()
 
 
+def crowded_zip() -> bytes:
+    """One member more than is looked at."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(2001):
+            archive.writestr(str(number), b"")
+    return file.getvalue()
+
+
+def baselines_zip() -> bytes:
+    """What a training with Stable-Baselines3 saves: pickles, which nobody here opens."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in ("data", "policy.pth", "policy.optimizer.pth", "pytorch_variables.pth"):
+            archive.writestr(name, b"cos\nsystem\n(S'touch /tmp/opened'\ntR.")
+        archive.writestr("_stable_baselines3_version", b"2.9.2")
+    return file.getvalue()
+
+
 BAD: dict[str, tuple[str, bytes]] = {
     "truncated": ("swift.tar.gz", good()[:-60]),
     "empty": ("swift.tar.gz", b""),
@@ -92,9 +111,13 @@ BAD: dict[str, tuple[str, bytes]] = {
     "HTML": ("swift.tar.gz", b"<!DOCTYPE html><html>login</html>"),
     "gzip of nothing": ("swift.tar.gz", gzip.compress(b"", mtime=0)),
     "zip bomb": ("swift.zip", zip_bomb()),
+    "archive in an archive": ("swift.tar.gz", tar_gz(swift__tar__gz=good())),
+    "too many members": ("swift.zip", crowded_zip()),
+    "Stable-Baselines3": ("swift.zip", baselines_zip()),
     "path outside": ("swift.tar.gz", escaping_tar()),
     "no metadata": ("swift.tar.gz", tar_gz(model__onnx=mean_network())),
     "metadata with NaN": ("swift.tar.gz", good(metadata=METADATA.replace(b"30", b"NaN", 1))),
+    "metadata with 1e308": ("swift.tar.gz", good(metadata=METADATA.replace(b"30", b"1e308", 1))),
     "metadata of another": ("swift.tar.gz", good(mean_network(slopes=(1, 2), offsets=(1, 2)))),
     "NaN weights": ("swift.tar.gz", good(changed_network("nan"))),
     "overflowing shape": ("swift.tar.gz", good(changed_network("overflow"))),
