@@ -20,13 +20,14 @@ from rich.text import Text
 from models.bundle import zoo_names
 from models.errors import PolicyError
 from models.standard_network import write_standard_bundle
+from vehicle.bench_beside import marker_rows, recorder_rows, timekeeper_rows
 from vehicle.bench_car import CarStoppedError
 from vehicle.bench_driving import FAST_RATE_HZ, missed_rows, plain_jitter_rows, timing_rows
 from vehicle.bench_neutral import neutral_rows
 from vehicle.bench_page import page_rows, viewers_rows
 from vehicle.bench_plan import PLANS, RATE_HZ, Length, Plan
 from vehicle.bench_policy import conversion_rows, inference_rows, ready_rows
-from vehicle.bench_recording import long_run_rows, recorder_rows
+from vehicle.bench_recording import long_run_rows
 from vehicle.bench_rows import Row, Verdict, impossible
 from vehicle.bench_simulation import environment_rows, lockstep_rows
 from vehicle.bench_start import memory_rows, start_rows, switch_rows
@@ -165,7 +166,9 @@ def _sections(scratch: Path, policy: str, plan: Plan, chromium: str) -> list[Sec
         Section("page", lambda: page_rows(folder(), source, plan, chromium)),
         Section("memory", _bound(memory_rows, folder, label, source, plan)),
         Section("recorder", _bound(recorder_rows, folder, label, source, plan)),
-        Section("a long run on the page", lambda: long_run_rows(folder(), plan)),
+        Section("timekeeper", _bound(timekeeper_rows, folder, *measured[-1], plan)),
+        Section("laps by the start marker", _bound(marker_rows, folder, *measured[-1], plan)),
+        Section("a long run on the page", lambda: long_run_rows(folder(), measured[-1][1], plan, chromium)),
     ]
     return [*sections, Section("training environment", lambda: environment_rows(plan))]
 

@@ -21,7 +21,7 @@ from models.activation import activate
 from models.store import PolicyStore
 from vehicle.errors import LapwingError
 from vehicle.hil.launch import RunningHil, start_hil
-from vehicle.hil.settings import CameraSettings, HilSettings
+from vehicle.hil.settings import CameraSettings, HilSettings, Light, MarkerSettings
 from vehicle.messages import DriveState, Reply, RequestKind, Status, TickRecord
 from vehicle.realtime import die_with_parent
 from vehicle.remote import VehicleClient
@@ -209,11 +209,19 @@ class BenchCar:
 
 @contextlib.contextmanager
 def running_bench_car(
-    folder: Path, policy: str, *, rate_hz: float = 30.0, is_realtime: bool = True, has_page: bool = True
+    folder: Path,
+    policy: str,
+    *,
+    rate_hz: float = 30.0,
+    is_realtime: bool = True,
+    has_page: bool = True,
+    marker: MarkerSettings | None = None,
+    light: Light = "even",
 ) -> Iterator[BenchCar]:
     """Yield a car that stands ready, in directories of its own under `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings = HilSettings(folder / "hil", track="oval", camera=CameraSettings(fps=rate_hz))
+    camera = CameraSettings(fps=rate_hz)
+    settings = HilSettings(folder / "hil", track="oval", camera=camera, marker=marker, light=light)
     with start_hil(settings) as hil:
         _prefer(hil)
         car = BenchCar(folder, hil, policy, rate_hz=rate_hz, is_realtime=is_realtime, has_page=has_page)

@@ -3,19 +3,14 @@
 A real Chromium in front of the real server, where there is one: `make bench` brings it along.
 """
 
-import contextlib
-import os
-import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from calibration.car import HIL_AWS
+from vehicle.bench_browser import browser, chromium_program, signed_in
 from vehicle.bench_car import BenchCar, BenchError, CarStoppedError, beside, running_bench_car
 from vehicle.bench_plan import RATE_HZ, SETTLE_S, Plan
 from vehicle.bench_rows import (
@@ -41,8 +36,6 @@ FIRST_LOOK_LIMIT_KB = 300.0
 REACTION_LIMIT_MS = 10_000.0
 CLOCK_LOOKS = 30
 REPEATED_SHARE = 0.05  # of the touches, at most: a computer that stood still has stopped its car already
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 
 
 def viewers_rows(folder: Path, label: str, source: str, plan: Plan) -> list[Row]:
@@ -81,14 +74,14 @@ def viewers_rows(folder: Path, label: str, source: str, plan: Plan) -> list[Row]
 def page_rows(folder: Path, source: str, plan: Plan, chromium: str) -> list[Row]:
     """Measure a first look at the page, and from a touch of its emergency stop to the wire."""
     names = ("page: first look to usable", "page: first look, bytes", "page: emergency stop to the wire")
-    program = chromium or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), "")
-    if not program:
+    program = chromium_program(chromium)
+    if program is None:
         return [
             impossible(name, "-", "there is no Chromium here; `make bench` fetches one") for name in names
         ]
-    with running_bench_car(folder, source) as car, _browser(Path(program)) as browser:
-        looks = [_first_look(browser, folder, car) for _ in range(3 * plan.trials)]
-        taps_ns, repeated = _taps(browser, folder, car, plan.taps)
+    with running_bench_car(folder, source) as car, browser(program) as opened:
+        looks = [_first_look(opened, folder, car) for _ in range(3 * plan.trials)]
+        taps_ns, repeated = _taps(opened, folder, car, plan.taps)
         commands = car.hil.pulse_log().commands
     stops_ms = stop_to_wire_ms(taps_ns, commands, HIL_AWS.throttle.neutral_us)
     return [
@@ -111,50 +104,9 @@ def page_rows(folder: Path, source: str, plan: Plan, chromium: str) -> list[Row]
     ]
 
 
-@contextlib.contextmanager
-def _browser(program: Path) -> Iterator[Any]:
-    try:
-        from playwright.sync_api import Error, sync_playwright  # noqa: PLC0415 - of the development set-up
-    except ImportError:
-        raise BenchError("Playwright is missing; measure by `make bench`") from None
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(
-                executable_path=program, args=CHROMIUM_FLAGS, env={**os.environ, **_libraries(program)}
-            )
-            yield browser
-            browser.close()
-        except Error as error:
-            raise BenchError(f"the browser failed: {error.message.splitlines()[0]}") from error
-
-
-def _libraries(program: Path) -> dict[str, str]:
-    """Return what a build needs that is unpacked beside its libraries and fonts."""
-    if not (program.parent / "fonts.conf").exists():
-        return {}
-    return {"LD_LIBRARY_PATH": str(program.parent / "lib"), "FONTCONFIG_PATH": str(program.parent)}
-
-
-def _signed_in(browser: Any, folder: Path, car: BenchCar) -> Any:
-    """Return a fresh browser that has come in, and has seen nothing of the page yet."""
-    address = f"http://127.0.0.1:{car.port}/"
-    command = [sys.executable, "-m", "webui.access_command", str(folder / "access"), "--link", address]
-    link = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    door = browser.new_context()
-    page = door.new_page()
-    page.goto(link)
-    page.click("main button")
-    page.wait_for_selector("#state", state="attached")
-    cookies = door.cookies()
-    door.close()
-    context = browser.new_context()
-    context.add_cookies(cookies)
-    return context
-
-
-def _first_look(browser: Any, folder: Path, car: BenchCar) -> tuple[float, float]:
+def _first_look(opened: Any, folder: Path, car: BenchCar) -> tuple[float, float]:
     """Return after how many seconds a page is usable that nobody opened before, and its kilobytes."""
-    context = _signed_in(browser, folder, car)
+    context = signed_in(opened, folder / "access", f"http://127.0.0.1:{car.port}/")
     page = context.new_page()
     requests: list[Any] = []
     page.on("requestfinished", lambda request: requests.append(request))  # noqa: PLW0108 - needs a function
@@ -174,14 +126,14 @@ def _first_look(browser: Any, folder: Path, car: BenchCar) -> tuple[float, float
     return took_s, sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes) / 1e3
 
 
-def _taps(browser: Any, folder: Path, car: BenchCar, count: int) -> tuple[list[int], int]:
+def _taps(opened: Any, folder: Path, car: BenchCar, count: int) -> tuple[list[int], int]:
     """Start, and touch the emergency stop, again and again.
 
     Returns:
         when, by this computer's clock, and how many drives had stopped by themselves before.
 
     """
-    context = _signed_in(browser, folder, car)
+    context = signed_in(opened, folder / "access", f"http://127.0.0.1:{car.port}/")
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{car.port}/")
     page.locator("body:not([data-mood=unknown])").wait_for()

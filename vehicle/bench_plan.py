@@ -28,6 +28,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Of each way to run a network, one a control period."""
     taps: int
     """Of the page's emergency stop."""
+    marker_laps: int
+    """Timed by the start marker, in each kind of light."""
     run_s: float
     """Length of the recorded run that is opened on the page."""
 
@@ -41,6 +43,7 @@ PLANS = {
         lockstep_s=10.0,
         inferences=40,
         taps=5,
+        marker_laps=1,
         run_s=720.0,
     ),
     Length.NORMAL: Plan(
@@ -51,6 +54,7 @@ PLANS = {
         lockstep_s=30.0,
         inferences=150,
         taps=200,
+        marker_laps=6,
         run_s=7200.0,
     ),
     Length.LONG: Plan(
@@ -61,6 +65,7 @@ PLANS = {
         lockstep_s=120.0,
         inferences=1000,
         taps=500,
+        marker_laps=30,
         run_s=7200.0,
     ),
 }

@@ -1,19 +1,26 @@
-"""Rows of `lapwing bench` about recorded runs: what recording costs a drive, how soon a long run is seen."""
+"""Rows of `lapwing bench` about a long run on the Runs page: opened and looked into, in a real browser.
+
+The run is a short one that the HIL car has just driven, repeated to its length with true stamps and small
+pictures.
+"""
 
 import contextlib
 import http.client
-import math
+import itertools
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
+import msgspec
 import numpy as np
 
+from vehicle.bench_beside import recording
+from vehicle.bench_browser import browser, chromium_program, signed_in
 from vehicle.bench_car import (
     READY_LIMIT_S,
-    BenchCar,
     BenchError,
     end_process,
     free_port,
@@ -21,96 +28,115 @@ from vehicle.bench_car import (
     private_key,
     running_bench_car,
 )
-from vehicle.bench_plan import RATE_HZ, SETTLE_S, Plan
-from vehicle.bench_rows import Limit, Row, at_most, judged, lateness_ms, overhead_ms
-from vehicle.messages import (
-    BoardStatus,
-    DriveAction,
-    DriveCommand,
-    DriveState,
-    StageTimes,
-    TickRecord,
-)
-from vehicle.recorder_status import RecorderClient
-from vehicle.run_file import CHUNK_BYTES, RunWriter, as_json, pack
-from vehicle.run_schemas import Topic, protobuf_bytes
+from vehicle.bench_plan import SETTLE_S, Plan
+from vehicle.bench_rows import Limit, Row, at_most, impossible, judged
+from vehicle.messages import TickRecord
+from vehicle.run_file import Entry, RunWriter, as_json, pack, read
+from vehicle.run_schemas import Topic, protobuf_bytes, protobuf_class
 from vehicle.run_seek import RunIndex
 from vehicle.run_summary import RunSummary
 from vehicle.run_traces import TRACES, TraceKeeper
 from vehicle.runs import RunShelf
 from vehicle.truth import WorldTruth
 
-COST_P50_MS = 0.1
-COST_P99_MS = 0.5
 OPEN_LIMIT_S = 2.0
 SEEK_LIMIT_MS = 300.0
+OPENINGS = 5
 SEEKS = 60
+NEARER = 8  # presses of +, each halving what the curves show: two hours become half a minute
 RUN_NAME = "2026-01-01_12-00-00"
-TICK_HZ, PICTURE_HZ = 60, 30
-REAL_BYTES_PER_S = 1.4e6  # of a driving HIL car
-JPEG_PX = (160, 120)
+WALL_NS = 1_767_268_800 * 10**9
+START_NS = 10**12
+SMALL_PX = (160, 120)
+GAP_NS = 16_666_667  # between two repetitions, a tick
+REPEATED = (Topic.EXACT_TICK, Topic.CAMERA, Topic.TRUTH)
+VIEWPORT = {"width": 1280, "height": 800}
+
+OPEN = """async () => {
+  await new Promise((resolve) => setTimeout(resolve, 500)); // until the other run is all there
+  const names = ["picture", "plot-steering", "line"];
+  const [canvas, curves, line] = names.map((name) => document.getElementById(name));
+  canvas.width = canvas.width;
+  curves.replaceChildren();
+  line.replaceChildren();
+  const pixel = () => canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[3];
+  const isShown = () => pixel() > 0 && curves.querySelector(".curve") && line.querySelector(".driven");
+  const began = performance.now();
+  document.querySelector(`#list [data-key="NAME"] button`).click();
+  while (!isShown() && performance.now() - began < 30000) await new Promise(requestAnimationFrame);
+  return (performance.now() - began) / 1000;
+}"""
+SEEK = """async (seconds) => {
+  const canvas = document.getElementById("picture");
+  const [time, readout] = [document.getElementById("time"), document.getElementById("readout")];
+  const curve = () => document.querySelector("#plot-steering .curve").getAttribute("d");
+  const middle = [canvas.width / 2, canvas.height / 2, 16, 16];
+  const picture = () => canvas.getContext("2d").getImageData(...middle).data.join();
+  const [seen, drawn, said] = [picture(), curve(), readout.textContent];
+  const began = performance.now();
+  time.value = String(seconds);
+  time.dispatchEvent(new Event("input", { bubbles: true }));
+  const isOld = () => curve() === drawn || (picture() === seen && readout.textContent === said);
+  while (isOld() && performance.now() - began < 30000) await new Promise(requestAnimationFrame);
+  return performance.now() - began;
+}"""
 
 
-def recorder_rows(folder: Path, label: str, source: str, plan: Plan) -> list[Row]:
-    """Measure decisions without and with a recorder that writes them down, in turns."""
-    without: list[TickRecord] = []
-    beside_it: list[TickRecord] = []
-    runs = folder / "runs"
-    with running_bench_car(folder, source, has_page=False) as car:
-        for _ in range(2):
-            without += _drive(car, plan.timing_s / 2)
-            with _recorder(car, runs):
-                beside_it += _drive(car, plan.timing_s / 2)
-    shelf = RunShelf(runs)
-    kept = shelf.runs()
-    if len(kept) != 2 or not all(run.is_complete and run.ticks for run in kept):
-        raise BenchError(f"the recorder kept {[(run.ticks, run.note) for run in kept]}, not two whole runs")
-    name = f"{label}, {RATE_HZ:g} Hz"
-    before, after = overhead_ms(without), overhead_ms(beside_it)
-    cost = {share: float(np.percentile(after, share) - np.percentile(before, share)) for share in (50, 99)}
-    size = sum(run.size_bytes for run in kept) / sum(run.duration_s for run in kept)
+class LongRun(NamedTuple):
+    """A run as long as one may be, and what it was made of."""
+
+    size_bytes: int
+    chunks: int
+    driven_s: float
+    """By the car; the rest repeats it."""
+
+
+def long_run_rows(folder: Path, source: str, plan: Plan, chromium: str) -> list[Row]:
+    """Measure how soon the page shows a long run, and another moment of it."""
+    what = f"a run of {plan.run_s / 60:g} min on the page"
+    names = (f"{what}: from the click to picture, line and curves", f"{what}: from a moment to its picture")
+    program = chromium_program(chromium)
+    if program is None:
+        return [
+            impossible(name, "-", "there is no Chromium here; `make bench` fetches one") for name in names
+        ]
+    folder.mkdir(parents=True, exist_ok=True)
+    long_run = write_long_run(folder / "runs", _driven(folder / "car", source, plan), plan.run_s)
+    with _page(folder) as address, browser(program) as opened:
+        context = signed_in(opened, folder / "access", address, viewport=VIEWPORT)
+        page = context.new_page()
+        openings_s = [_opened_s(page, address) for _ in range(OPENINGS)]
+        seeks_ms = _seeks_ms(page, plan.run_s)
+        context.close()
+    note = (
+        f"{long_run.size_bytes / 1e6:.0f} MB in {long_run.chunks} chunks, as many as a real one has: "
+        f"{long_run.driven_s:.0f} s driven by the HIL car, repeated with true stamps and small pictures"
+    )
     return [
-        judged(f"{name}, no recorder: overhead", before, "ms"),
-        judged(f"{name}, recorder: overhead", after, "ms"),
-        judged(f"{name}, no recorder: decision start jitter", lateness_ms(without), "ms"),
-        judged(f"{name}, recorder: decision start jitter", lateness_ms(beside_it), "ms"),
-        at_most("cost of the recorder: median overhead", cost[50], "ms", COST_P50_MS, "in turns, twice each"),
-        at_most("cost of the recorder: p99 overhead", cost[99], "ms", COST_P99_MS, f"{size / 1e6:.2f} MB/s"),
+        at_most(
+            names[0], max(openings_s), "s", OPEN_LIMIT_S, f"worst of {OPENINGS}, the first unread; {note}"
+        ),
+        judged(names[1], seeks_ms, "ms", (Limit(100, SEEK_LIMIT_MS),), "and the curves around it"),
     ]
 
 
-def _drive(car: BenchCar, duration_s: float) -> list[TickRecord]:
-    car.start_driving()
-    car.drive(SETTLE_S)
-    records = car.drive(duration_s)
-    car.stop_driving()
-    return records
+def _driven(folder: Path, source: str, plan: Plan) -> Path:
+    """Return a run that the HIL car has just driven."""
+    runs = folder / "runs"
+    with running_bench_car(folder, source, has_page=False) as car, recording(car, runs):
+        car.start_driving()
+        car.drive(SETTLE_S + plan.timing_s)
+        car.stop_driving()
+    return RunShelf(runs).find("last")
 
 
 @contextlib.contextmanager
-def _recorder(car: BenchCar, runs: Path) -> Iterator[None]:
-    where = ("--run-dir", car.run_dir, "--hil-dir", car.hil.hil_dir, "--runs", runs)
-    process = subprocess.Popen(lapwing_command("record", *where), stdin=subprocess.DEVNULL)
-    client = RecorderClient(car.run_dir)
-    try:
-        if client.wait(READY_LIMIT_S) is None:
-            raise BenchError("the recorder did not start")
-        time.sleep(SETTLE_S)  # until the vehicle knows that it listens; a run without its start would show
-        yield
-    finally:
-        client.close()
-        time.sleep(0.5)  # a run's end is written down a moment after it
-        end_process(process)
-
-
-def long_run_rows(folder: Path, plan: Plan) -> list[Row]:
-    """Measure how soon the page shows a long run, and another moment of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    size_bytes, chunks = write_long_run(folder / "runs", plan.run_s)
+def _page(folder: Path) -> Iterator[str]:
+    """Serve the page of these runs; yield its address."""
     port, access = free_port(), folder / "access"
-    key = private_key(access)
+    private_key(access)
     where = ("--run-dir", folder / "run", "--runs", folder / "runs", "--access-dir", access)
-    page = subprocess.Popen(
+    process = subprocess.Popen(
         lapwing_command("web", *where, "--port", port),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -118,134 +144,104 @@ def long_run_rows(folder: Path, plan: Plan) -> list[Row]:
     )
     try:
         _wait_for(port)
-        path = f"/api/runs/{RUN_NAME}"
-        opened = ("/runs", "/api/runs", path, f"{path}/curves?buckets=1200", f"{path}/picture?t_s=0")
-        opening_s = [sum(_get_s(port, key, each) for each in opened)]
-        moments_s = np.random.default_rng(0).uniform(0, plan.run_s, SEEKS).tolist()
-        seeks_ms = []
-        for moment_s in moments_s:
-            part = f"since_s={max(0.0, moment_s - 15):.3f}&until_s={moment_s + 15:.3f}"
-            seeks_ms.append(
-                1e3
-                * (
-                    _get_s(port, key, f"{path}/picture?t_s={moment_s:.3f}")
-                    + _get_s(port, key, f"{path}/curves?{part}&buckets=1200")
-                )
-            )
+        yield f"http://127.0.0.1:{port}/"
     finally:
-        end_process(page)
-    what = f"a run of {plan.run_s / 60:g} min"
-    note = f"{size_bytes / 1e6:.0f} MB in {chunks} chunks, as many as a real one has, with small pictures"
-    return [
-        at_most(f"{what}: opened on the page", opening_s[0], "s", OPEN_LIMIT_S, note),
-        judged(
-            f"{what}: another moment",
-            seeks_ms,
-            "ms",
-            (Limit(100, SEEK_LIMIT_MS),),
-            "its picture, and the curves around it",
-        ),
-    ]
+        end_process(process)
 
 
-def write_long_run(folder: Path, seconds: float) -> tuple[int, int]:
-    """Write a run as the recorder would, but with small pictures; return its size and number of chunks."""
+def _opened_s(page: Any, address: str) -> float:
+    """Return how long it takes from a click in the list until the run is seen."""
+    page.goto(f"{address}runs")
+    page.locator(f'#list [data-key="{RUN_NAME}"] button').wait_for()
+    page.locator(f'#list [data-key="{_other(RUN_NAME)}"] button').click()
+    page.locator("#plot-steering .curve").wait_for(state="attached")
+    return float(page.evaluate(OPEN.replace("NAME", RUN_NAME)))
+
+
+def _seeks_ms(page: Any, seconds: float) -> list[float]:
+    """Return how long it takes until other moments are seen, the curves showing half a minute around each."""
+    for _ in range(NEARER):
+        page.locator("#zoom-in").click()
+    leaps = np.random.default_rng(0).uniform(0.1, 0.9, SEEKS)  # never within what the curves show already
+    moments_s = (np.cumsum(leaps) % 1.0 * seconds).round(2)
+    return [float(page.evaluate(SEEK, moment_s)) for moment_s in moments_s.tolist()]
+
+
+def _other(name: str) -> str:
+    return name.replace("2026", "2025")
+
+
+def write_long_run(folder: Path, source: Path, seconds: float) -> LongRun:
+    """Write a run as the recorder would, of a driven one over and over, and a short one beside it."""
     folder.mkdir(parents=True, exist_ok=True)
+    driven = RunIndex(source)
+    ticks_ns = [entry.time_ns for entry in read(source, [Topic.EXACT_TICK])]
+    since_ns, lasts_ns = ticks_ns[0], ticks_ns[-1] - ticks_ns[0]
+    entries = [entry for entry in read(source, REPEATED) if 0 <= entry.time_ns - since_ns <= lasts_ns]
+    small = [_Repeated(entry) for entry in entries]
+    chunk_bytes = sum(len(one.at(0, 0).data) for one in small) // max(driven.chunk_count(), 1)
+    for name, length_s in ((RUN_NAME, seconds), (_other(RUN_NAME), min(seconds, lasts_ns / 1e9))):
+        writer, traces = RunWriter(folder / f"{name}.mcap", chunk_bytes), TraceKeeper()
+        for number in itertools.count():
+            moved_ns = START_NS - since_ns + number * (lasts_ns + GAP_NS)
+            moved = (one.at(moved_ns, number * len(entries)) for one in small)
+            kept = [entry for entry in moved if entry.time_ns < START_NS + length_s * 1e9]
+            for entry in kept:
+                writer.add(*entry)
+                traces.entry(entry)
+            if len(kept) < len(entries):
+                break
+        summary = RunSummary(
+            name=name,
+            started_wall_ns=WALL_NS,
+            boot_id="",
+            started_ns=START_NS,
+            duration_s=length_s,
+            driven_s=length_s,
+            modes=("autonomous",),
+        )
+        writer.attach(TRACES, traces.packed())
+        writer.finish({"summary": as_json(summary).decode()})
+        summary.size_bytes = writer.path.stat().st_size
+        RunShelf(folder).put(summary)
     path = folder / f"{RUN_NAME}.mcap"
-    small_bytes_per_s = PICTURE_HZ * 2500 + TICK_HZ * 700
-    writer = RunWriter(path, chunk_bytes=round(CHUNK_BYTES * small_bytes_per_s / REAL_BYTES_PER_S))
-    traces = TraceKeeper()
-    pictures = [_picture(number) for number in range(32)]
-    for number in range(round(seconds * TICK_HZ)):
-        t_s = number / TICK_HZ
-        now_ns = 10**12 + round(t_s * 1e9)
-        tick = _tick(number, now_ns, t_s)
-        traces.tick(tick)
-        writer.add(Topic.EXACT_TICK, now_ns, pack(tick))
-        if number % (TICK_HZ // PICTURE_HZ) == 0:
-            image = protobuf_bytes("CompressedImage", now_ns, data=pictures[number // 2 % 32], format="jpeg")
-            writer.add(Topic.CAMERA, now_ns, image)
-            traces.picture(now_ns)
-            traces.truth(_truth(number, now_ns, t_s))
-    summary = RunSummary(
-        name=RUN_NAME,
-        started_wall_ns=1_767_268_800 * 10**9,
-        boot_id="",
-        started_ns=10**12,
-        duration_s=seconds,
-        driven_s=seconds,
-        modes=("autonomous",),
-    )
-    writer.attach(TRACES, traces.packed())
-    writer.finish({"summary": as_json(summary).decode()})
-    summary.size_bytes = path.stat().st_size
-    RunShelf(folder).put(summary)
-    return summary.size_bytes, RunIndex(path).chunk_count()
+    return LongRun(path.stat().st_size, RunIndex(path).chunk_count(), lasts_ns / 1e9)
 
 
-def _tick(number: int, now_ns: int, t_s: float) -> TickRecord:
-    action = DriveAction(math.sin(t_s), 0.4)
-    board = BoardStatus(connected=True, received_ns=now_ns, acked_sent_ns=now_ns, acked_armed=True)
-    return TickRecord(
-        sequence=number,
-        now_ns=now_ns,
-        decided=number % 4 == 0,
-        state=DriveState.AUTONOMOUS,
-        faults=(),
-        frame_number=number // 2,
-        frame_stamp_ns=now_ns,
-        policy_output=(0.1,) * 10,
-        action_index=3,
-        action=action,
-        wanted=action,
-        sent=DriveCommand(armed=True, steering_us=1500 + 200 * action.steering_frac, throttle_us=1400.0),
-        board=board,
-        trigger="frame",
-        lateness_ns=1000,
-        times=StageTimes(frame_to_wire_ns=2_000_000),
-        sent_frac=action,
-    )
+class _Repeated:
+    """One message of a driven run, for every repetition."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self._tick: TickRecord | None = None
+        self._truth: WorldTruth | None = None
+        self._jpeg = b""
+        match entry.topic:
+            case Topic.EXACT_TICK:
+                self._tick = msgspec.msgpack.decode(entry.data, type=TickRecord)
+            case Topic.TRUTH:
+                self._truth = msgspec.json.decode(entry.data, type=WorldTruth)
+            case _:
+                self._jpeg = _shrunk(protobuf_class("CompressedImage").FromString(entry.data).data)
+
+    def at(self, moved_ns: int, moved: int) -> Entry:
+        """Return it so much later, and so many ticks after the first time."""
+        time_ns = self._entry.time_ns + moved_ns
+        if self._tick is not None:
+            number = self._tick.sequence + moved
+            data = pack(msgspec.structs.replace(self._tick, now_ns=time_ns, sequence=number))
+        elif self._truth is not None:
+            data = as_json(msgspec.structs.replace(self._truth, now_ns=time_ns))
+        else:
+            data = protobuf_bytes("CompressedImage", time_ns, data=self._jpeg, format="jpeg")
+        return Entry(self._entry.topic, time_ns, data)
 
 
-def _truth(number: int, now_ns: int, t_s: float) -> WorldTruth:
-    angle = t_s / 2
-    return WorldTruth(
-        now_ns=now_ns,
-        frame_number=number // 2,
-        track="ring",
-        x_m=3 * math.cos(angle),
-        y_m=2 * math.sin(angle),
-        heading_rad=angle,
-        speed_mps=1.5 + 0.5 * math.sin(t_s),
-        steering_rad=0.0,
-        progress_frac=0.0,
-        offset_m=0.0,
-        off_track=False,
-        crashed=False,
-        laps=(),
-        lap_started_ns=0,
-        servo_pulse_us=1500.0,
-        esc_pulse_us=1400.0,
-    )
-
-
-def _picture(number: int) -> bytes:
-    noise = np.random.default_rng(number).integers(0, 255, (JPEG_PX[1] // 4, JPEG_PX[0] // 4, 3), np.uint8)
-    _, jpeg = cv2.imencode(".jpg", cv2.resize(noise, JPEG_PX), [cv2.IMWRITE_JPEG_QUALITY, 60])
-    return bytes(jpeg)
-
-
-def _get_s(port: int, key: str, path: str) -> float:
-    """Return how long one request takes; raises BenchError where it is refused."""
-    started_s = time.perf_counter()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
-    response = connection.getresponse()
-    body = response.read()
-    connection.close()
-    if response.status != http.HTTPStatus.OK or not body:
-        raise BenchError(f"{path} answered {response.status}")
-    return time.perf_counter() - started_s
+def _shrunk(jpeg: bytes) -> bytes:
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    small = cv2.resize(image, SMALL_PX, interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 60])[1])
 
 
 def _wait_for(port: int) -> None:

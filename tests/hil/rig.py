@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -22,7 +21,7 @@ from vehicle.__main__ import HIL_CALIBRATIONS, HilCar, Vehicle
 from vehicle.config import CameraConfig, CarConfig, ControlConfig
 from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.lockstep import LockstepClock
-from vehicle.hil.settings import CameraSettings, HilSettings, MarkerSettings, Obstacle, OtherCar
+from vehicle.hil.settings import CameraSettings, HilSettings, Light, MarkerSettings, Obstacle, OtherCar
 from vehicle.messages import (
     Actuator,
     DriveState,
@@ -256,7 +255,7 @@ def lockstep_rig(
     obstacles: tuple[Obstacle, ...] = (),
     cars: tuple[OtherCar, ...] = (),
     marker: MarkerSettings | None = None,
-    light: Literal["even", "dim"] = "even",
+    light: Light = "even",
     has_right_camera: bool = True,
     has_lidar: bool = True,
     is_calibrated: bool = True,

@@ -10,12 +10,15 @@ from rich.console import Console
 from tests.unit.tick_records import record_of
 from vehicle import bench, bench_car, bench_page, bench_policy, bench_rows
 from vehicle.bench import Section
+from vehicle.bench_beside import laps_row
 from vehicle.bench_car import BenchError, CarStoppedError
 from vehicle.bench_plan import PLANS, Length
 from vehicle.bench_rows import Limit, Row, Verdict
 from vehicle.errors import LapwingError
 from vehicle.hil.boards import AcceptedCommand
+from vehicle.laps import MarkerLaps, TimedLap
 from vehicle.messages import DriveState, StageTimes
+from vehicle.truth import Crossing
 
 MS = 1_000_000
 
@@ -139,6 +142,29 @@ def test_decisions_without_a_new_frame_are_told():
     records = [*ticks(3), *ticks(2, trigger="deadline")]
     assert bench_rows.late_frames_note(records).startswith("2 of 5 ")
     assert bench_rows.late_frames_note(ticks(3)) == ""
+
+
+def marker_told(*times_s, doubles=0, missed=0):
+    laps = tuple(TimedLap(lap, time_s, missed=missed) for lap, time_s in enumerate(times_s, 1))
+    return MarkerLaps(9, 1, True, laps, len(laps), 5, len(laps) + 1, doubles, 0, None, 100, 3)
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict"),
+    [
+        (marker_told(8.32, 8.1), Verdict.MET),
+        (marker_told(8.34, 8.1), Verdict.MISSED),  # more than a picture
+        (marker_told(8.32), Verdict.MISSED),  # of the second nothing was seen
+        (marker_told(8.32, 8.1, missed=1), Verdict.MISSED),
+        (marker_told(8.32, 8.1, doubles=1), Verdict.MISSED),
+        (marker_told(), Verdict.MISSED),
+        (marker_told(8.32, 8.1, 7.9), Verdict.MET),  # the world was asked a moment before the marker
+    ],
+)
+def test_laps_by_the_marker_are_compared_with_the_worlds_one_by_one(told, verdict):
+    row = laps_row("x", told, (Crossing(1, 8.3), Crossing(2, 8.1)))
+    assert row.verdict is verdict
+    assert "3 of 103 pictures" in row.note
 
 
 def test_a_measurement_that_fails_is_a_row_and_the_others_go_on():

@@ -169,13 +169,16 @@ def test_the_curves_of_a_long_run_are_read_without_its_messages(tmp_path: Path) 
 
 
 def test_the_long_run_of_the_bench_is_one(tmp_path: Path) -> None:
-    size_bytes, chunks = write_long_run(tmp_path, 20.0)
+    driven = RunShelf(tmp_path / "driven").find(make_run(tmp_path / "driven", 6.0).name)
+    made = write_long_run(tmp_path, driven, 20.0)
     path = RunShelf(tmp_path).find("last")
     index = RunIndex(path)
     traces = traces_of(path, index)
-    assert (path.stat().st_size, index.chunk_count()) == (size_bytes, chunks)
-    assert traces.ticks.size == 20 * 60
-    assert chunks > 20 * 9  # a real run has a tenth of a second in each
+    assert (path.stat().st_size, index.chunk_count()) == (made.size_bytes, made.chunks)
+    assert traces.duration_s == pytest.approx(20.0, abs=0.1)
+    assert np.diff(traces.ticks["t_ns"]).max() < 0.1e9  # without a gap where it begins anew
+    assert traces.ticks.size == pytest.approx(20 / TICK_S, rel=0.02)
+    assert made.chunks / 20 == pytest.approx(RunIndex(driven).chunk_count() / 6.0, rel=0.5)
     for t_s in (0.0, 10.0, 19.9):
         assert index.message(Topic.CAMERA, traces.picture_ns(t_s) or 0) is not None
 

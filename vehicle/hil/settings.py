@@ -10,6 +10,7 @@ import msgspec
 from vehicle.errors import UNREADABLE, HilError
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Light = Literal["even", "dim"]
 LOCKSTEP_START_NS = 1_000_000_000  # of virtual time; on the grids of pulses, motion and frames
 
 
@@ -116,7 +117,7 @@ class HilSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     board: Literal["own", "maestro"] = "own"
     seed: int = 0
     lockstep: bool = False
-    light: Literal["even", "dim"] = "even"
+    light: Light = "even"
     """`dim`: a hall in the evening, a little darker and noisier than any that policies are trained in."""
     randomise: bool = False
     """Draw the car, the camera and the room from the seed, as training does."""
