@@ -1,7 +1,7 @@
 """One run's file: written as it happens, readable to the last second after a kill, indexed when done.
 
-MCAP in small chunks: what a chunk holds is on the disk when the next one begins, and `sync` makes it
-survive a power cut. Who writes a file holds a lock on it: one that nobody holds was cut off, and
+MCAP in small chunks: what a chunk holds is on the disk when the next one begins, and `sync` ends one and
+makes it survive a power cut. Who writes a file holds a lock on it: one that nobody holds was cut off, and
 `vehicle.run_mending` makes a run of what is whole.
 """
 
@@ -102,7 +102,8 @@ class RunWriter:
         self._writer.add_attachment(0, 0, name, "application/octet-stream", data)
 
     def sync(self) -> None:
-        """Make what has been written survive a power cut."""
+        """Make everything so far survive a kill and a power cut, however little it is."""
+        self._writer._Writer__finalize_chunk()  # type: ignore[attr-defined] # the package has no public word for it
         os.fdatasync(self._file.fileno())
 
     def finish(self, summary: dict[str, str]) -> None:

@@ -28,7 +28,7 @@ from vehicle.truth import TrackLayout, WorldTruth
 PRE_ROLL_READINGS = 40  # pictures, or scans: more than a second
 FAILSAFE_LIMIT_S = 5.0  # what happens after a stop is soon told
 CLOSING_S = 0.15
-SYNC_PERIOD_S = 1.0
+SYNC_PERIOD_S = 0.9  # a kill may cost the last second, not more
 
 Array = npt.NDArray[np.generic]
 
