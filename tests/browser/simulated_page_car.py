@@ -11,6 +11,7 @@ import numpy as np
 
 from models.bundle_hash import hash_of_files
 from models.store_builtin import METADATA_NAME
+from tests.unit.still_car import status_with
 from vehicle.errors import VehicleSilentError
 from vehicle.messages import DriveState, Fault, Preview, Reply, RequestKind, Status
 from vehicle.truth import Crossing, WorldTruth
@@ -72,7 +73,7 @@ class SimulatedPageCar:
             DriveState.AUTONOMOUS: "The policy drives.",
             DriveState.FAILSAFE: "Stopped: the emergency stop was pressed. Look at the car, then disarm.",
         }
-        return Status(
+        return status_with(
             now_ns=time.monotonic_ns(),
             state=self.state,
             faults=(Fault.EMERGENCY_STOP,) if failed else (),
@@ -85,21 +86,15 @@ class SimulatedPageCar:
             policy_hash=self.policy_hash,
             policy_note=self.policy_note,
             control_rate_hz=15.0,
-            tick_rate_hz=60.0,
             camera_rate_hz=29.97,
             camera_note="640 x 480, MJPG",
             frame_age_s=0.02,
             frame_to_wire_p50_ms=3.1,
             frame_to_wire_p99_ms=self.frame_to_wire_p99_ms,
-            missed_decisions=0,
             decisions=1204 if driving else 1180,
-            frames_used_twice=0,
-            reverses_refused=0,
             steering_frac=0.6 * math.sin(time.monotonic()),
             throttle_frac=0.3 if driving else 0.0,
             battery_v=7.9,
-            board_note="",
-            hil=True,
             trim_us=self.trim_us,
             calibration_file=self.calibration_file,
         )

@@ -13,6 +13,7 @@ from typing import Any
 from calibration import store
 from calibration.car import AWS_DEFAULTS, HIL_AWS, CarCalibration
 from calibration.errors import CalibrationError
+from tests.unit.still_car import status_with
 from vehicle.errors import VehicleSilentError
 from vehicle.messages import Actuator, DriveState, Fault, Preview, Reply, RequestKind, Status
 from vehicle.operator import CALIBRATION_SILENCE_LIMIT_S
@@ -73,34 +74,14 @@ class CalibratingCar:
         with self._lock:
             self._pass_time()
             failed = self.state is DriveState.FAILSAFE
-            return Status(
+            return status_with(
                 now_ns=time.monotonic_ns(),
                 state=self.state,
-                faults=(),
                 latched_fault=Fault.LEASE_LOST if failed else None,
                 sentence="Stopped: The page went silent." if failed else f"It is {self.state.value}.",
-                not_ready=(),
                 driver=self.driver,
                 speed_cap_frac=self.speed_cap_frac,
-                policy="",
-                policy_hash="",
-                policy_note="",
-                control_rate_hz=30.0,
-                tick_rate_hz=60.0,
-                camera_rate_hz=30.0,
-                camera_note="",
-                frame_age_s=0.02,
-                frame_to_wire_p50_ms=3.0,
-                frame_to_wire_p99_ms=4.0,
-                missed_decisions=0,
-                decisions=0,
-                frames_used_twice=0,
-                reverses_refused=0,
-                steering_frac=0.0,
-                throttle_frac=0.0,
-                battery_v=None,
                 board_note=self.board_note,
-                hil=True,
                 is_calibrated=self.is_calibrated,
                 calibration_name=self.calibration.name,
                 calibration_version=self.calibration.version,

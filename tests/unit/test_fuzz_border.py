@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from calibration import store
 from calibration.car import AWS_DEFAULTS, CarCalibration
 from calibration.errors import CalibrationError
-from tests.unit.test_remote import STATUS, record_of
+from tests.unit.still_car import STATUS
+from tests.unit.test_remote import record_of
 from vehicle.config import CarConfig, read_config
 from vehicle.errors import ConfigError
 from vehicle.messages import OperatorRequest, Preview, Reply, RequestKind

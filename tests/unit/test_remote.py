@@ -21,6 +21,7 @@ import zmq
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.unit.still_car import STATUS, status_with
 from vehicle import remote
 from vehicle.errors import VehicleBusyError, VehicleSilentError
 from vehicle.messages import (
@@ -35,40 +36,10 @@ from vehicle.messages import (
     Reply,
     RequestKind,
     StageTimes,
-    Status,
     TickRecord,
 )
 from vehicle.remote import PATH_LIMIT, REQUESTS_A_TICK, PreviewPublisher, RemoteServer, VehicleClient
 
-STATUS = Status(
-    now_ns=1,
-    state=DriveState.DISARMED,
-    faults=(),
-    latched_fault=None,
-    sentence="Standing still, disarmed.",
-    not_ready=(),
-    driver="",
-    speed_cap_frac=0.3,
-    policy="",
-    policy_hash="",
-    policy_note="",
-    control_rate_hz=30.0,
-    tick_rate_hz=60.0,
-    camera_rate_hz=30.0,
-    camera_note="",
-    frame_age_s=0.01,
-    frame_to_wire_p50_ms=1.0,
-    frame_to_wire_p99_ms=2.0,
-    missed_decisions=0,
-    decisions=0,
-    frames_used_twice=0,
-    reverses_refused=0,
-    steering_frac=0.0,
-    throttle_frac=0.0,
-    battery_v=None,
-    board_note="",
-    hil=True,
-)
 RECORD = TickRecord(
     sequence=0,
     now_ns=1,
@@ -531,7 +502,7 @@ def test_everybody_sees_the_newest_status(running, client, run_dir):
 
     def publish() -> None:
         count[0] += 1
-        running.server.publish_status(msgspec.structs.replace(STATUS, decisions=count[0]))
+        running.server.publish_status(status_with(decisions=count[0]))
 
     running.before_tick = publish
     with VehicleClient(run_dir, "ben") as other:
@@ -626,9 +597,7 @@ def test_a_clients_clock_is_the_vehicles(client, monkeypatch):
     assert before_ns <= client.now_ns() <= time.monotonic_ns()
 
     told_ns = 3_600_000_000_000_000  # of a world that steps with its car
-    client._keep_status(
-        msgspec.msgpack.encode(msgspec.structs.replace(STATUS, is_lockstep=True, now_ns=told_ns))
-    )
+    client._keep_status(msgspec.msgpack.encode(status_with(is_lockstep=True, now_ns=told_ns)))
     assert told_ns <= client.now_ns() <= told_ns + 40_000_000
     monkeypatch.setattr(client, "status_age_s", lambda: 0.03)
     assert client.now_ns() == told_ns + 30_000_000
@@ -638,7 +607,7 @@ def test_a_clients_clock_is_the_vehicles(client, monkeypatch):
 
 def test_a_request_is_stamped_with_the_vehicles_clock(running, client):
     told_ns = 3_600_000_000_000_000
-    in_lockstep = msgspec.structs.replace(STATUS, is_lockstep=True, now_ns=told_ns)
+    in_lockstep = status_with(is_lockstep=True, now_ns=told_ns)
     running.before_tick = lambda: running.server.publish_status(in_lockstep)
     assert client.wait_status(lambda _: True, 5.0) is not None
 
@@ -862,7 +831,7 @@ DYING_VEHICLE = """
 import sys, time
 from pathlib import Path
 import zmq
-from tests.unit.test_remote import STATUS
+from tests.unit.still_car import STATUS
 from vehicle.messages import Reply
 from vehicle.remote import RemoteServer
 server = RemoteServer(Path(sys.argv[1]), zmq.Context())

@@ -7,6 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from tests.unit.still_car import status_with
 from tests.unit.webui_visitors import signed_in
 from vehicle.errors import VehicleSilentError
 from vehicle.messages import DriveState, Fault, Reply, RequestKind, Status
@@ -50,34 +51,14 @@ class RecordingVehicle:
     def status(self) -> Status | None:
         if self.silent:
             return None
-        return Status(
+        return status_with(
             now_ns=7_000_000_000,
             state=self.state,
-            faults=(),
             latched_fault=Fault.LEASE_LOST if self.state is DriveState.FAILSAFE else None,
-            sentence="Standing still, disarmed.",
             not_ready=("no policy is loaded",),
             driver=self.driver,
-            speed_cap_frac=0.3,
-            policy="",
-            policy_hash="",
-            policy_note="",
-            control_rate_hz=15.0,
-            tick_rate_hz=60.0,
-            camera_rate_hz=30.0,
-            camera_note="",
-            frame_age_s=0.02,
             frame_to_wire_p50_ms=float("nan"),
             frame_to_wire_p99_ms=float("nan"),
-            missed_decisions=0,
-            decisions=0,
-            frames_used_twice=0,
-            reverses_refused=0,
-            steering_frac=0.0,
-            throttle_frac=0.0,
-            battery_v=None,
-            board_note="",
-            hil=True,
         )
 
     def status_age_s(self) -> float:

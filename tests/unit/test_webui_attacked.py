@@ -20,12 +20,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
-import msgspec
 import pytest
 from simple_websocket import Client, ConnectionClosed
 
+from tests.unit.still_car import status_with
 from tests.unit.test_remote import Vehicle
-from tests.unit.test_webui import RecordingVehicle
 from tests.unit.webui_visitors import PASSWORD, PASSWORD_HASH
 from vehicle.messages import RequestKind
 from webui.access import COOKIE, CSRF_HEADER
@@ -176,15 +175,13 @@ class PublishingVehicle(Vehicle):
 
     def __init__(self, run_dir: Path) -> None:
         super().__init__(run_dir)
-        status = RecordingVehicle().status()
-        assert status is not None
-        self._status, self._due_s = status, 0.0
+        self._due_s = 0.0
         self.before_tick = self._say
 
     def _say(self) -> None:
         if time.monotonic() >= self._due_s:
             self._due_s = time.monotonic() + 0.1
-            self.server.publish_status(msgspec.structs.replace(self._status, now_ns=time.monotonic_ns()))
+            self.server.publish_status(status_with(now_ns=time.monotonic_ns()))
 
 
 @contextlib.contextmanager
