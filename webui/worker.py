@@ -8,6 +8,7 @@ nobody up. On an HTTPS port a browser that tries plain HTTP first is sent on to 
 
 import contextlib
 import errno
+import logging
 import re
 import socket
 import threading
@@ -44,6 +45,7 @@ class CarWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._lock = threading.Lock()
         self._held: Counter[str] = Counter()
         self._awaited: dict[TConn, float] = {}
+        self.log.error_log.addFilter(_is_news)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Give the connection a thread, unless its computer has its share already."""
@@ -95,12 +97,7 @@ class CarWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         with self._lock:
             began_s = self._awaited.pop(conn, time.monotonic())
         req.body = AwaitedBody(req.body, lambda: self._awaiting(conn, began_s))
-        try:
-            return super().handle_request(req, conn)
-        except OSError as error:
-            if error.errno not in OUT_OF_REACH:
-                raise
-            return False  # a phone has left: no mistake of ours, and nothing for the log
+        return super().handle_request(req, conn)
 
     def finish_request(self, conn: TConn, done: "Future[object]") -> None:
         """Keep the connection for its next request, or count it out: its thread has closed it."""
@@ -180,6 +177,12 @@ def _redirect(head: bytes) -> bytes:
         b"Connection: close",
     ]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a word of the server's is worth a line: a phone that has left is no mistake of anybody's."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, OSError) and error.errno in OUT_OF_REACH)
 
 
 def _hang_up(conn: TConn) -> None:

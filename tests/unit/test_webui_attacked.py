@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -33,13 +34,12 @@ from webui.sockets import SOCKET_LIMIT, SOCKETS_OF_ONE_COMPUTER
 from webui.worker import COMPUTER_LIMIT
 
 SERVER = """
-import selectors, sys
 import webui.sockets, webui.tls_context, webui.worker
 webui.worker.REQUEST_LIMIT_S = 0.5
 webui.worker.UNHEARD_LIMIT_MS = 500
 webui.tls_context.LOOKED_AT_EVERY_S = 0.2
 webui.sockets.PING_S = webui.sockets.OPTIONS["ping_interval"] = 0.3
-from webui.__main__ import main
+from vehicle.cli import main
 main()
 """
 PAGE = "0123456789abcdef" * 2
@@ -59,12 +59,13 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 class Server:
     """A page that is served, and what its processes know."""
 
-    def __init__(self, folder: Path, vehicle: Vehicle, *, secure: bool) -> None:
+    def __init__(self, folder: Path, vehicle: Vehicle, *, secure: bool, has_password: bool) -> None:
         self.vehicle = vehicle
         self.lines: list[socket.socket] = []
         """All that was connected, closed after each test."""
         self.store = AccessStore(folder / "access")
-        self.store.set_password(PASSWORD_HASH)
+        if has_password:
+            self.store.set_password(PASSWORD_HASH)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -73,9 +74,9 @@ class Server:
         self.authority_file = folder / "access" / "ca.crt"
         options = ["--port", str(self.port), "--access-dir", str(folder / "access"), "--name", "blue.local"]
         options.append("--https" if secure else "--http")
-        self.words = (folder / "words").open("w+")
+        self.words = (folder / "words").open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(folder / "run"), *options],
+            [sys.executable, "-c", SERVER, "web", "--run-dir", str(folder / "run"), *options],
             stdout=subprocess.PIPE,
             stderr=self.words,
             text=True,
@@ -116,12 +117,15 @@ class Server:
         return self.ask("POST", path, urlencode(fields), address, Origin=self.origin, **FORM)
 
     def stop_takes_s(self, address: str = "127.0.0.1") -> float:
-        """Press the emergency stop by POST, as a stranger; return how long until it was in the vehicle."""
+        """Press the emergency stop by POST, as a stranger; return how long until it was in the vehicle.
+
+        Pressed again until it is confirmed, as the page does: on a busy computer the vehicle may be late.
+        """
         pressed = len(self.stops)
         began_s = time.monotonic()
-        status, _, _ = self.ask("POST", "/emergency-stop", address=address, Origin=self.origin)
-        assert status == 200
-        assert len(self.stops) == pressed + 1
+        while self.ask("POST", "/emergency-stop", address=address, Origin=self.origin)[0] != HTTPStatus.OK:
+            assert time.monotonic() - began_s < START_LIMIT_S
+        assert len(self.stops) > pressed
         return time.monotonic() - began_s
 
     @property
@@ -162,12 +166,27 @@ class Server:
     def close(self) -> None:
         """End it; nothing that was done to it may have been a surprise to its code."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=10)
-        self.words.seek(0)
-        words = self.words.read()
-        self.words.close()
+        self.process.communicate(timeout=START_LIMIT_S)
+        words = self.log()
         assert self.process.returncode == 0
         assert "Traceback" not in words, words
+
+    def log(self) -> str:
+        """Return what it has said."""
+        return Path(self.words.name).read_text()
+
+    def end_while_pages_are_open(self) -> None:
+        """End it within its grace, whoever is there."""
+        _, answer = self.raw_websocket(f"/ws/control?page={PAGE}")
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        self.listening("127.0.0.2")
+        self.connect().sendall(b"POST /login HTTP/1.1\r\nHost: ")
+
+        began_s = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(10) == 0
+        assert time.monotonic() - began_s < 1.0 + STOP_S  # its grace, and a busy computer
+        self.close_lines()
 
 
 class PublishingVehicle(Vehicle):
@@ -185,10 +204,10 @@ class PublishingVehicle(Vehicle):
 
 
 @contextlib.contextmanager
-def serving(*, secure: bool) -> Iterator[Server]:
+def serving(*, secure: bool, has_password: bool = True) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="lw", dir="/tmp") as name:
         vehicle = PublishingVehicle(Path(name) / "run")
-        server = Server(Path(name), vehicle, secure=secure)
+        server = Server(Path(name), vehicle, secure=secure, has_password=has_password)
         try:
             assert server.process.stdout is not None
             vehicle.run()
@@ -198,7 +217,9 @@ def serving(*, secure: bool) -> Iterator[Server]:
             server.close()
         finally:
             server.process.kill()
-            server.process.wait()
+            server.process.communicate()
+            server.words.close()
+            server.close_lines()
             vehicle.close()
 
 
@@ -495,6 +516,38 @@ def test_a_flood_of_messages_ends_its_socket_and_another_pages_stop_comes_throug
 # ---- who comes in, through the whole server ----
 
 
+def test_of_two_first_visits_one_sets_the_password_and_open_pages_hold_up_no_end() -> None:
+    with serving(secure=False, has_password=False) as server:
+        assert server.ask("GET", "/", Accept="text/html")[1]["Location"] == "/setup"
+        drive = f"/api/drive/stop?page={PAGE}"
+        assert server.ask("POST", drive, "{}", Origin=server.origin)[0] == 401
+        code, chosen = server.store.setup_code(), {"password": PASSWORD, "again": PASSWORD}
+        assert server.send("/setup", code="ABCD-EFGH", **chosen)[0] == 401
+
+        statuses: list[int] = []
+        visits = [
+            threading.Thread(target=lambda: statuses.append(server.send("/setup", code=code, **chosen)[0]))
+            for _ in range(2)
+        ]
+        for visit in visits:
+            visit.start()
+        for visit in visits:
+            visit.join()
+        assert sorted(statuses) == [303, 409]
+        assert server.send("/login", password=PASSWORD)[0] == 303
+        server.end_while_pages_are_open()
+
+
+def test_every_emergency_stop_is_logged_with_its_address(page: Server) -> None:
+    page.stop_takes_s("127.0.0.7")
+    until(lambda: "emergency stop from 127.0.0.7" in page.log())
+    control = page.websocket(f"/ws/control?page={PAGE}")
+    told = page.log().count("emergency stop from 127.0.0.1")
+    control.send('{"kind": "emergency_stop"}')
+    until(lambda: page.log().count("emergency stop from 127.0.0.1") == told + 1)
+    hang_up(control)
+
+
 def test_a_lock_out_keeps_the_owner_from_guessing_and_from_no_stop(page: Server) -> None:
     guesser = "127.0.0.9"
     codes = [page.send("/login", guesser, password=f"wrong {k}")[0] for k in range(6)]
@@ -583,20 +636,3 @@ def test_a_handshake_that_stops_half_way_holds_nobody_up(secure: Server) -> None
     assert secure.stop_takes_s() < STOP_S
     for line in lines:
         assert has_ended(line, REQUEST_LIMIT_S + 2 * BEAT_S + STOP_S)
-
-
-# ---- the end ----
-
-
-def test_the_server_ends_within_its_grace_whoever_is_there() -> None:
-    with serving(secure=False) as server:
-        _, answer = server.raw_websocket(f"/ws/control?page={PAGE}")
-        assert answer.startswith(b"HTTP/1.1 101 ")
-        server.listening("127.0.0.2")
-        server.connect().sendall(b"POST /login HTTP/1.1\r\nHost: ")
-
-        began_s = time.monotonic()
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(10) == 0
-        assert time.monotonic() - began_s < 1.0 + STOP_S  # its grace, and a busy computer
-        server.close_lines()
