@@ -76,7 +76,7 @@ def network_kind(path: Path, cancelled: Cancelled) -> NetworkKind:
                     raise _MalformedError
     except (_MalformedError, ValueError):  # ValueError: an empty file cannot be mapped
         refuse(
-            f"{path.name} is no network, or is cut off",
+            "what came as the network is no network, or is cut off",
             "it must be an ONNX file or a frozen TensorFlow graph",
             "download or export it again",
         )

@@ -1,7 +1,9 @@
 """An upload's way into the store: kept byte for byte, checked in a process of its own, then taken in."""
 
 import contextlib
+import os
 import shutil
+import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import IO, Protocol
 
 import msgspec
 
+from models.archive_limits import printable
 from models.check_process import Progress, check, no_progress
 from models.check_report import ORIGINAL_NAME, CheckCancelledError, CheckReport
 from models.errors import PolicyError
@@ -128,6 +131,11 @@ def add_file(
     """
     with store.begin() as incoming:
         members = _members(source)
+        if source.is_dir() and not members:
+            raise PolicyError(
+                f"{printable(str(source))} is a folder without a policy; name one with a network and its "
+                f"{METADATA_NAME}, or an archive"
+            )
         if members:
             store.make_room(UNPACKED_FACTOR * sum(path.stat().st_size for path in members))
             _pack(members, incoming.upload)
@@ -235,12 +243,17 @@ def _pack(paths: list[Path], out: Path, *, compressed: bool = False) -> None:
 
 @contextlib.contextmanager
 def _opened(source: Path) -> Iterator[IO[bytes]]:
+    shown = printable(str(source))
     try:
-        file = source.open("rb")
+        file = os.fdopen(
+            os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb"
+        )  # a pipe would wait
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its name cannot be one"
-        raise PolicyError(f"{source} cannot be read ({reason}); name a policy's archive") from error
+        raise PolicyError(f"{shown} cannot be read ({reason}); name a policy's archive") from error
     with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise PolicyError(f"{shown} is not an ordinary file; name a policy's archive")
         yield file
 
 

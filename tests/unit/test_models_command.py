@@ -165,3 +165,21 @@ def test_a_policy_that_is_not_there_is_a_sentence(shell: Shell, wanted: str) -> 
         assert done.returncode == 2
         assert done.stderr.startswith("lapwing: ")
         assert "\x1b" not in done.stderr
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("sort", ["pipe", "device", "folder", "nothing"])
+def test_what_is_no_file_is_a_sentence_at_once(shell: Shell, tmp_path: Path, sort: str) -> None:
+    place = tmp_path / "swift.tar.gz"
+    match sort:
+        case "pipe":
+            os.mkfifo(place)
+        case "device":
+            place = Path("/dev/zero")
+        case "folder":
+            place.mkdir()
+    done = shell.run("add", place)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"lapwing: {place} ")
+    assert done.stderr.rstrip().endswith("archive")
+    assert shell.left_over() == []
