@@ -1,12 +1,12 @@
-"""DeepRacer networks with random weights as frozen TensorFlow graphs, full size, for benchmarks and tests.
+"""DeepRacer networks as frozen TensorFlow graphs, full size: random weights for benchmarks, or given ones.
 
 Written as TensorFlow 1 spells them, node by node, so that a graph of 230 MB needs the memory of its largest
 layer. Needs no TensorFlow.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -17,6 +17,9 @@ from models.graph_def import DataType, GraphDef, NodeDef
 ROOT = "main_level/agent/main/online"
 HEIGHT_PX, WIDTH_PX = 120, 160
 GREY_LEVEL_MAX = 255.0
+
+WeightsOf: TypeAlias = Callable[[str, tuple[int, ...]], npt.NDArray[np.float32]]
+"""Gives a layer's weights by their name (`Dense_0/kernel`) and TensorFlow's shape of them."""
 
 
 class FrozenNetwork(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,14 +49,16 @@ STEREO = FrozenNetwork(
 """DEEP_CONVOLUTIONAL_NETWORK with two eyes: the largest, 230 MB."""
 
 
-def write_frozen_graph(path: Path, network: FrozenNetwork = SHALLOW, seed: int = 0) -> None:
-    """Write `model.pb`; the same bytes for the same network and seed."""
+def write_frozen_graph(
+    path: Path, network: FrozenNetwork = SHALLOW, seed: int = 0, weights: WeightsOf | None = None
+) -> None:
+    """Write `model.pb`; the same bytes for the same network and weights, which `seed` draws if left out."""
     with path.open("wb") as file:
-        for node in _nodes(network, np.random.default_rng(seed)):
+        for node in _nodes(network, weights or _random_weights(np.random.default_rng(seed))):
             file.write(GraphDef(node=[node]).SerializeToString())  # messages in a row read as one
 
 
-def _nodes(network: FrozenNetwork, rng: np.random.Generator) -> Iterator[Any]:
+def _nodes(network: FrozenNetwork, weights: WeightsOf) -> Iterator[Any]:
     picture = f"{ROOT}/network_0/{network.sensor}/{network.sensor}"
     yield _placeholder(picture, (-1, HEIGHT_PX, WIDTH_PX, network.channels))
     embedder = f"{ROOT}/network_1/{network.sensor}"
@@ -64,11 +69,11 @@ def _nodes(network: FrozenNetwork, rng: np.random.Generator) -> Iterator[Any]:
     tensor, rows, columns, channels = f"{embedder}/sub", HEIGHT_PX, WIDTH_PX, network.channels
     for index, (kernel, filters, stride) in enumerate(network.convolutions):
         name = f"{embedder}/Conv2d_{2 * index}"
-        weights = _random_weights(rng, (kernel, kernel, channels, filters), kernel * kernel * channels)
-        yield _constant(f"{name}/kernel", weights)
+        yield _weights(f"{name}/kernel", (kernel, kernel, channels, filters), weights)
         yield _step(f"{name}/kernel/read", "Identity", f"{name}/kernel")
         yield _convolution(f"{name}/Conv2D", tensor, f"{name}/kernel/read", stride)
-        yield from _biased_relu(name, f"{name}/Conv2D", filters)
+        yield from _biased(name, f"{name}/Conv2D", filters, weights)
+        yield _step(f"{name}/Relu", "Relu", f"{name}/BiasAdd")
         tensor, channels = f"{name}/Relu", filters
         rows, columns = (rows - kernel) // stride + 1, (columns - kernel) // stride + 1
     flat = rows * columns * channels
@@ -77,30 +82,32 @@ def _nodes(network: FrozenNetwork, rng: np.random.Generator) -> Iterator[Any]:
     reshape.attr["Tshape"].type = DataType.INT32
     yield reshape
     dense = f"{ROOT}/network_1/middleware_fc_embedder/Dense_0"
-    yield from _matrix(
-        dense, f"{embedder}/flatten/Reshape", _random_weights(rng, (flat, network.dense_units), flat)
-    )
-    yield from _biased_relu(dense, f"{dense}/MatMul", network.dense_units)
+    yield from _matrix(dense, f"{embedder}/flatten/Reshape", (flat, network.dense_units), weights)
+    yield _step(f"{dense}/Relu", "Relu", f"{dense}/BiasAdd")
     head = f"{ROOT}/network_1/ppo_head_0"
-    weights = _random_weights(rng, (network.dense_units, network.actions), network.dense_units)
-    yield from _matrix(f"{head}/policy_fc", f"{dense}/Relu", weights)
-    yield _constant(f"{head}/policy_fc/bias", np.zeros(network.actions, np.float32))
-    yield _step(f"{head}/policy_fc/BiasAdd", "BiasAdd", f"{head}/policy_fc/MatMul", f"{head}/policy_fc/bias")
+    shape = (network.dense_units, network.actions)
+    yield from _matrix(f"{head}/policy_fc", f"{dense}/Relu", shape, weights)
     yield _step(f"{head}/policy", "Softmax", f"{head}/policy_fc/BiasAdd")
 
 
-def _biased_relu(name: str, tensor: str, count: int) -> Iterator[Any]:
-    yield _constant(f"{name}/bias", np.zeros(count, np.float32))
+def _biased(name: str, tensor: str, count: int, weights: WeightsOf) -> Iterator[Any]:
+    yield _weights(f"{name}/bias", (count,), weights)
     yield _step(f"{name}/BiasAdd", "BiasAdd", tensor, f"{name}/bias")
-    yield _step(f"{name}/Relu", "Relu", f"{name}/BiasAdd")
 
 
-def _matrix(name: str, tensor: str, weights: npt.NDArray[np.float32]) -> Iterator[Any]:
-    yield _constant(f"{name}/kernel", weights)
+def _matrix(name: str, tensor: str, shape: tuple[int, int], weights: WeightsOf) -> Iterator[Any]:
+    yield _weights(f"{name}/kernel", shape, weights)
     product = _step(f"{name}/MatMul", "MatMul", tensor, f"{name}/kernel")
     product.attr["transpose_a"].b = False
     product.attr["transpose_b"].b = False
     yield product
+    yield from _biased(name, f"{name}/MatMul", shape[1], weights)
+
+
+def _weights(name: str, shape: tuple[int, ...], weights: WeightsOf) -> Any:
+    values = weights("/".join(name.split("/")[-2:]), shape)
+    assert values.shape == shape, f"{name} is {values.shape} and must be {shape}"
+    return _constant(name, values)
 
 
 def _convolution(name: str, tensor: str, kernel: str, stride: int) -> Any:
@@ -138,5 +145,12 @@ def _constant(name: str, value: npt.NDArray[Any] | np.generic) -> Any:
     return node
 
 
-def _random_weights(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> npt.NDArray[np.float32]:
-    return rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2.0 / fan_in))
+def _random_weights(rng: np.random.Generator) -> WeightsOf:
+    """Return weights of a size that keeps the signal's strength through a layer with ReLU; no biases."""
+
+    def weights(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        if name.endswith("/bias"):
+            return np.zeros(shape, np.float32)
+        return rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2.0 / np.prod(shape[:-1])))
+
+    return weights
