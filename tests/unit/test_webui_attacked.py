@@ -489,6 +489,33 @@ def test_a_message_of_more_than_4096_bytes_ends_its_socket_and_is_not_obeyed(pag
     assert len(page.stops) == pressed + 1
 
 
+STOP_UNMASKED = b'{"kind": "emergency_stop"}'
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        bytes((0x81, len(STOP_UNMASKED))) + STOP_UNMASKED,  # a browser masks what it sends
+        b"\xf1\x80\x00\x00\x00\x00",  # bits that mean nothing here
+        b"\x83\x80\x00\x00\x00\x00",  # a kind of frame that there is not
+        b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00",  # longer than anything
+        b"\x89\xfe\x01\x00\x00\x00\x00\x00" + bytes(256),  # a ping that is too long
+        b"\x80\x80\x00\x00\x00\x00",  # goes on with nothing
+        b"\x81\x82\x00\x00\x00\x00\xff\xfe",  # no text
+        b"\x01\x81\x00\x00\x00\x00{\x81\x81\x00\x00\x00\x00{",  # one message inside another
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\x00" * 10_000,
+    ],
+)
+def test_frames_that_are_none_end_their_socket_and_command_nothing(page: Server, frames: bytes) -> None:
+    asked = len(page.vehicle.requests)
+    line, answer = page.raw_websocket(f"/ws/control?page={PAGE}")
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    line.sendall(frames)
+    assert has_ended(line, 2 * PING_S + STOP_S)
+    assert len(page.vehicle.requests) == asked
+
+
 def test_a_flood_of_messages_ends_its_socket_and_another_pages_stop_comes_through(page: Server) -> None:
     flood = page.websocket(f"/ws/control?page={PAGE}")
     over = threading.Event()
