@@ -39,7 +39,7 @@ faults: .venv/.ready        ## every part broken in every way in every moving st
 	$(BIN)/lapwing faults
 
 screenshots: .venv/.ready-chromium ## pictures of every page at two widths, into docs/screenshots
-	$(BIN)/python tests/browser/screenshots.py
+	PYTHONPATH=. $(BIN)/python tests/browser/screenshots.py
 
 no-avx: .venv/.ready-dev    ## a processor without AVX runs what a car runs (needs qemu-user)
 	$(BIN)/python tests/no_avx/prove.py

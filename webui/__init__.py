@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask
+from markupsafe import Markup, escape
 
 from models.store import PolicyStore
 from vehicle.runs import RunShelf
@@ -110,6 +111,7 @@ def create_app(
     app.config["PAGES"] = pages
     app.jinja_env.globals["pages"] = pages
     app.jinja_env.globals["modules_of"] = page_scripts.modules_of
+    app.jinja_env.filters["in_code"] = in_code
     app.context_processor(lambda: {"simulated": _is_simulated(vehicle, world)})
     hosts = hosts or Hosts(loopback_only=True)
     guard.protect(app, hosts)
@@ -146,6 +148,13 @@ def create_app(
     if world is not None and simulator is not None:
         app.register_blueprint(simulation.make_blueprint(vehicle, world, simulator))
     return app
+
+
+def in_code(words: str) -> Markup:
+    """Return words as HTML, what stands in backticks as code."""
+    pieces = words.split("`")
+    code = Markup("<code>{}</code>")
+    return Markup().join(code.format(piece) if k % 2 else escape(piece) for k, piece in enumerate(pieces))
 
 
 def _is_simulated(vehicle: Vehicle, world: World | None) -> bool:

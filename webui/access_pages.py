@@ -309,7 +309,7 @@ def _access_page(problem: str = "", new_key: str = "", new_link: str = "") -> st
             "own": key == own,
             "used": _ago(store.idle_s(session)),
         }
-        for key, session in store.sessions()
+        for key, session in sorted(store.sessions(), key=lambda each: (each[0] != own, store.idle_s(each[1])))
     ]
     state = store.state()
     return render_template(

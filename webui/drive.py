@@ -5,14 +5,16 @@ import re
 import secrets
 from collections.abc import Callable
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
-from flask import Blueprint, Response, current_app, render_template, request
+from flask import Blueprint, Response, current_app, redirect, render_template, request
 from werkzeug.exceptions import Conflict
+from werkzeug.wrappers import Response as AnyResponse
 
 from vehicle.messages import GUARDED_STATES
 from webui.car import Vehicle
-from webui.describing import Done, described, html_page
+from webui.describing import FORM, Done, described, html_page
 from webui.glance import Glance
 from webui.guard import answer, sentence
 
@@ -44,6 +46,12 @@ def source_of(page: str) -> str:
     return f"page {hashlib.sha256(page.encode()).hexdigest()[:8]}"
 
 
+def _way_back() -> str:
+    """Return the page of ours that the request came from; its path alone."""
+    path = urlsplit(request.referrer or "").path
+    return path if re.fullmatch("/[a-z]*", path) else "/"
+
+
 def make_blueprint(vehicle: Vehicle, glance: Glance, clock_ns: Callable[[], int]) -> Blueprint:
     """Return the driving page of this car."""
     blueprint = Blueprint("drive", __name__)
@@ -64,8 +72,8 @@ def make_blueprint(vehicle: Vehicle, glance: Glance, clock_ns: Callable[[], int]
         return answer(MayMove(car is not None and car.state in GUARDED_STATES))
 
     @blueprint.post("/emergency-stop")
-    @described(refuses=(409,))
-    def emergency_stop() -> Response:
+    @described(answers={200: Done, 303: None}, refuses=(409,))
+    def emergency_stop() -> AnyResponse:
         """Stop the car for anybody: no lease, no token, no body needed."""
         try:
             reply = vehicle.emergency_stop()
@@ -73,6 +81,8 @@ def make_blueprint(vehicle: Vehicle, glance: Glance, clock_ns: Callable[[], int]
             current_app.logger.info("emergency stop from %s", request.remote_addr)
         if not reply.ok:
             raise Conflict(sentence(reply.reason))
+        if request.mimetype == FORM:  # the button itself, of a page whose script has not come
+            return redirect(_way_back(), 303)
         return answer(Done(True, clock_ns()))
 
     return blueprint

@@ -4,6 +4,7 @@ The Host header keeps out names that an attacker's DNS points here, the Origin h
 pages of the same browser. Who may come in is `webui.access`.
 """
 
+import re
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -85,7 +86,9 @@ def answer(document: object) -> Response:
 
 def sentence(reason: str) -> str:
     """Return a reason from the vehicle as a sentence for people."""
-    return f"{reason[:1].upper()}{reason[1:]}{'' if reason.endswith(('.', '?')) else '.'}"
+    is_name = re.match(r"\w+[._]\w", reason) is not None  # of a file or a setting: written as it is
+    start = reason[:1] if is_name else reason[:1].upper()
+    return f"{start}{reason[1:]}{'' if reason.endswith(('.', '?')) else '.'}"
 
 
 def _refuse_foreign_hosts(hosts: Hosts) -> None:

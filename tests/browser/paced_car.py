@@ -20,7 +20,7 @@ from typing import Any
 from tests.hil.policies import write_policy
 from tests.unit.webui_visitors import signed_in_headers
 from vehicle.hil.launch import RunningHil, start_hil
-from vehicle.hil.settings import HilSettings
+from vehicle.hil.settings import CameraSettings, HilSettings
 from vehicle.messages import Status
 from vehicle.remote import VehicleClient
 from webui.tls_socket import SharedTlsSocket
@@ -39,12 +39,15 @@ class PacedCar:
         client: VehicleClient,
         run_dir: Path,
         access_dir: Path,
+        folder: Path,
         url: str,
     ) -> None:
         self.hil = hil
         self.vehicle = vehicle
         self.client = client
         self.run_dir = run_dir
+        self.folder = folder
+        """Of its own: what else belongs to it may be kept here."""
         self.url = url
         self.authority_file = access_dir / "ca.crt" if url.startswith("https") else None
         """Of the authority that vouches for this car, with HTTPS."""
@@ -80,6 +83,8 @@ def paced_car(
     uncalibrated: bool = False,
     takes_orders: bool = False,
     scheme: str = "http",
+    camera: CameraSettings | None = None,
+    is_recorded: bool = False,
 ) -> Iterator[PacedCar]:
     """Yield a car that stands ready behind its page; end its processes afterwards.
 
@@ -88,7 +93,13 @@ def paced_car(
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lw", dir="/tmp")))
         run_dir, access_dir = folder / "run", folder / "access"
-        settings = HilSettings(hil_dir=folder / "hil", track=track, wiring=wiring, lockstep=True)  # type: ignore[arg-type]
+        settings = HilSettings(
+            hil_dir=folder / "hil",
+            track=track,
+            wiring=wiring,  # type: ignore[arg-type]
+            lockstep=True,
+            camera=camera or CameraSettings(),
+        )
         hil = stack.enter_context(start_hil(settings))
         port = free_port()
         url = f"{scheme}://127.0.0.1:{port}/"
@@ -102,9 +113,21 @@ def paced_car(
         if takes_orders:
             drive.append("--takes-orders")
         vehicle = stack.enter_context(running(drive))
+        if is_recorded:
+            runs = ("--runs", str(folder / "runs"))
+            stack.enter_context(running([*lapwing, "record", *places, *runs]))
+            served = (*served, *runs)
         stack.enter_context(running([*lapwing, "web", *places, *served]))
         client = stack.enter_context(VehicleClient(run_dir, "test"))
-        car = PacedCar(hil, vehicle=vehicle, client=client, run_dir=run_dir, access_dir=access_dir, url=url)
+        car = PacedCar(
+            hil,
+            vehicle=vehicle,
+            client=client,
+            run_dir=run_dir,
+            access_dir=access_dir,
+            folder=folder,
+            url=url,
+        )
         car.wait(lambda status: uncalibrated or not status.not_ready)
         await_page(car.url, car.authority_file)
         yield car

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, Request, expect
 from playwright.sync_api import Error as PlaywrightError
 from simulated_page_car import SimulatedPageCar
 
+from tests.unit.webui_visitors import browser_cookies
 from vehicle.messages import DriveState, RequestKind
 
 pytestmark = pytest.mark.browser
@@ -429,4 +430,39 @@ def test_space_in_a_password_is_a_space_until_the_car_moves(
     door.wait_for_timeout(100)
     field.press("Space")
     assert car.await_that(lambda: bool(car.stops_ns))
+    context.close()
+
+
+@pytest.mark.parametrize("path", ["", "login"])
+def test_the_stop_works_before_the_pages_script_has_come(
+    chromium: Browser, server: PageServer, car: SimulatedPageCar, path: str
+) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    context.add_cookies(browser_cookies(server.app, server.url) if path == "" else [])
+    page = context.new_page()
+    page.goto(f"{server.url}{path}")
+    car.state = DriveState.AUTONOMOUS
+    page.get_by_role("button", name="Emergency stop").click()
+    assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
+    expect(page).to_have_url(f"{server.url}{path}")
+    context.close()
+
+
+def test_who_may_only_watch_sees_the_car_and_the_stop_and_no_other_control(
+    chromium: Browser, server: PageServer, car: SimulatedPageCar
+) -> None:
+    context = chromium.new_context()
+    context.add_cookies(browser_cookies(server.app, server.url, "viewer"))
+    page = context.new_page()
+    page.goto(server.url)
+    expect(page.locator("#state")).to_have_text("Ready")
+    expect(page.locator("#age")).to_contain_text("Live")
+    for control in ("#start", "#stop", "#model", "#cap", "#trim"):
+        expect(page.locator(control)).to_be_hidden()
+    page.keyboard.press("+")
+    page.keyboard.press("Space")
+    assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
+    expect(page.locator("#state")).to_have_text("Stopped")
+    expect(page.locator("#clear")).to_be_hidden()
+    assert car.speed_cap_frac == 0.3
     context.close()

@@ -307,6 +307,25 @@ def test_changes_made_elsewhere_are_followed(
 
 
 @pytest.mark.realtime
+def test_without_a_socket_the_page_asks_for_the_list_again_and_again(
+    server: PageServer, store: PolicyStore, car: SimulatedPageCar, open_models: Opened, complaints: list[str]
+) -> None:
+    server.wire.refuses_sockets = True
+    page = open_models(server)
+    entry = add_one(PolicyStore(store.root), "from the command line")
+    expect(page.locator("#own .name")).to_have_text("from the command line")
+    page.locator("#own .row button").click()
+    car.state = DriveState.AUTONOMOUS
+    expect(page.locator("[data-act=activate]")).to_be_disabled()
+    page.locator("[data-act=rename]").focus()
+    page.keyboard.press("Space")  # on a button, and it stops a car that is known to move
+    assert car.await_that(lambda: bool(car.stops_ns))
+    store.remove(entry.key)
+    expect(page.locator("#own .row")).to_have_count(0)
+    expect(page.locator("#trouble")).to_be_hidden()
+    complaints.clear()  # the refused sockets
+
+
 def test_sixty_models_are_quick_found_and_sorted(
     server: PageServer, open_models: Opened, store: PolicyStore
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import LAPTOP, PHONE, PageServer
+from conftest import LAPTOP, PHONE, PageServer, is_complaint
 from playwright.sync_api import Browser, Page, expect
 from simulated_page_car import LAP_S, SimulatedPageCar
 
@@ -44,7 +44,7 @@ def page(
     context.set_default_timeout(5000)
     context.add_cookies(browser_cookies(server.app, server.url, "viewer"))
     page = context.new_page()
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("console", lambda said: complaints.append(said.text) if is_complaint(said) else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{server.url}race")
     page.wait_for_selector("body:not([data-mood=lost])")

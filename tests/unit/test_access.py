@@ -17,6 +17,7 @@ from webui import create_app
 from webui.access import COOKIE, CSRF_HEADER, socket_visitor, visitor
 from webui.access_pages import browser_name
 from webui.access_store import AccessStore
+from webui.describing import FORM
 from webui.guessing import FREE_FAILURES
 from webui.hosts import Hosts
 from webui.page_scripts import static_path
@@ -126,6 +127,17 @@ def test_the_emergency_stop_needs_nobody_to_be_signed_in(
     assert owned.test_client().post("/emergency-stop", headers=HERE).status_code == 200
     assert vehicle.stops == 2
     assert "emergency stop from 127.0.0.1" in caplog.text
+
+
+def test_the_button_itself_stops_the_car_of_a_page_without_its_script_and_leads_back(
+    stranger: FlaskClient, vehicle: RecordingVehicle
+) -> None:
+    for page, back in (("http://localhost/login", "/login"), ("http://evil.example//x.y", "/"), (None, "/")):
+        headers = HERE if page is None else {**HERE, "Referer": page}
+        answer = stranger.post("/emergency-stop", headers=headers, data={})
+        form = stranger.post("/emergency-stop", headers={**headers, "Content-Type": FORM}, data=b"")
+        assert (answer.status_code, form.status_code, form.location) == (200, 303, back)
+    assert vehicle.stops == 6
 
 
 def test_the_emergency_stop_of_another_site_is_refused(
@@ -596,3 +608,16 @@ def test_this_computers_own_addresses_are_found() -> None:
 )
 def test_a_browser_is_named_for_people(user_agent: str, name: str) -> None:
     assert browser_name(user_agent) == name
+
+
+def test_many_sessions_are_folded_behind_the_ones_that_were_here_last(owned: Flask) -> None:
+    store = store_of(owned)
+    for number in range(7):
+        store.open_session("owner", f"Browser {number}")
+    text = signed_in(owned).get("/access").text
+    shown, _, folded = text.partition("<details>")
+    sessions = folded.partition("</details>")[0]
+    assert "this browser" in shown
+    assert "this browser" not in sessions
+    assert sessions.count('name="id"') == text.count("Sign out</button>") - 4
+    assert f"{sessions.count('name=' + chr(34) + 'id' + chr(34))} more" in sessions

@@ -211,10 +211,8 @@ def test_a_car_without_a_file_of_settings_says_so(vehicle: DigestingVehicle) -> 
     client = signed_in(create_app(vehicle))
 
     document = client.get("/api/settings").json
-    assert (document["file"], document["needs_restart"]) == (
-        "",
-        False,
-    )  # not "saved" beside "cannot be saved"
+    assert (document["file"], document["needs_restart"]) == ("", False)  # nothing waits to be in effect
+    assert 'id="no-file"' in client.get("/settings").text
     answer = save(client, {"name": "navy"})
     assert (answer.status_code, "--config car.toml" in answer.json["error"]) == (409, True)
 

@@ -32,6 +32,7 @@ const MODE_WORDS = {
 const byId = (id) => document.getElementById(id);
 const page = /** @type {string} */ (document.body.dataset.page);
 const source = /** @type {string} */ (document.body.dataset.source);
+const isWatching = document.body.dataset.watching === "yes"; // by a link: the server refuses all but the stop
 const view = /** @type {HTMLElement} */ (document.querySelector(".view"));
 
 /** @type {StatusDocument | null} */
@@ -204,7 +205,7 @@ function showCap(now) {
   const confirmed = Math.round(now.speed_cap_frac * 100);
   if (wanted === confirmed) wanted = null;
   const drivenByOther = GUARDED.has(now.state) && !isMine();
-  for (const id of ["cap", "cap-less", "cap-more"]) byId(id).disabled = drivenByOther;
+  for (const id of ["cap", "cap-less", "cap-more"]) byId(id).disabled = drivenByOther || isWatching;
   if (wanted === null) byId("cap").value = String(confirmed);
   showCapValue(wanted ?? confirmed);
 }

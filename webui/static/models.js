@@ -166,7 +166,7 @@ function updateRow(row, model) {
   setText(part(row, ".name"), model.name);
   setText(part(row, ".kind"), model.problem ? "Damaged" : kindOf(model));
   part(row, ".kind").classList.toggle("is-bad", Boolean(model.problem));
-  const badge = busy === model.key ? "Loading" : model.key === loaded ? "In the car" : model.active ? "Next start" : model.warnings?.length ? "Look" : "";
+  const badge = busy === model.key ? "Loading" : model.key === loaded ? "In the car" : model.active ? "Next start" : model.warnings?.length ? "Warning" : "";
   setText(part(row, ".badge"), badge);
   part(row, ".badge").dataset.kind = badge;
   setText(part(row, ".milliseconds"), model.infer_median_ms ? milliseconds(model.infer_median_ms) : "");

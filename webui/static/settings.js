@@ -12,6 +12,7 @@ const STANDING = new Set(["disarmed", "failsafe"]);
 
 const byId = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 const isWatching = document.body.dataset.watching === "yes";
+const isFixed = isWatching || document.body.dataset.file === "none"; // nothing here can be changed
 const rows = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".setting")]);
 const nameOf = (/** @type {HTMLElement} */ row) => row.dataset.name ?? "";
 /** What takes a value out of the file; not every one may be. @returns {HTMLInputElement | null} */
@@ -49,7 +50,7 @@ function show(row) {
   const unset = unsetOf(row);
   if (unset) {
     unset.checked = value === null;
-    input.disabled = isWatching || value === null;
+    input.disabled = isFixed || value === null;
   }
 }
 
@@ -87,7 +88,7 @@ function showChanges() {
     const field = fieldOf(name);
     const shipped = /** @type {HTMLElement | null} */ (row.querySelector("[data-shipped-of]"));
     const isShipped = changes.has(name) ? changes.get(name) === null || changes.get(name) === field?.bounds.default : (field?.is_shipped ?? true);
-    if (shipped) shipped.hidden = isShipped || isWatching || field?.bounds.default === "" || Boolean(row.dataset.unset) || name === "name";
+    if (shipped) shipped.hidden = isShipped || isFixed || field?.bounds.default === "" || Boolean(row.dataset.unset) || name === "name";
   }
   byId("savebar").hidden = changes.size === 0;
   byId("weighing").hidden = true;
@@ -168,8 +169,7 @@ function showState(isLost, car) {
   card.hidden = !(known?.needs_restart || isRestarting);
   byId("restart").disabled = isWatching || drives || failed || isRestarting;
   setText(byId("restart"), isRestarting ? "Starting …" : drives ? "Stop the car first" : failed ? "Disarm the car first" : "Start it again now");
-  const words = problem || (isLost ? "This page has lost the car's computer." : "") || (known?.problem ?? "")
-    || (known && !known.file ? "This car was started without a file of settings, so nothing can be saved: start it with --config car.toml." : "");
+  const words = problem || (isLost ? "This page has lost the car's computer." : "") || (known?.problem ?? "");
   byId("trouble").hidden = !words;
   setText(byId("trouble"), words);
 }
@@ -266,5 +266,5 @@ addEventListener("beforeunload", (event) => {
   if (changes.size > 0) event.preventDefault();
 });
 
-if (isWatching) for (const control of document.querySelectorAll("#form input, #form select, #form button")) /** @type {HTMLInputElement} */ (control).disabled = true;
+if (isFixed) for (const control of document.querySelectorAll("#form input, #form select, #form button")) /** @type {HTMLInputElement} */ (control).disabled = true;
 keepLooking();

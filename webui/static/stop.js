@@ -44,6 +44,7 @@ export async function emergencyStop(tell = () => {}) {
  */
 export function watchForStop(button, mayMove, stop) {
   let touchedAt = -Infinity;
+  button.closest("form")?.addEventListener("submit", (event) => event.preventDefault()); // it is for a page without its script
   button.addEventListener("pointerdown", () => {
     touchedAt = performance.now();
     stop();
