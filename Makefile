@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+unexport PYTHONDONTWRITEBYTECODE # what is imported by every process of every test is compiled once
+
 .PHONY: demo test test-train check bench coverage mutation faults no-avx clean
 
 demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (KEEP=1 leaves the page up)
@@ -12,15 +14,15 @@ demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (
 test: .venv/.ready-dev .venv/.ready-chromium      ## every test but the training one
 	@failed=; \
 	run() { $(BIN)/python -m pytest "$$@" || { [ $$? = 1 ] && failed=1; } || exit 1; }; \
-	run --numprocesses 2 -m "not train and not realtime and not browser"; \
-	run --numprocesses 2 --dist loadfile -m "browser and not realtime and not train"; \
-	run -m "realtime and not train"; \
+	run --numprocesses 2 --ignore tests/browser --ignore tests/train -m "not realtime"; \
+	run --numprocesses 2 --dist loadfile -m "not realtime" tests/browser; \
+	run -m realtime $$(grep -lr --include='test_*.py' mark.realtime tests); \
 	[ -z "$$failed" ] || { \
 	  echo "Once more, alone, what failed: on a busy computer a test counts as failed when it fails twice."; \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
 test-train: .venv/.ready-train ## a short real training that must learn
-	$(BIN)/python -m pytest tests/train -m train
+	$(BIN)/python -m pytest tests/train -m ""
 
 check: .venv/.ready-dev     ## lint, format, types (of Python and of the page's scripts), import contracts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

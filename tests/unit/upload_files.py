@@ -6,6 +6,7 @@ import json
 import os
 import tarfile
 import zipfile
+import zlib
 
 import numpy as np
 import onnx
@@ -64,14 +65,18 @@ def changed_network(kind: str) -> bytes:
 
 
 def zip_bomb() -> bytes:
-    """300 kB that claim to be 1.5 GB in five members."""
+    """1.5 MB that claim to be 1.5 GB; they end in a wrong checksum, at which nobody shall arrive."""
+    zeros, pieces = bytes(16 << 20), 96
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    piece = packer.compress(zeros) + packer.flush(zlib.Z_FULL_FLUSH)  # which begins anew: it can be repeated
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        zeros = bytes(64 << 20)
-        with archive.open("model.onnx", "w", force_zip64=True) as member:
-            for _ in range(24):
-                member.write(zeros)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("model.onnx", piece * pieces + packer.flush())
         archive.writestr("model_metadata.json", METADATA)
+        bomb = archive.getinfo("model.onnx")
+        bomb.compress_type, bomb.file_size = zipfile.ZIP_DEFLATED, pieces * len(zeros)
+    file.seek(bomb.header_offset)
+    file.write(bomb.FileHeader())
     return file.getvalue()
 
 
