@@ -25,6 +25,8 @@ DESCRIPTOR_START = b"\xa5\x5a"
 DESCRIPTOR_BYTES = 7
 NODE_BYTES = 5
 NODES_IN_STEP = 8  # nodes that must fit in a row before their place is believed: one chance in 65 000
+STEP_BYTES = NODES_IN_STEP * NODE_BYTES
+SEARCHED_BYTES = 512  # at once: noise costs little, and so does a place that is found soon
 MAX_TURN_NODES = 8192
 MAX_UNREAD_BYTES = 1 << 16
 FULL_TURN_Q6 = 360 * 64
@@ -121,14 +123,17 @@ class ScanDecoder:
 
     def _find_step(self) -> bool:
         """Drop bytes until enough nodes in a row fit; return whether there are as many."""
-        wanted = NODES_IN_STEP * NODE_BYTES
-        while len(self._unread) >= wanted:
-            nodes = np.frombuffer(self._unread, np.uint8, wanted).reshape(NODES_IN_STEP, NODE_BYTES)
-            if _fits(nodes).all():
-                self._in_step = True
+        while len(self._unread) >= STEP_BYTES:
+            piece = np.frombuffer(self._unread[:SEARCHED_BYTES], np.uint8)
+            fits = _fits(np.lib.stride_tricks.sliding_window_view(piece, NODE_BYTES))
+            places = len(piece) - STEP_BYTES + 1
+            steps = np.logical_and.reduce([fits[i : i + places] for i in range(0, STEP_BYTES, NODE_BYTES)])
+            self._in_step = bool(steps.any())
+            skipped = int(np.argmax(steps)) if self._in_step else places
+            self._unread = self._unread[skipped:]
+            self.bad_bytes += skipped
+            if self._in_step:
                 return True
-            self._unread = self._unread[1:]
-            self.bad_bytes += 1
         return False
 
     def _take(self, nodes: Bytes) -> list[Turn]:

@@ -105,6 +105,22 @@ def test_anything_at_all_is_survived(data: bytes) -> None:
         assert (np.abs(one.angles_rad) <= np.float32(math.pi)).all()
 
 
+def test_noise_costs_the_process_that_drives_little() -> None:
+    """Looking at every byte by itself took 17 s of processor time for the line of a test."""
+    decoder, noise = (
+        ScanDecoder(),
+        np.random.default_rng(1).bytes(115_200 // 10 * 10),
+    )  # ten seconds of a line
+    began_s = time.process_time()
+    found = [turn for i in range(0, len(noise), 600) for turn in decoder.feed(noise[i : i + 600])]
+
+    assert found == []
+    assert len(noise) - 200 < decoder.bad_bytes <= len(noise)
+    assert time.process_time() - began_s < 0.5  # 0.02 s where nothing else runs
+    (last,) = decoder.feed(turn(1.0) + turn(3.0) + NODE_FIRST)[-1:]
+    assert last.ranges_m.tolist() == [3.0] * 60
+
+
 def room_m(angle_deg: float) -> float:
     """Something at 1 m ahead, 0.5 m right (clockwise 90 degrees), nothing behind, 2 m elsewhere."""
     if angle_deg < 10 or angle_deg > 350:
