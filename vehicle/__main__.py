@@ -147,6 +147,7 @@ class Vehicle:
                     control_rate_hz=config.control.rate_hz,
                     is_lockstep=isinstance(clock, LockstepClock),
                     config_digest=config_digest(config),
+                    camera_locks=config.camera.locks(),
                 ),
                 clock=self.loop_clock,
                 camera=self.camera,

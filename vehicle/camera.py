@@ -11,10 +11,10 @@ import numpy.typing as npt
 from vehicle.camera_hil import HilCamera
 from vehicle.camera_http import HttpCamera
 from vehicle.camera_recording import ImageFolder, VideoFile
-from vehicle.camera_source import CameraSource, RawFrame
+from vehicle.camera_source import CameraSource, RawFrame, TunableSource
 from vehicle.config import CameraConfig
 from vehicle.errors import CameraError
-from vehicle.messages import Frame
+from vehicle.messages import CameraLocks, Frame
 from vehicle.sensor_thread import SensorThread
 
 SLOW_SHARE = 0.8  # of the granted rate; less is worth a warning
@@ -36,7 +36,7 @@ def open_source(spec: str, config: CameraConfig) -> CameraSource:
     if kind in ("http", "https") and rest.startswith("//"):
         return HttpCamera(spec, config.rate_hz)
     if rest and kind == "hil":
-        return HilCamera(Path(rest), config.rate_hz)
+        return HilCamera(Path(rest), config.rate_hz, config.locks())
     if rest and kind == "video":
         return VideoFile(Path(rest), config.rate_hz)
     if rest and kind == "images":
@@ -48,7 +48,7 @@ def open_source(spec: str, config: CameraConfig) -> CameraSource:
 
 def _v4l2_source(device: str, config: CameraConfig) -> CameraSource:
     try:
-        from vehicle.camera_v4l2 import Locks, V4l2Camera, device_path  # noqa: PLC0415 - linuxpy exists on Linux only
+        from vehicle.camera_v4l2 import V4l2Camera, device_path  # noqa: PLC0415 - linuxpy exists on Linux only
     except ImportError as error:
         raise CameraError(
             f"a camera device needs Linux and the package linuxpy ({error}); install it, or use another "
@@ -60,7 +60,7 @@ def _v4l2_source(device: str, config: CameraConfig) -> CameraSource:
         height_px=config.height_px,
         rate_hz=config.rate_hz,
         power_line_hz=config.power_line_hz,
-        locks=Locks(config.exposure_ms, config.gain, config.white_balance_k),
+        locks=config.locks(),
     )
 
 
@@ -126,6 +126,12 @@ class Camera(SensorThread[RawFrame, Frame]):
         self._full_px = (0, 0)  # of the newest JPEG, before any reduction; 0: none yet
         self._ready_at_stamp = ready_at_stamp
         self._on_frame = on_frame
+        self._wished_locks: CameraLocks | None = None  # None: as the source was made
+        self._set_locks: CameraLocks | None = None
+
+    def tune(self, locks: CameraLocks) -> None:
+        """Lock exposure, gain and white balance before the next picture is read; returns at once."""
+        self._wished_locks = locks
 
     def fit(self, width_px: int, height_px: int) -> None:
         """Say how small a picture may be from now on; before this, pictures keep their full size."""
@@ -157,6 +163,8 @@ class Camera(SensorThread[RawFrame, Frame]):
         if self._problem:
             return self._problem
         notes = [self._source.granted.note, self._rate_warning()]
+        if self._wished_locks and not isinstance(self._source, TunableSource):
+            notes.append(f"exposure, gain and white balance of the {self._source.description} cannot be set")
         if self.bad_frames:
             notes.append(f"{self.bad_frames} pictures could not be decoded; check the camera's cable")
         return "; ".join(note for note in notes if note)
@@ -171,6 +179,12 @@ class Camera(SensorThread[RawFrame, Frame]):
         )
 
     # --- the camera thread
+
+    def _between(self) -> None:
+        wished = self._wished_locks
+        if wished is not self._set_locks and wished is not None and isinstance(self._source, TunableSource):
+            self._source.tune(wished)
+            self._set_locks = wished
 
     def _interpret(self, number: int, raw: RawFrame) -> Frame | None:
         image = self._decode(raw.jpeg) if raw.image is None else raw.image

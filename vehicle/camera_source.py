@@ -1,10 +1,12 @@
 """What a camera source is: the contract between the camera thread and the things that make pictures."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
+from vehicle.messages import CameraLocks
 
 
 class RawFrame(msgspec.Struct, frozen=True, eq=False):
@@ -60,3 +62,11 @@ class CameraSource(Protocol):
 
     def close(self) -> None:
         """Close; open again works afterwards. Never raises, and a second call does nothing."""
+
+
+@runtime_checkable
+class TunableSource(Protocol):
+    """A source whose exposure, gain and white balance can be set while it gives pictures."""
+
+    def tune(self, locks: CameraLocks) -> None:
+        """Lock these from now on, also when it is opened again; what it cannot do, `granted.note` says."""

@@ -8,8 +8,9 @@ import contextlib
 import select
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from linuxpy.video.device import (
     BufferFlag,
     ControlID,
@@ -22,6 +23,7 @@ from linuxpy.video.device import (
 
 from vehicle.camera_source import Granted, RawFrame
 from vehicle.errors import CameraError
+from vehicle.messages import CameraLocks
 
 DRIVER_BUFFERS = 4  # one fills, one is read, two wait while this process is held up
 SILENCE_LIMIT_S = 2.0
@@ -33,14 +35,6 @@ EXPOSURE_MANUAL, EXPOSURE_BY_CAMERA = (
 )  # V4L2_EXPOSURE_*; 3: aperture priority, the one that UVC cameras have
 EXPOSURE_STEPS_PER_MS = 10  # V4L2_CID_EXPOSURE_ABSOLUTE counts 100 us
 MAX_JPEG_BYTES = 8 << 20
-
-
-class Locks(NamedTuple):
-    """What the camera is to leave as it is; None: it chooses, as the light changes."""
-
-    exposure_ms: float | None = None
-    gain: int | None = None
-    white_balance_k: int | None = None
 
 
 def open_linuxpy(path: str) -> tuple[Any, Any]:
@@ -64,7 +58,7 @@ class V4l2Camera:
         height_px: int,
         rate_hz: float,
         power_line_hz: int,
-        locks: Locks = Locks(),  # noqa: B008 - a tuple
+        locks: CameraLocks = CameraLocks(),  # noqa: B008 - frozen
         open_device: Callable[[str], tuple[Any, Any]] = open_linuxpy,
     ) -> None:
         """Remember what to ask for; nothing is opened."""
@@ -74,6 +68,7 @@ class V4l2Camera:
         self._asked = Granted(rate_hz, width_px, height_px)
         self._power_line_hz = power_line_hz
         self._locks = locks
+        self._at_open = self.granted
         self._open_device = open_device
         self._device: Any = None
         self._capture: Any = None
@@ -85,8 +80,8 @@ class V4l2Camera:
         try:
             self._device, self._capture = self._open_device(self._path)
             self._capture.set_format(self._asked.width_px, self._asked.height_px, "MJPG")
-            notes = self._set_rate() + self._set_controls()
-            self.granted = self._read_granted(notes)
+            self._at_open = self._read_granted(self._set_rate() + self._set_controls())
+            self._grant_locks()
             self._capture.open()
         except (OSError, V4L2Error, ValueError) as error:  # ValueError: a pixel format without a name
             self.close()
@@ -113,6 +108,12 @@ class V4l2Camera:
             raise CameraError(f"the camera {self._path} is gone ({error}); check its plug") from error
         is_broken = BufferFlag.ERROR in BufferFlag(buffer.flags)
         return RawFrame(buffer.sequence, _stamp_ns(buffer), b"" if is_broken else bytes(data))
+
+    def tune(self, locks: CameraLocks) -> None:
+        """Set what is locked from now on; some milliseconds, in which the driver keeps the pictures."""
+        self._locks = locks
+        if self._device is not None:
+            self._grant_locks()
 
     def close(self) -> None:
         """Stop streaming and let go of the device."""
@@ -142,7 +143,12 @@ class V4l2Camera:
             ),
         )
         missing = [name for name, control_id, value in wishes if not self._set(control_id, value)]
-        return [f"the camera has no control for: {name}" for name in (*missing, *self._set_locks())]
+        return [_no_control(name) for name in missing]
+
+    def _grant_locks(self) -> None:
+        notes = [self._at_open.note, *(_no_control(name) for name in self._set_locks())]
+        note = "; ".join(each for each in notes if each)
+        self.granted = msgspec.structs.replace(self._at_open, note=note)
 
     def _set_locks(self) -> list[str]:
         """Set what is locked, and let the camera choose the rest again; return what could not be locked.
@@ -195,6 +201,10 @@ class V4l2Camera:
             return float(self._capture.get_fps()) or self._asked.rate_hz
         except (OSError, ZeroDivisionError):  # it does not say
             return self._asked.rate_hz
+
+
+def _no_control(name: str) -> str:
+    return f"the camera has no control for: {name}"
 
 
 def device_path(text: str) -> str:

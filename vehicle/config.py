@@ -22,6 +22,7 @@ from vehicle.limits import (
     LeaseLimits,
     MonitorLimits,
 )
+from vehicle.messages import CameraLocks, ExposureMs, GainSteps, WhiteBalanceK
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Channel = Annotated[int, msgspec.Meta(ge=0, le=23)]  # the largest Maestro has 24
@@ -50,11 +51,11 @@ class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate_hz: Annotated[float, msgspec.Meta(ge=5.0, le=120.0)] = 30.0
     power_line_hz: Literal[0, 50, 60] = 50
     """Flicker suppression of the camera; 0 switches it off."""
-    exposure_ms: Annotated[float, msgspec.Meta(ge=0.1, le=100.0)] | None = None
+    exposure_ms: ExposureMs | None = None
     """None: the camera chooses, and chooses anew when the light changes."""
-    gain: Annotated[int, msgspec.Meta(ge=0, le=1023)] | None = None
+    gain: GainSteps | None = None
     """In the camera's own steps; None: as the camera has it."""
-    white_balance_k: Annotated[int, msgspec.Meta(ge=2000, le=10000)] | None = None
+    white_balance_k: WhiteBalanceK | None = None
     """Colour of the light, in kelvin; None: the camera chooses."""
     decode_scale: Literal["auto", 1, 2, 4, 8] = "auto"
     """JPEG pictures are decoded at this fraction of their size, which is faster; `auto` goes as far as the
@@ -69,6 +70,10 @@ class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Across the width of the picture; used for laps by the start marker alone."""
     pitch_deg: Annotated[float, msgspec.Meta(ge=-45.0, le=60.0)] = 15.0
     """How far the camera looks down; used as the field is."""
+
+    def locks(self) -> CameraLocks:
+        """Return what the camera is to leave as it is."""
+        return CameraLocks(self.exposure_ms, self.gain, self.white_balance_k)
 
     def options(self) -> CameraOptions:
         """Return what a policy does with the pictures; raises ValueError where the crop leaves too little."""
@@ -201,8 +206,14 @@ def parse_config(text: str, path: Path) -> CarConfig:
 
 
 def config_digest(config: CarConfig) -> str:
-    """Return what changes with every setting but the policy, which is chosen elsewhere too."""
-    settings = msgspec.json.encode(msgspec.structs.replace(config, policy=""), order="deterministic")
+    """Return what changes with every setting that takes effect at a start alone.
+
+    Not with the policy, which is chosen elsewhere too, nor with what the camera locks, which is tuned live.
+    """
+    camera = msgspec.structs.replace(config.camera, exposure_ms=None, gain=None, white_balance_k=None)
+    settings = msgspec.json.encode(
+        msgspec.structs.replace(config, policy="", camera=camera), order="deterministic"
+    )
     return hashlib.sha256(settings).hexdigest()[:16]
 
 

@@ -1,5 +1,6 @@
 """The driving side of a sensor's socket in the HIL world: connecting, receiving, handing on in order."""
 
+import contextlib
 import select
 import socket
 import time
@@ -61,6 +62,12 @@ class HilStream(Generic[RawT]):
                 return None
         return self._readings.popleft()
 
+    def send(self, data: bytes) -> None:
+        """Tell the sensor something short; one that is gone is noticed by reading."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.send(data)
+
     def close(self) -> None:
         """Leave the world."""
         if self._socket is not None:
@@ -79,6 +86,8 @@ class HilStream(Generic[RawT]):
             data = self._socket.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return False
+        except ConnectionResetError:  # closed with words of ours unread
+            data = b""
         except OSError as error:
             raise self._error(f"the {self.description} failed ({error.strerror})") from error
         if not data:

@@ -214,6 +214,9 @@ class ControlLoop:
             self._board.begin_store(preparation.board_pulses(), now_ns)
         elif reply.ok and request.kind is RequestKind.RELOAD_CALIBRATION:
             self._calibrations.begin()
+        elif reply.ok and request.kind is RequestKind.TUNE_CAMERA and request.camera is not None:
+            self._car = msgspec.structs.replace(self._car, camera_locks=request.camera)
+            self._sensing.tune(request.camera)
         elif reply.ok and request.kind is RequestKind.RESTART:
             self._is_ending = True
         return reply
@@ -583,6 +586,7 @@ class ControlLoop:
             policy_input_px=policy.input_px if policy else None,
             is_lockstep=self._car.is_lockstep,
             config_digest=self._car.config_digest,
+            camera_locks=self._car.camera_locks,
         )
 
     def _sentence(self) -> str:

@@ -5,7 +5,7 @@ Stamps end in `_ns` and come from CLOCK_MONOTONIC (or from the world's virtual c
 """
 
 import enum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
@@ -149,6 +149,20 @@ class DriveCommand(msgspec.Struct, frozen=True):
     throttle_us: float
 
 
+ExposureMs = Annotated[float, msgspec.Meta(ge=0.1, le=100.0)]
+GainSteps = Annotated[int, msgspec.Meta(ge=0, le=1023)]
+WhiteBalanceK = Annotated[int, msgspec.Meta(ge=2000, le=10000)]
+
+
+class CameraLocks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the camera is to leave as it is; None: it chooses, as the light changes."""
+
+    exposure_ms: ExposureMs | None = None
+    gain: GainSteps | None = None
+    """In the camera's own steps; None: as the camera has it."""
+    white_balance_k: WhiteBalanceK | None = None
+
+
 class BoardPulses(NamedTuple):
     """What a board keeps about one car: where each output rests, and how far it may go, in us."""
 
@@ -208,6 +222,7 @@ class RequestKind(enum.StrEnum):
     PREPARE_CALIBRATION = "prepare calibration"  # which actuator moves next, and where both rest
     RELOAD_CALIBRATION = "reload calibration"  # the car's file was saved: drive with it, and tell the board
     SET_TRIM = "set trim"  # steering centre, a little to one side, until the vehicle ends
+    TUNE_CAMERA = "tune camera"  # lock exposure, gain, white balance, until the vehicle ends
     ASK_LEASE = "ask lease"  # a watcher would like to drive
     YIELD_LEASE = "yield lease"  # the driver hands over to one who asked
     RESTART = "restart"  # end this process, to be started again with the settings as they are now
@@ -242,6 +257,8 @@ class OperatorRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """With START: the car disarms by itself after driving for so long; 0 for never."""
     trim_us: float = 0.0
     """With SET_TRIM: added to every steering pulse."""
+    camera: CameraLocks | None = None
+    """With TUNE_CAMERA."""
     version: int = msgspec.field(default_factory=_this_version)
 
 
@@ -410,6 +427,8 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether `now_ns` is the clock of a HIL world that steps with the car, not CLOCK_MONOTONIC."""
     config_digest: str = ""
     """Of the settings that the vehicle was started with (`vehicle.config.config_digest`)."""
+    camera_locks: CameraLocks = CameraLocks()
+    """What the camera was asked to leave as it is, at the start or since."""
     version: int = msgspec.field(default_factory=_this_version)
 
 

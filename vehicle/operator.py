@@ -13,6 +13,7 @@ from vehicle.messages import (
     HANDS_ON_STATES,
     MOVING_STATES,
     Actuator,
+    CameraLocks,
     DriveAction,
     DriveState,
     LeaseWish,
@@ -307,6 +308,10 @@ class Operator:
                 if mode.state is not DriveState.DISARMED:
                     return f"the car is {mode.state.value}; disarm first"
                 return _why_not_prepared(request)
+            case RequestKind.TUNE_CAMERA:
+                if mode.state is not DriveState.DISARMED:
+                    return f"the car is {mode.state.value}; disarm first"
+                return _why_not_tuned(request.camera)
             case RequestKind.ACTIVATE_POLICY | RequestKind.RELOAD_CALIBRATION | RequestKind.RESTART:
                 return (
                     ""
@@ -377,6 +382,14 @@ def _why_not_prepared(request: OperatorRequest) -> str:
     for name, rest_us in (("centre", request.steering_us), ("neutral", request.throttle_us)):
         if not REST_MIN_US <= rest_us <= REST_MAX_US:
             return f"the {name} is {rest_us:g} us, allowed {REST_MIN_US:g} to {REST_MAX_US:g}; choose another"
+    return ""
+
+
+def _why_not_tuned(locks: CameraLocks | None) -> str:
+    if locks is None:
+        return "what the camera is to keep was not said"
+    if locks.exposure_ms is not None and not math.isfinite(locks.exposure_ms):
+        return "the exposure is not a finite number; send a number"
     return ""
 
 

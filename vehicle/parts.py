@@ -16,6 +16,7 @@ from vehicle.memory import RunBegin
 from vehicle.messages import (
     BoardPulses,
     BoardStatus,
+    CameraLocks,
     DriveCommand,
     Frame,
     OperatorRequest,
@@ -34,6 +35,10 @@ class CameraView(FrameArrival, Protocol):
 
     def fit(self, width_px: int, height_px: int) -> None:
         """Say how small a picture may be."""
+        ...
+
+    def tune(self, locks: CameraLocks) -> None:
+        """Lock exposure, gain and white balance, without waiting."""
         ...
 
     def want(self, wanted: bool) -> None:
@@ -209,3 +214,5 @@ class CarSetup(msgspec.Struct, frozen=True):
     """Whether the clock is a HIL world's that steps with the car."""
     config_digest: str = ""
     """Of the settings that this process was started with."""
+    camera_locks: CameraLocks = CameraLocks()
+    """What the camera was told at its start."""

@@ -19,6 +19,7 @@ from vehicle.memory import RunBegin
 from vehicle.messages import (
     BoardPulses,
     BoardStatus,
+    CameraLocks,
     DriveCommand,
     Frame,
     OperatorRequest,
@@ -135,6 +136,9 @@ class PlayedCamera:
 
     def fit(self, width_px: int, height_px: int) -> None:
         self._wanted_px = (width_px, height_px)
+
+    def tune(self, locks: CameraLocks) -> None:
+        """What was tuned is in the pictures."""
 
     def want(self, wanted: bool) -> None:
         """A recording costs nothing."""

@@ -7,7 +7,7 @@ import msgspec
 from models.observation import Sight
 from models.policy import Policy
 from vehicle.lidar_source import TimedScan
-from vehicle.messages import Frame
+from vehicle.messages import CameraLocks, Frame
 from vehicle.parts import CameraView, LidarView
 from vehicle.safety import LidarSenses, RightEyeSenses
 
@@ -60,6 +60,12 @@ class Sensing:
             self._right.want(self._uses_right)
         if self._lidar is not None:
             self._lidar.want(self._uses_lidar)
+
+    def tune(self, locks: CameraLocks) -> None:
+        """Let both eyes lock exposure, gain and white balance, without waiting."""
+        self._camera.tune(locks)
+        if self._right is not None:
+            self._right.tune(locks)
 
     def missing(self, policy: Policy) -> tuple[str, ...]:
         """Return, in words, which sensors this policy looks at and the car does not have."""

@@ -176,6 +176,9 @@ class SensorThread(Generic[RawT, ReadingT]):
         """Return the reading under this number, or None when it cannot be used."""
         raise NotImplementedError
 
+    def _between(self) -> None:
+        """Do what is to be done with the open source before the next reading."""
+
     def _after(self, reading: ReadingT) -> None:
         """Do what is left once a reading is there for the loop."""
 
@@ -222,6 +225,7 @@ class SensorThread(Generic[RawT, ReadingT]):
         """Hand over readings; raises SensorError when the source is gone or was silent too long."""
         silent_since_s = time.monotonic()
         while self._is_reading:
+            self._between()
             raw = self._opened_source.read(READ_TIMEOUT_S)
             if raw is not None:
                 self._take(self._newest(raw))

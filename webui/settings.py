@@ -14,7 +14,15 @@ from werkzeug.exceptions import BadRequest, Conflict
 from vehicle.config import Bounds, CarConfig, config_digest, field_bounds, parse_config
 from vehicle.config_file import edit, read_text
 from vehicle.errors import ConfigError
-from vehicle.messages import DriveState, RequestKind, Status
+from vehicle.messages import (
+    CameraLocks,
+    DriveState,
+    ExposureMs,
+    GainSteps,
+    RequestKind,
+    Status,
+    WhiteBalanceK,
+)
 from webui.car import Vehicle
 from webui.car_logs import CarLogs
 from webui.describing import Ok, described, html_page
@@ -50,6 +58,15 @@ class RestartBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     page: PageToken
 
 
+class TuneBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the camera is to leave as it is, at once and until its software starts again."""
+
+    page: PageToken
+    exposure_ms: ExposureMs | None = None
+    gain: GainSteps | None = None
+    white_balance_k: WhiteBalanceK | None = None
+
+
 class FieldDocument(TypedDict):
     """One setting."""
 
@@ -71,6 +88,10 @@ class SettingsDocument(TypedDict):
     fields: list[FieldDocument]
     needs_restart: bool | None
     """Whether the vehicle was started with other settings than the file's; null while it is silent."""
+    camera: CameraLocks | None
+    """What the camera was told to leave as it is now; null while the vehicle is silent."""
+    is_camera_saved: bool
+    """Whether that is what the file says."""
     is_hil: bool
 
 
@@ -160,6 +181,20 @@ def make_blueprint(
             raise Conflict(sentence(str(error))) from error
         return answer({"ok": True, "revision": read_text(path).revision})
 
+    @blueprint.post("/api/camera/tune")
+    @described(body=TuneBody, answers=Ok, refuses=(409,))
+    def tune() -> Response:
+        """Lock exposure, gain and white balance at once, only while disarmed; nothing is saved by it."""
+        body = read_body(TuneBody)
+        source = source_of(body.page)
+        locks = CameraLocks(body.exposure_ms, body.gain, body.white_balance_k)
+        _ask(vehicle, RequestKind.TAKE_LEASE, source, driver_name="Camera settings")
+        try:
+            _ask(vehicle, RequestKind.TUNE_CAMERA, source, camera=locks)
+        finally:
+            vehicle.request(RequestKind.RELEASE_LEASE, timeout_s=REQUEST_TIMEOUT_S, source=source)
+        return answer(Ok(True))
+
     @blueprint.post("/api/settings/restart")
     @described(body=RestartBody, answers=Ok, refuses=(409,))
     def restart() -> Response:
@@ -195,6 +230,8 @@ def settings_document(config_file: Path | None, vehicle: Vehicle, *, is_hil: boo
         "problem": problem,
         "fields": [_field_document(name, config) for name in FIELDS],
         "needs_restart": _needs_restart(car, config) if config_file is not None else False,
+        "camera": None if car is None else car.camera_locks,
+        "is_camera_saved": car is None or car.camera_locks == config.camera.locks(),
         "is_hil": is_hil,
     }
 
@@ -266,7 +303,7 @@ def _known(name: str) -> Field:
     return FIELDS[name]
 
 
-def _ask(vehicle: Vehicle, kind: RequestKind, source: str) -> None:
-    reply = vehicle.request(kind, timeout_s=REQUEST_TIMEOUT_S, source=source)
+def _ask(vehicle: Vehicle, kind: RequestKind, source: str, **fields: object) -> None:
+    reply = vehicle.request(kind, timeout_s=REQUEST_TIMEOUT_S, source=source, **fields)
     if not reply.ok:
         raise Conflict(sentence(reply.reason))

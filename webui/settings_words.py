@@ -25,6 +25,8 @@ class Field(NamedTuple):
     """What is so without a value, for a setting that may have none."""
     first: str = ""
     """What it begins with when somebody wants a value."""
+    slider: Literal["", "even", "by share"] = ""
+    """Whether it can be slid, and whether a step adds as much or multiplies by as much wherever it stands."""
     weaker: Literal["", "higher", "lower"] = ""
     meaning: Meaning | None = None
     """Of a value that is weaker than the one before."""
@@ -122,11 +124,6 @@ GROUPS: tuple[Group, ...] = (
         "Camera",
         "",
         (
-            Field("camera.source", "Where pictures come from", "Such as v4l2:/dev/v4l/by-id/…"),
-            Field("camera.width_px", "Width", unit="px"),
-            Field("camera.height_px", "Height", unit="px"),
-            Field("camera.rate_hz", "Pictures a second", unit="Hz"),
-            Field("camera.power_line_hz", "Lamps flicker at", "0 leaves the camera as it is.", "Hz"),
             Field(
                 "camera.exposure_ms",
                 "Exposure",
@@ -134,9 +131,15 @@ GROUPS: tuple[Group, ...] = (
                 "ms",
                 "The camera chooses",
                 "8",
+                "by share",
             ),
             Field(
-                "camera.gain", "Gain", "In the camera's own steps.", unset="As the camera has it", first="32"
+                "camera.gain",
+                "Gain",
+                "In the camera's own steps.",
+                unset="As the camera has it",
+                first="32",
+                slider="even",
             ),
             Field(
                 "camera.white_balance_k",
@@ -145,7 +148,13 @@ GROUPS: tuple[Group, ...] = (
                 "K",
                 "The camera chooses",
                 "4500",
+                "even",
             ),
+            Field("camera.source", "Where pictures come from", "Such as v4l2:/dev/v4l/by-id/…"),
+            Field("camera.width_px", "Width", unit="px"),
+            Field("camera.height_px", "Height", unit="px"),
+            Field("camera.rate_hz", "Pictures a second", unit="Hz"),
+            Field("camera.power_line_hz", "Lamps flicker at", "0 leaves the camera as it is.", "Hz"),
             Field("camera.rotate_180", "It hangs upside down"),
             Field("camera.mask_above", "Hidden from policies", "Share of the picture from its top.", "%"),
         ),

@@ -146,6 +146,8 @@ interface SettingsDocument {
   problem: string;
   fields: SettingField[];
   needs_restart: boolean | null;
+  camera: { exposure_ms: number | null; gain: number | null; white_balance_k: number | null } | null;
+  is_camera_saved: boolean;
   is_hil: boolean;
 }
 

@@ -13,7 +13,7 @@ from models.bundle_hash import hash_of_files
 from models.store_builtin import METADATA_NAME
 from tests.unit.still_car import status_with
 from vehicle.errors import VehicleSilentError
-from vehicle.messages import DriveState, Fault, Preview, Reply, RequestKind, Status
+from vehicle.messages import CameraLocks, DriveState, Fault, Preview, Reply, RequestKind, Status
 from vehicle.truth import Crossing, WorldTruth
 from webui.car import Trail, TrailPoint
 
@@ -46,6 +46,7 @@ class SimulatedPageCar:
         self.refusals: dict[RequestKind, str] = {}
         self.policy, self.policy_hash, self.policy_note = "meadow-discrete", "3f9a" * 16, ""
         self.trim_us = 0.0
+        self.camera_locks = CameraLocks()
         self.calibration_file = ""
         self.stops_ns: list[int] = []
         self.renewed_ns = 0
@@ -97,6 +98,7 @@ class SimulatedPageCar:
             battery_v=7.9,
             trim_us=self.trim_us,
             calibration_file=self.calibration_file,
+            camera_locks=self.camera_locks,
         )
 
     def wait_status(self, accept: Callable[[Status], bool], timeout_s: float) -> Status | None:
@@ -177,6 +179,9 @@ class SimulatedPageCar:
                 self.policy, self.policy_hash = folder.name, hash_of_files(files)
             case RequestKind.SET_TRIM:
                 self.trim_us = float(str(fields["trim_us"]))
+            case RequestKind.TUNE_CAMERA:
+                assert isinstance(fields["camera"], CameraLocks)
+                self.camera_locks = fields["camera"]
             case RequestKind.SET_SPEED_CAP:
                 self.speed_cap_frac = float(str(fields["speed_cap_frac"]))
 

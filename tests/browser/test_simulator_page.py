@@ -11,7 +11,7 @@ from conftest import LAPTOP, PHONE
 from paced_car import PacedCar, paced_car
 from playwright.sync_api import Browser, Page, expect
 
-from vehicle.messages import DriveState, Fault, RequestKind
+from vehicle.messages import CameraLocks, DriveState, Fault, RequestKind
 
 pytestmark = pytest.mark.browser
 TOLD_MS = 20_000  # the page looks once a second, on a computer with other work
@@ -143,3 +143,28 @@ def test_it_is_fit_for_everybody_at_both_widths_in_light_and_dark(
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             page.get_by_role("button", name="Mend everything").click()
             expect(page.locator("#on li")).to_have_count(0)
+
+
+def test_the_simulated_camera_is_tuned_live(
+    chromium: Browser, paced: PacedCar, complaints: list[str]
+) -> None:
+    """On the page Settings: what is slid is seen in the picture's light, through the whole of the car."""
+    with opened(chromium, paced, complaints) as page:
+        page.goto(f"{paced.url}settings")
+        expect(page.locator("#live-words")).to_contain_text("while the picture is shown")
+        page.get_by_role("button", name="Show the picture and its light").click()
+        expect(page.locator("#light-words")).to_contain_text("% bright")
+        slider = page.get_by_role("slider", name="Exposure, slid")
+        expect(slider).to_be_hidden()
+
+        page.get_by_label("Exposure: The camera chooses").uncheck()
+        slider.press("End")
+        expect(page.get_by_role("spinbutton", name="Exposure")).to_have_value("100")
+        expect(page.locator("#light-words")).to_contain_text("is burnt out: expose shorter")
+        assert paced.wait(lambda status: status.camera_locks.exposure_ms == 100.0)
+        slider.press("Home")
+        expect(page.locator("#light-words")).to_contain_text("is black: expose longer")
+        page.get_by_role("button", name="Discard").click()
+        expect(page.locator("#light-words")).to_contain_text("Nothing is lost at either end")
+        assert paced.wait(lambda status: status.camera_locks == CameraLocks())
+        page.get_by_role("button", name="Hide the picture").click()

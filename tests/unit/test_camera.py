@@ -16,7 +16,7 @@ from vehicle.camera import Camera, decode_jpeg, open_source, reduction
 from vehicle.camera_source import Granted, RawFrame
 from vehicle.config import CameraConfig
 from vehicle.errors import CameraError
-from vehicle.messages import Frame
+from vehicle.messages import CameraLocks, Frame
 
 PATIENCE_S = 5.0
 
@@ -364,3 +364,40 @@ def test_a_source_is_named_and_not_opened(spec: str, description: str, is_static
 
 def test_a_static_source_says_so_through_the_camera(tmp_path: Path) -> None:
     assert Camera(open_source(f"images:{tmp_path}", CameraConfig())).is_static
+
+
+class Tunable(ScriptedSource):
+    """Writes down what it is to keep, and in which thread it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tuned: list[tuple[CameraLocks, str]] = []
+
+    def tune(self, locks: CameraLocks) -> None:
+        self.tuned.append((locks, threading.current_thread().name))
+
+
+def test_a_camera_is_tuned_in_its_own_thread_by_the_newest_wish() -> None:
+    source = Tunable()
+    first, last = CameraLocks(gain=1), CameraLocks(gain=2)
+    camera = Camera(source)
+    camera.tune(CameraLocks(gain=0))
+    camera.tune(first)  # both before it is open: the newest counts
+    camera.start()
+    try:
+        wait_until(lambda: bool(source.tuned))
+        camera.tune(last)
+        wait_until(lambda: len(source.tuned) == 2)
+        source.put(3, jpeg_of(picture()))
+        assert camera.wait_newer(2, PATIENCE_S)
+    finally:
+        camera.stop()
+    assert source.tuned == [(first, "camera"), (last, "camera")]
+    assert camera.note == "the camera was stopped"
+
+
+def test_a_source_that_cannot_be_tuned_says_so() -> None:
+    with running(ScriptedSource()) as camera:
+        assert camera.note == ""
+        camera.tune(CameraLocks(gain=1))
+        assert "cannot be set" in camera.note

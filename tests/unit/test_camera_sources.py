@@ -24,8 +24,9 @@ from vehicle.camera_hil import MAX_JPEG_BYTES, HilCamera, split_frames
 from vehicle.camera_http import HttpCamera
 from vehicle.camera_recording import ImageFolder, Pace, VideoFile
 from vehicle.camera_source import RawFrame
-from vehicle.camera_v4l2 import Locks, V4l2Camera, device_path
+from vehicle.camera_v4l2 import V4l2Camera, device_path
 from vehicle.errors import CameraError
+from vehicle.messages import CameraLocks
 
 linuxpy_device = pytest.importorskip("linuxpy.video.device")
 
@@ -463,7 +464,7 @@ def test_what_is_locked_is_set_and_what_is_not_the_camera_chooses_again(device: 
     assert controls["AUTO_WHITE_BALANCE"].value == 1
     assert controls["GAIN"].value == 9
 
-    source = v4l2(device, locks=Locks(8.5, 40, 4500))
+    source = v4l2(device, locks=CameraLocks(8.5, 40, 4500))
     source.open()
 
     values = {name: control.value for name, control in controls.items()}
@@ -478,12 +479,52 @@ def test_what_is_locked_is_set_and_what_is_not_the_camera_chooses_again(device: 
 
 
 def test_what_a_camera_cannot_lock_is_said(device: FakeVideoDevice) -> None:
-    source = v4l2(device, locks=Locks(8.5, 40, 4500))
+    source = v4l2(device, locks=CameraLocks(8.5, 40, 4500))
 
     source.open()
 
     unlocked = ("exposure 8.5 ms", "gain 40", "white balance 4500 K")
     assert source.granted.note == "; ".join(f"the camera has no control for: {what}" for what in unlocked)
+
+
+def test_a_camera_is_tuned_while_it_gives_pictures_and_remembers_it_when_it_comes_back(
+    device: FakeVideoDevice,
+) -> None:
+    controls = lockable(device)
+    source = v4l2(device)
+    source.tune(CameraLocks(gain=7))  # before it is open: asked for then
+    source.open()
+    assert controls["GAIN"].value == 7
+
+    source.tune(CameraLocks(exposure_ms=2.5))
+    assert (controls["EXPOSURE_AUTO"].value, controls["EXPOSURE_ABSOLUTE"].value) == (1, 25)
+    del device.controls[linuxpy_device.ControlID.GAIN]
+    source.tune(CameraLocks(exposure_ms=2.5, gain=9))
+    assert source.granted.note == "the camera has no control for: gain 9"
+    source.tune(CameraLocks())
+    assert (controls["EXPOSURE_AUTO"].value, source.granted.note) == (3, "")
+
+    source.tune(CameraLocks(white_balance_k=3000))
+    source.close()
+    controls["AUTO_WHITE_BALANCE"].value = 1
+    source.open()
+    assert (controls["AUTO_WHITE_BALANCE"].value, controls["WHITE_BALANCE_TEMPERATURE"].value) == (0, 3000)
+
+
+def test_the_hil_camera_is_told_what_it_is_to_keep(world: socket.socket, folder: Path) -> None:
+    source = HilCamera(folder / "camera.sock", 30.0)
+    source.tune(CameraLocks(8.0, 40, 4500))  # before it is open
+    source.open()
+    listener, _ = world.accept()
+    with listener:
+        listener.settimeout(PATIENCE_S)
+        told = bytes.fromhex("4c574c31000000412800000094110000")
+        assert listener.recv(100) == told
+        source.tune(CameraLocks())
+        assert listener.recv(100) == bytes.fromhex("4c574c3100000000ffffffff00000000")
+    for _ in range(3):
+        source.tune(CameraLocks())  # to a world that is gone: reading notices it
+    source.close()
 
 
 @pytest.mark.parametrize("failure", [OSError(25, "Inappropriate ioctl"), None])

@@ -179,4 +179,7 @@ def test_the_digest_tells_other_settings_and_not_another_policy() -> None:
         return config_digest(parse_config(text, Path("car.toml")))
 
     assert digest('policy = "a"') == digest('policy = "b"') == digest("# nothing")
+    locked = "[camera]\nexposure_ms = 8.0\ngain = 3\nwhite_balance_k = 4500\n"
+    assert digest(locked) == digest("")  # takes effect at once
+    assert digest(f"{locked}width_px = 320") != digest("")
     assert digest("") != digest("[control]\nrate_hz = 20.0")

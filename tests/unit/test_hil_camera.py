@@ -1,6 +1,7 @@
 """The HIL camera exposes on its grid, hands over later, and breaks as it is told; in virtual time."""
 
 import itertools
+import struct
 
 import cv2
 import numpy as np
@@ -169,3 +170,44 @@ def test_a_lossless_picture_is_the_picture():
     data = np.frombuffer(encode(image, CameraSettings(encoding="bmp")), np.uint8)
 
     assert np.array_equal(cv2.imdecode(data, cv2.IMREAD_COLOR), image)
+
+
+TOLD = bytes.fromhex("4c574c3100000041ffffffff00000000")  # 8 ms, and the rest as it is
+
+
+def brightness(bench: Bench) -> list[float]:
+    """Return blue, green and red of the newest picture's right side, as shares of what was there."""
+    frame = bench.run(0.1)[-1]
+    seen = pictures_of([frame])[0][5, 20].astype(float)
+    return [round(float(level) / (40 + frame.number % 100), 1) for level in seen]
+
+
+def test_the_camera_obeys_the_controls_that_its_reader_sends():
+    def told(exposure_ms: float, gain: int = -1, light_k: int = 0) -> bytes:
+        return b"LWL1" + struct.pack("<fiI", exposure_ms, gain, light_k)
+
+    bench = Bench(fps=30)
+    assert brightness(bench) == [1.0, 1.0, 1.0]
+    assert told(8.0) == TOLD
+    bench.camera.control(TOLD)
+    assert brightness(bench) == [1.0, 1.0, 1.0]  # what it chooses itself in this light
+    bench.camera.control(told(16.0))
+    assert brightness(bench) == [2.0, 2.0, 2.0]
+    bench.camera.control(told(16.0, gain=16))
+    assert brightness(bench) == [1.0, 1.0, 1.0]
+    bench.camera.control(told(0.0, gain=64))  # a camera that chooses its exposure makes up for it
+    assert brightness(bench) == [1.0, 1.0, 1.0]
+    bench.camera.control(told(0.0, light_k=9000))
+    blue, green, red = brightness(bench)
+    assert blue < green < red
+    bench.camera.control(told(100.0) + told(0.1) + told(0.0))  # the newest counts
+    assert brightness(bench) == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", b"LWL1", b"x" * 100, TOLD[:-1], b"LWL1" + struct.pack("<fiI", float("nan"), 0, 0)]
+)
+def test_garbage_controls_nothing(garbage):
+    bench = Bench(fps=30)
+    bench.camera.control(garbage)
+    assert brightness(bench) == [1.0, 1.0, 1.0]

@@ -25,6 +25,7 @@ from vehicle.messages import (
     Actuator,
     BoardPulses,
     BoardStatus,
+    CameraLocks,
     DriveAction,
     DriveCommand,
     DriveState,
@@ -80,6 +81,10 @@ class Camera:
         self.rate_hz = 30.0
         self.note = ""
         self.wanted_px: tuple[int, int] | None = None
+        self.tuned: list[CameraLocks] = []
+
+    def tune(self, locks: CameraLocks) -> None:
+        self.tuned.append(locks)
 
     def fit(self, width_px: int, height_px: int) -> None:
         self.wanted_px = (width_px, height_px)
@@ -464,6 +469,22 @@ def test_a_trim_shifts_every_steering_pulse_at_once_and_never_past_a_lock():
     policy.action = DriveAction(-1.0, 0.8)  # full right, which lies below the centre
     bench.tick(8)
     assert bench.record.sent.steering_us == min(steering.left_us, steering.right_us)
+
+
+def test_the_camera_obeys_while_disarmed_and_what_it_was_told_is_in_the_status():
+    bench = Bench(policy=StubPolicy())
+    bench.tick(4)
+    assert bench.status.camera_locks == CameraLocks()
+    bench.told(RequestKind.TAKE_LEASE)
+    dark = CameraLocks(exposure_ms=2.0, white_balance_k=3000)
+    assert bench.told(RequestKind.TUNE_CAMERA, camera=dark).ok
+    bench.tick(8)
+    assert (bench.camera.tuned, bench.status.camera_locks) == ([dark], dark)
+
+    bench, _ = driving()
+    assert not bench.told(RequestKind.TUNE_CAMERA, camera=dark).ok
+    bench.tick(8)
+    assert (bench.camera.tuned, bench.status.camera_locks) == ([], CameraLocks())
 
 
 def test_the_centre_that_is_being_calibrated_is_not_trimmed():

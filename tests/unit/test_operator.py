@@ -15,6 +15,7 @@ from vehicle.messages import (
     HANDS_ON_STATES,
     MOVING_STATES,
     Actuator,
+    CameraLocks,
     DriveAction,
     DriveState,
     Fault,
@@ -37,6 +38,7 @@ DRIVERS_ONLY = [
     RequestKind.ACTIVATE_POLICY,
     RequestKind.CALIBRATION_PULSE,
     RequestKind.SET_TRIM,
+    RequestKind.TUNE_CAMERA,
     RequestKind.PREPARE_CALIBRATION,
     RequestKind.RELOAD_CALIBRATION,
     RequestKind.RESTART,
@@ -572,6 +574,17 @@ def test_the_vehicle_starts_again_while_disarmed_alone(state):
     reply = Desk(state).ask(RequestKind.RESTART)
     assert reply.ok == (state is DriveState.DISARMED)
     assert reply.ok or reply.reason == f"the car is {state.value}; disarm first"
+
+
+@pytest.mark.parametrize("state", DriveState)
+def test_the_camera_is_tuned_only_while_disarmed_and_only_by_numbers(state):
+    desk = Desk(state)
+    assert desk.ask(RequestKind.TUNE_CAMERA, camera=CameraLocks(8.0, 3, 4500)).ok == (
+        state is DriveState.DISARMED
+    )
+    assert not desk.ask(RequestKind.TUNE_CAMERA).ok
+    for value in (float("nan"), float("inf")):
+        assert not desk.ask(RequestKind.TUNE_CAMERA, camera=CameraLocks(value)).ok
 
 
 @pytest.mark.parametrize("state", DriveState)

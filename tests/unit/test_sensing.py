@@ -7,7 +7,7 @@ import pytest
 
 from models.lidar import Scan
 from vehicle.lidar_source import TimedScan
-from vehicle.messages import Frame
+from vehicle.messages import CameraLocks, Frame
 from vehicle.sensing import PAIR_JITTER_S, Sensing
 
 RATE_HZ = 30.0
@@ -34,6 +34,10 @@ class Eye:
         self.wanted: list[bool] = []
         self.fitted: list[tuple[int, int]] = []
         self.waits = 0
+        self.tuned: list[CameraLocks] = []
+
+    def tune(self, locks: CameraLocks) -> None:
+        self.tuned.append(locks)
 
     def latest(self) -> Frame | None:
         return self.frame
@@ -200,3 +204,11 @@ def test_a_single_eye_is_waited_for_alone() -> None:
     camera.coming = [frame(4, 5)]
 
     assert sensing.wait_newer(3, 1.0)
+
+
+def test_both_eyes_are_tuned_alike_also_while_one_alone_is_read() -> None:
+    left, right = Eye(), Eye()
+    locks = CameraLocks(exposure_ms=4.0)
+    Sensing(left, right, None).tune(locks)
+    Sensing(left, None, None).tune(locks)
+    assert (left.tuned, right.tuned) == ([locks, locks], [locks])

@@ -14,7 +14,7 @@ from test_webui import RecordingVehicle
 
 from tests.unit.webui_visitors import script, signed_in, watcher
 from vehicle.config import CarConfig, FailsafeConfig, config_digest, field_bounds, read_config
-from vehicle.messages import DriveState, RequestKind, Status
+from vehicle.messages import CameraLocks, DriveState, RequestKind, Status
 from webui import create_app, system_report
 from webui.car_logs import CarLogs
 from webui.describing import undescribed
@@ -39,11 +39,12 @@ class DigestingVehicle(RecordingVehicle):
     """Was started with settings that a test names."""
 
     digest = ""
+    locks = CameraLocks()
 
     def status(self) -> Status | None:
         status = super().status()
         return status and msgspec.structs.replace(
-            status, config_digest=self.digest, driver="page 1234", driver_name="Anna"
+            status, camera_locks=self.locks, config_digest=self.digest, driver="page 1234", driver_name="Anna"
         )
 
 
@@ -249,9 +250,62 @@ def test_a_vehicle_that_could_not_start_again_is_left_running(
     assert vehicle.kinds == []
 
 
+def tune(client: FlaskClient, **locks: object) -> Any:
+    return post(client, "/api/camera/tune", {"page": PAGE, **locks})
+
+
+def test_the_camera_is_tuned_at_once_and_nothing_is_saved_by_it(
+    client: FlaskClient, vehicle: DigestingVehicle, path: Path
+) -> None:
+    assert tune(client, exposure_ms=2.5, gain=7).status_code == 200
+
+    assert vehicle.kinds == [RequestKind.TAKE_LEASE, RequestKind.TUNE_CAMERA, RequestKind.RELEASE_LEASE]
+    assert vehicle.asked[1][1]["camera"] == CameraLocks(2.5, 7, None)
+    assert path.read_text() == WRITTEN
+
+
+def test_a_refusal_of_the_vehicle_is_told_and_the_lease_is_let_go(
+    client: FlaskClient, vehicle: DigestingVehicle
+) -> None:
+    vehicle.refusals[RequestKind.TUNE_CAMERA] = "the car is autonomous; disarm first"
+    answer = tune(client)
+    assert (answer.status_code, answer.json["error"]) == (409, "The car is autonomous; disarm first.")
+    assert vehicle.kinds[-1] is RequestKind.RELEASE_LEASE
+
+    vehicle.driver = "Anna"
+    assert tune(client).status_code == 409
+    assert vehicle.driver == "Anna"
+
+
+@pytest.mark.parametrize(
+    "locks",
+    [{"exposure_ms": 0.05}, {"exposure_ms": 200}, {"gain": -1}, {"gain": 2.5}, {"white_balance_k": 99}],
+)
+def test_a_camera_is_tuned_within_the_bounds_of_its_settings(
+    client: FlaskClient, vehicle: DigestingVehicle, locks: dict[str, object]
+) -> None:
+    assert tune(client, **locks).status_code == 400
+    assert vehicle.kinds == []
+
+
+def test_what_was_tried_and_not_saved_is_told(
+    client: FlaskClient, vehicle: DigestingVehicle, path: Path
+) -> None:
+    assert client.get("/api/settings").json["is_camera_saved"]
+    vehicle.locks = CameraLocks(2.5)
+    document = client.get("/api/settings").json
+    assert (document["camera"]["exposure_ms"], document["is_camera_saved"]) == (2.5, False)
+    vehicle.digest = config_digest(read_config(path))
+
+    assert save(client, {"camera.exposure_ms": 2.5}).status_code == 200
+    document = client.get("/api/settings").json
+    assert (document["is_camera_saved"], document["needs_restart"]) == (True, False)
+
+
 CHANGES: list[tuple[str, dict[str, object]]] = [
     ("/api/settings", {"changes": {"name": "navy"}, "revision": ""}),
     ("/api/settings/restart", {"page": PAGE}),
+    ("/api/camera/tune", {"page": PAGE, "gain": 3}),
 ]
 
 

@@ -102,6 +102,7 @@ class LockstepWorld:
             self._wait()
             self._desk.serve(self._carry_out)
             self._sockets.accept()
+            self._timeline.control(self._sockets.heard)
             if self._driver is None:
                 self._meet_driver()
             else:

@@ -72,6 +72,7 @@ class RealtimeWorld:
             now_ns = time.monotonic_ns()
             self._desk.serve(self._carry_out)
             self._sockets.accept()
+            self._sensors.control(self._sockets.heard)
             self._change_faults(now_ns)
             self._scene_change.finish(now_ns)
 

@@ -1,6 +1,7 @@
 """Where a sensor of the HIL car hands over its readings: a Unix stream socket for any number of readers."""
 
 import contextlib
+import select
 import socket
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,7 @@ from vehicle.hil.settings import camera_socket, lidar_socket, right_camera_socke
 SENSORS = (Part.CAMERA, Part.CAMERA_RIGHT, Part.LIDAR)
 SEND_TIMEOUT_S = 5.0
 SEND_BUFFER_BYTES = 1 << 20
+HEARD_BYTES = 4096
 
 
 class Packet(Protocol):
@@ -78,6 +80,17 @@ class SensorSocket:
                 reader.settimeout(SEND_TIMEOUT_S if self._waits else 0.0)
                 self._readers[reader] = b""
 
+    def heard(self) -> bytes:
+        """Return what readers have told the sensor since the last call, without waiting."""
+        if not self._readers:
+            return b""
+        heard = b""
+        speaking, _, _ = select.select(list(self._readers), [], [], 0.0)
+        for reader in speaking:
+            with contextlib.suppress(OSError):  # a reader that has left: sending notices that
+                heard += reader.recv(HEARD_BYTES)
+        return heard
+
     @property
     def has_readers(self) -> bool:
         """Whether anybody looks."""
@@ -123,6 +136,10 @@ class SensorSockets:
         """Let in whoever waits at a door, without waiting."""
         for one in self._sockets.values():
             one.accept()
+
+    def heard(self, part: Part) -> bytes:
+        """Return what the readers of a sensor have told it since the last call."""
+        return self._sockets[part].heard()
 
     def filenos(self) -> list[int]:
         """Return what to wait on for somebody to connect."""

@@ -39,7 +39,7 @@ class SensorSet:
     ) -> None:
         seed = settings.seed
         self.camera = HilCamera(settings.camera, world.expose, faults, seed=seed, start_ns=start_ns)
-        right = HilCamera(
+        self._right = right = HilCamera(
             settings.camera,
             world.expose_right,
             faults,
@@ -50,6 +50,12 @@ class SensorSet:
         lidar = HilLidar(settings.lidar, world.measure, faults, seed=seed, start_ns=start_ns)
         self._sensors: tuple[HilSensor, ...] = (self.camera, right, lidar)
         self._is_watched = is_watched
+
+    def control(self, heard: Callable[[Part], bytes]) -> None:
+        """Let the cameras obey what their readers have told them."""
+        for camera in (self.camera, self._right):
+            if told := heard(camera.part):
+                camera.control(told)
 
     def next_event_ns(self) -> int:
         """Return when one of them next looks or hands over; of those that nobody watches, never."""

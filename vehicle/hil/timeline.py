@@ -116,6 +116,10 @@ class Timeline:
         """Carry out what was ordered for this very moment."""
         self._change_faults()
 
+    def control(self, heard: Callable[[Part], bytes]) -> None:
+        """Let the cameras obey what their readers have told them."""
+        self._sensors.control(heard)
+
     def truth(self) -> WorldTruth:
         """Return what is so now."""
         return self.world.truth(self.now_ns, self.faults.active())

@@ -40,6 +40,7 @@ export class Light {
   /** @param {HTMLElement} card @param {string} page */
   constructor(card, page) {
     this.page = page;
+    this.card = card;
     this.button = /** @type {HTMLButtonElement} */ (card.querySelector("#light-show"));
     this.picture = /** @type {HTMLCanvasElement} */ (card.querySelector("#light-picture"));
     this.histogram = /** @type {HTMLCanvasElement} */ (card.querySelector("#histogram"));
@@ -78,8 +79,13 @@ export class Light {
     this.show(false);
   }
 
+  get isOpen() {
+    return this.socket !== null;
+  }
+
   /** @param {boolean} isShown */
   show(isShown) {
+    this.card.classList.toggle("is-open", isShown);
     this.button.textContent = isShown ? "Hide the picture" : "Show the picture and its light";
     for (const part of [this.picture, this.histogram, this.words]) part.hidden = !isShown;
   }

@@ -7,6 +7,8 @@ import { WifiCard } from "./settings-wifi.js";
 import { fetchGently } from "./link.js";
 
 const LOOK_MS = 2000;
+const TUNE_MS = 120; // what moves under a finger is sent so often at most
+const TUNED = ["camera.exposure_ms", "camera.gain", "camera.white_balance_k"];
 const RESTARTING_MS = 8000;
 const STANDING = new Set(["disarmed", "failsafe"]);
 
@@ -25,6 +27,9 @@ const changes = new Map();
 let accepted = [];
 let problem = "";
 let restartingUntilMs = 0;
+let tuneTimer = 0;
+let isTuning = false;
+let canTune = false;
 
 // ---- values ----
 
@@ -52,6 +57,35 @@ function show(row) {
     unset.checked = value === null;
     input.disabled = isFixed || value === null;
   }
+  showSlide(row, value);
+}
+
+/** What a slider goes between. @param {HTMLElement} row */
+function rangeOf(row) {
+  const { lowest, highest, kind } = /** @type {SettingField} */ (fieldOf(nameOf(row))).bounds;
+  return { lowest: Number(lowest), highest: Number(highest), kind };
+}
+
+/** Put a slider where its value is. @param {HTMLElement} row @param {any} value */
+function showSlide(row, value) {
+  const slide = /** @type {HTMLInputElement | null} */ (row.querySelector("[data-slide-of]"));
+  if (!slide || !fieldOf(nameOf(row))) return;
+  slide.hidden = value === null;
+  slide.disabled = isWatching;
+  if (typeof value !== "number" || document.activeElement === slide) return;
+  const { lowest, highest } = rangeOf(row);
+  const share = slide.dataset.slide === "even" ? (value - lowest) / (highest - lowest) : Math.log(value / lowest) / Math.log(highest / lowest);
+  slide.value = String(Math.round(1000 * Math.min(1, Math.max(0, share))));
+  slide.style.setProperty("--share", String(Number(slide.value) / 1000));
+}
+
+/** What a slider says, as its field shows it. @param {HTMLInputElement} slide @param {HTMLElement} row */
+function slid(slide, row) {
+  const { lowest, highest, kind } = rangeOf(row);
+  const share = Number(slide.value) / 1000;
+  const value = slide.dataset.slide === "even" ? lowest + share * (highest - lowest) : lowest * (highest / lowest) ** share;
+  const kept = kind === "whole" ? Math.round(value) : Math.min(highest, Math.max(lowest, Number(value.toPrecision(2))));
+  return Number((kept * Number(row.dataset.scale)).toPrecision(8));
 }
 
 /** What an input says, as the file has it; undefined: nothing that may be. @param {HTMLElement} row */
@@ -78,6 +112,25 @@ function hear(row) {
   else changes.set(name, value);
   accepted = [];
   showChanges();
+  if (TUNED.includes(name) && light.isOpen) tuneSoon();
+}
+
+// ---- the camera, tuned while its picture is looked at ----
+
+function tuneSoon() {
+  clearTimeout(tuneTimer);
+  tuneTimer = setTimeout(tune, TUNE_MS);
+}
+
+/** Let the camera obey what the page shows; nothing is saved by it. */
+async function tune() {
+  if (isTuning) return tuneSoon();
+  const shown = TUNED.map((name) => (changes.has(name) ? changes.get(name) : fieldOf(name)?.value));
+  if (!canTune || shown.includes(undefined)) return;
+  isTuning = true;
+  const [exposure_ms, gain, white_balance_k] = shown;
+  if (await ask("/api/camera/tune", { page: document.body.dataset.page, exposure_ms, gain, white_balance_k })) await look();
+  isTuning = false;
 }
 
 function showChanges() {
@@ -109,6 +162,9 @@ async function look() {
     known = document_;
     if (isNew) for (const row of rows) if (!changes.has(nameOf(row)) && document.activeElement !== inputOf(nameOf(row))) show(row);
     if (isNew) showChanges();
+    const isTried = !document_.is_camera_saved && !TUNED.some((name) => changes.has(name));
+    byId("tried").hidden = isWatching || !isTried;
+    byId("tried-keep").hidden = !document_.file;
   }
   showState(document_ === null, status?.car ?? null);
 }
@@ -163,6 +219,8 @@ function showState(isLost, car) {
     restartingUntilMs = 0;
     setText(byId("news"), "The car goes by the new settings");
   }
+  canTune = !isWatching && car?.state === "disarmed";
+  setText(byId("live-words"), canTune ? "Exposure, gain and white balance take effect at once while the picture is shown." : "Exposure, gain and white balance take effect at once only while the car stands disarmed.");
   const drives = Boolean(car && !STANDING.has(car.state));
   const failed = car?.state === "failsafe";
   const card = byId("restart-card");
@@ -206,6 +264,8 @@ async function save() {
   accepted = [];
   known = null; // show what the file says now
   await look();
+  const now = /** @type {SettingsDocument | null} */ (known);
+  if (now && !now.is_camera_saved) await tune(); // was saved without the picture
   setText(byId("news"), "Saved");
 }
 
@@ -214,6 +274,10 @@ async function save() {
 byId("form").addEventListener("input", (/** @type {Event} */ event) => {
   const target = /** @type {HTMLInputElement} */ (event.target);
   const row = /** @type {HTMLElement} */ (target.closest(".setting"));
+  if (target.dataset.slideOf) {
+    target.style.setProperty("--share", String(Number(target.value) / 1000));
+    inputOf(target.dataset.slideOf).value = String(slid(target, row));
+  }
   if (target.dataset.unsetOf) {
     const input = inputOf(target.dataset.unsetOf);
     input.disabled = target.checked;
@@ -221,6 +285,7 @@ byId("form").addEventListener("input", (/** @type {Event} */ event) => {
     if (!target.checked) input.focus();
   }
   hear(row);
+  if (!target.dataset.slideOf) showSlide(row, said(row) ?? null);
 });
 byId("form").addEventListener("click", (/** @type {Event} */ event) => {
   const name = /** @type {HTMLElement} */ (event.target).dataset.shippedOf;
@@ -230,6 +295,7 @@ byId("form").addEventListener("click", (/** @type {Event} */ event) => {
   accepted = [];
   if (row) show(row);
   showChanges();
+  if (TUNED.includes(name) && light.isOpen) tuneSoon();
 });
 byId("form").addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
 byId("save").addEventListener("click", save);
@@ -241,7 +307,18 @@ byId("discard").addEventListener("click", () => {
     show(row);
   }
   showChanges();
+  if (!known?.is_camera_saved) tuneSoon();
 });
+byId("tried-keep").addEventListener("click", () => {
+  TUNED.forEach((name) => {
+    const value = known?.camera?.[/** @type {"gain"} */ (name.replace("camera.", ""))] ?? null;
+    if (value !== fieldOf(name)?.value) changes.set(name, value);
+  });
+  for (const row of rows) show(row);
+  showChanges();
+  byId("tried").hidden = true;
+});
+byId("tried-back").addEventListener("click", tune);
 byId("restart").addEventListener("click", async () => {
   if (await ask("/api/settings/restart", { page: document.body.dataset.page })) {
     restartingUntilMs = performance.now() + RESTARTING_MS;
@@ -261,7 +338,7 @@ byId("log-show")?.addEventListener("click", async () => {
   pane.scrollTop = pane.scrollHeight;
 });
 if (byId("wifi")) new WifiCard();
-new Light(byId("light"), document.body.dataset.page ?? "");
+const light = new Light(byId("light"), document.body.dataset.page ?? "");
 addEventListener("beforeunload", (event) => {
   if (changes.size > 0) event.preventDefault();
 });
