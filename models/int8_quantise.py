@@ -64,11 +64,13 @@ def quantise(model: Path, calibration: Sequence[Feeds], target: Path, recipe: Re
 
 def _prepare(model: Path, prepared: Path) -> list[str]:
     """Write the network with constants folded, layers fused and nodes named; return the layers' names."""
+    whole = prepared.with_name("whole.onnx")  # what the optimiser writes cannot point to weights elsewhere
+    onnx.save(onnx.load(model), whole)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(prepared)
     options.log_severity_level = 4
-    onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    onnxruntime.InferenceSession(str(whole), options, providers=["CPUExecutionProvider"])
     proto = onnx.load(str(prepared))
     for number, node in enumerate(proto.graph.node):
         node.name = f"{node.op_type}_{number}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import msgspec
 import numpy as np
+import onnx
 import pytest
 
 from calibration.car import AWS_DEFAULTS
@@ -99,6 +100,22 @@ def test_what_is_accepted_lies_beside_with_its_numbers(accepted, tmp_path):
     assert accepted.accepted
     assert accepted.trials[-1].agreement.frames == 40
     assert accepted.calibration_frames == 20
+
+
+def test_weights_in_a_file_beside_the_network_are_quantised_too(small, policy, tmp_path):
+    """As every converted DeepRacer export has them."""
+    beside, made = tmp_path / "beside", tmp_path / "made"
+    shutil.copytree(policy, beside)
+    made.mkdir()
+    network = onnx.load(beside / "model.onnx")
+    onnx.save(network, beside / "model.onnx", save_as_external_data=True, location="weights.bin")
+    assert (beside / "weights.bin").stat().st_size > 1 << 20
+
+    report = make_int8(beside, Blobs(), into=made)
+
+    assert report.accepted, report.trials
+    assert sorted(path.name for path in made.iterdir()) == [REPORT_NAME, INT8_NAME]
+    assert PolicyRuntime(made / INT8_NAME).infer(FEEDS).shape == (1, 10)
 
 
 def test_what_is_refused_takes_the_place_of_what_was_accepted_and_the_choice_starts_over(accepted, tmp_path):
