@@ -397,8 +397,4 @@ def why_no_name(name: str) -> str:
     """Return why nobody can be called so, or an empty string; no name is one too."""
     if len(name) > NAME_LENGTH:
         return f"the name has {len(name)} characters, allowed {NAME_LENGTH}; choose a shorter one"
-    return (
-        ""
-        if not name or name.isprintable()
-        else "the name has characters that cannot be shown; leave them out"
-    )
+    return "" if name.isprintable() else "the name has characters that cannot be shown; leave them out"

@@ -352,7 +352,7 @@ class Limiter:
     def apply(self, wanted: DriveAction, *, moving: bool, now_ns: int) -> DriveAction:
         """Return what may be sent now. `wanted` must be finite and capped; it is ignored unless moving."""
         if not moving:
-            held = self._moved_ns and now_ns - self._moved_ns < STEERING_HOLD_S * 1e9
+            held = now_ns - self._moved_ns < STEERING_HOLD_S * 1e9  # before it moved, straight ahead is held
             sent = DriveAction(self._sent.steering_frac if held else 0.0, 0.0)
         else:
             dt_s = (now_ns - self._sent_ns) / 1e9 if self._sent_ns else 0.0

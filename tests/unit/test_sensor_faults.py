@@ -149,3 +149,18 @@ def test_what_nobody_drives_by_is_forgotten() -> None:
 def test_every_fault_of_these_sensors_is_one_that_a_hand_bears() -> None:
     named = {fault for fault in Fault if fault.value.startswith(("right camera", "stereo", "lidar"))}
     assert named == POLICY_SENSOR_FAULTS
+
+
+def test_a_right_eye_beside_a_left_one_that_has_seen_nothing_yet_blames_the_left_alone() -> None:
+    assert faults(frame=None, right_eye=right_eye()) == (Fault.CAMERA_OVERDUE,)
+
+
+def test_without_a_policy_neither_eye_nor_lidar_is_looked_at_and_before_a_first_picture_none_is() -> None:
+    monitor, same = Monitor(LIMITS, decode_jpeg), np.full(50, 1.5)
+    for number in range(30):
+        monitor.look(None, policy_drives=True, is_static=False)
+        frame = frame_of(PICTURE, number, NOW_NS + number * 33 * MS)
+        monitor.look(
+            frame, policy_drives=False, is_static=False, right=frame, scan=scan(number, ranges_m=same)
+        )
+        assert monitor.check(HEALTHY) == ()
