@@ -95,6 +95,9 @@ class AccessStore:
         self._clock_ns = clock_ns
         self._boot = boot or boot_id()
         self._thread_lock = threading.RLock()
+        """Of what is in memory; never held while a disk is waited for, which may block without an end."""
+        self._write_lock = threading.RLock()
+        self._use_saver = threading.Thread()
         self._signature: tuple[int, int, int] | None = None
         self._state = AccessState()
         self._used_ns: dict[str, int] = {}
@@ -190,10 +193,19 @@ class AccessStore:
             if now_ns - used_ns >= SESSION_LIFE_NS:
                 return None
             self._used_ns[key] = now_ns
-        if now_ns - session.used_ns > SAVE_USE_EVERY_NS:
-            with contextlib.suppress(AccessError), self._writing() as state:  # a full disk logs nobody out
-                self._write(msgspec.structs.replace(state, sessions=self._used(state)))
+            if now_ns - session.used_ns > SAVE_USE_EVERY_NS and not self._use_saver.is_alive():
+                self._use_saver = threading.Thread(target=self._save_use, name="save-use", daemon=True)
+                self._use_saver.start()  # whoever asks, for a stop perhaps, does not wait for the disk
         return session
+
+    def wait_saved(self) -> None:
+        """Return when the use that was noted so far is on the disk, or could not be."""
+        if self._use_saver.ident is not None:
+            self._use_saver.join()
+
+    def _save_use(self) -> None:
+        with contextlib.suppress(AccessError), self._writing() as state:  # a full disk logs nobody out
+            self._write(msgspec.structs.replace(state, sessions=self._used(state)))
 
     def has_session(self, key: str) -> bool:
         """Whether the session with this hash still stands."""
@@ -303,7 +315,7 @@ class AccessStore:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[AccessState]:
         """Keep every other writer out, and give what is in force."""
-        with self._thread_lock, _as_access_error(self.root):
+        with self._write_lock, _as_access_error(self.root):
             descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -315,9 +327,10 @@ class AccessStore:
         now_ns = self._clock_ns()
         state = msgspec.structs.replace(state, boot=self._boot, saved_ns=now_ns)
         write_secretly(self._state_file, msgspec.json.format(msgspec.json.encode(state), indent=1))
-        self._used_ns = {key: ns for key, ns in self._used_ns.items() if key in state.sessions}
-        self._state = state
-        self._signature = self._read_signature()
+        with self._thread_lock:
+            self._used_ns = {key: ns for key, ns in self._used_ns.items() if key in state.sessions}
+            self._state = state
+            self._signature = self._read_signature()
 
     def _read_signature(self) -> tuple[int, int, int] | None:
         try:

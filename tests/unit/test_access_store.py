@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.webui_visitors import PASSWORD_HASH
+from webui import access_store
 from webui.access_state import SESSION_LIFE_NS, SESSIONS_KEPT, SIGN_IN_LINK_LIFE_NS, hashed
 from webui.access_store import (
+    SAVE_USE_EVERY_NS,
     AccessError,
     AccessStore,
     AlreadySetUpError,
@@ -127,6 +129,7 @@ def test_the_last_use_survives_a_restart_of_the_process(store: AccessStore, cloc
     token = store.open_session("owner", "")
     clock.now_ns += SESSION_LIFE_NS - 1
     store.session(token)
+    store.wait_saved()
     clock.now_ns += SESSION_LIFE_NS - 1
     assert another(store, clock).session(token) is not None
 
@@ -151,6 +154,28 @@ def test_what_passed_while_the_car_was_off_counts_nothing(store: AccessStore, cl
     assert rebooted.session(token) is not None
     clock.now_ns += SESSION_LIFE_NS
     assert rebooted.session(token) is None
+
+
+def test_nobody_waits_for_a_disk_that_blocks_while_the_use_of_a_session_is_saved(
+    store: AccessStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, mended = store.open_session("owner", ""), threading.Event()
+    write = access_store.write_secretly
+
+    def block(path: Path, data: bytes) -> None:
+        mended.wait(30.0)
+        write(path, data)
+
+    monkeypatch.setattr(access_store, "write_secretly", block)
+    for _ in range(3):
+        clock.now_ns += SAVE_USE_EVERY_NS + 1
+        assert store.session(token) is not None
+        assert store.has_session(hashed(token))
+        assert not store.state().stop_needs_sign_in  # which the emergency stop asks
+    assert sum(thread.name == "save-use" for thread in threading.enumerate()) == 1
+    mended.set()
+    store.wait_saved()
+    assert another(store, clock).state().sessions[hashed(token)].used_ns > SAVE_USE_EVERY_NS
 
 
 def test_a_session_is_not_renewed_by_a_reboot(store: AccessStore, clock: Clock) -> None:
