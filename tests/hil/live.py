@@ -25,6 +25,7 @@ from vehicle.hil.pulse_log import PulseLog, read_pulse_log
 from vehicle.hil.settings import HilSettings, pulse_log
 from vehicle.messages import DriveState, RequestKind, Status
 from vehicle.remote import VehicleClient
+from webui.recording import RecorderFollower, Recording, RecordingDocument
 
 LATENESS_LIMIT_S = 0.010
 """An emulator that woke up later than this measured itself, not the car."""
@@ -44,9 +45,11 @@ def conclusive(check: Callable[["LiveCar"], None], wiring: str = "aws", *, illne
     _conclusive(check, lambda: live_car(wiring, illness))
 
 
-def conclusive_with_all(check: Callable[["WholeCar"], None], wiring: str = "aws") -> None:
-    """As `conclusive`, with every process of `lapwing run`."""
-    _conclusive(check, lambda: whole_car(wiring))
+def conclusive_with_all(
+    check: Callable[["WholeCar"], None], wiring: str = "aws", *, may_block: bool = False
+) -> None:
+    """As `conclusive`, with every process of `lapwing run`; its disk can be blocked where it `may_block`."""
+    _conclusive(check, lambda: whole_car(wiring, may_block=may_block))
 
 
 def _conclusive(
@@ -180,6 +183,10 @@ class WholeCar(DrivenCar):
 
     def __init__(self, folder: Path, supervisor: subprocess.Popen[bytes], wiring: str) -> None:
         self.supervisor = supervisor
+        self.block = folder / "blocked"
+        """While this file is there, no file of its software can be changed."""
+        self.port = 0
+        """Of its page."""
         self._scratch: Path | None = None
         super().__init__(folder / "run", folder / "hil", wiring)
 
@@ -198,6 +205,30 @@ class WholeCar(DrivenCar):
             assert time.monotonic() < deadline_s, f"{word} was not started again"
             time.sleep(0.05)
         return pid
+
+    def wait_page(self) -> None:
+        """Wait until the page's process answers."""
+        deadline_s = time.monotonic() + START_LIMIT_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline_s, "the page does not come up"
+                time.sleep(0.05)
+            else:
+                return
+
+    def wait_recording(self, state: Recording, timeout_s: float = 10.0) -> RecordingDocument:
+        """Wait until the page shows this of the recorder; return what it shows."""
+        follower = RecorderFollower(self.run_dir)
+        try:
+            deadline_s = time.monotonic() + timeout_s
+            while (shown := follower.document()).state is not state:
+                assert time.monotonic() < deadline_s, f"the page shows {shown}"
+                time.sleep(0.02)
+            return shown
+        finally:
+            follower.close()
 
     def drive(self) -> None:
         super().drive()
@@ -251,17 +282,21 @@ def free_port() -> int:
 
 
 @contextmanager
-def whole_car(wiring: str = "aws") -> Iterator[WholeCar]:
+def whole_car(wiring: str = "aws", *, may_block: bool = False) -> Iterator[WholeCar]:
     """Yield a car of `lapwing run --hil` that keeps whatever it keeps in a place of its own."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lw", dir="/tmp")))
         policy = write_policy(folder / "circle", speed_mps=0.6, steering_deg=20.0)
         command = [sys.executable, "-m", "vehicle.cli", "run", "--hil", "--policy", str(policy)]
         command += ["--run-dir", str(folder / "run"), "--hil-dir", str(folder / "hil")]
-        command += ["--track", "oval", "--wiring", wiring, "--port", str(free_port())]
+        port = free_port()
+        command += ["--track", "oval", "--wiring", wiring, "--port", str(port)]
+        if may_block:
+            command = [sys.executable, "-m", "tests.hil.blocked_disk", str(folder / "blocked"), *command]
         home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "data"), "XDG_CONFIG_HOME": str(folder)}
         supervisor = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | home)
         car = WholeCar(folder, supervisor, wiring)
+        car.port = port
         stack.callback(car.close)
         yield car
 

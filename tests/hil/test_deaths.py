@@ -4,10 +4,12 @@ import contextlib
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
+from tests.hil.blocked_disk import why_unblockable
 from tests.hil.live import (
     WORDS,
     InconclusiveError,
@@ -20,6 +22,7 @@ from tests.hil.live import (
 )
 from tests.unit.killed_calls import UntraceableError, let_go, seize
 from vehicle.messages import DriveState, Fault, RequestKind
+from webui.recording import Recording
 
 DEAD_HOST_BOUND_S = 0.220
 LEASE_BOUND_S = 1.5 + 0.25 + 0.25
@@ -180,8 +183,8 @@ def test_a_car_drives_on_without_recorder_and_page_and_nothing_drives_without_it
         assert set(children) == set(WORDS)
 
         began_ns = time.monotonic_ns()
-        os.kill(children["record"], signal.SIGSTOP)  # a disk that does not answer looks like this
-        time.sleep(0.5)
+        os.kill(children["record"], signal.SIGSTOP)
+        assert "does not answer" in car.wait_recording(Recording.NOT_RECORDING).problem
         os.kill(children["record"], signal.SIGKILL)
         os.kill(children["web"], signal.SIGKILL)
         time.sleep(0.5)
@@ -194,6 +197,7 @@ def test_a_car_drives_on_without_recorder_and_page_and_nothing_drives_without_it
         assert set(pulses) <= set(log.driven(car.neutral_us))
         car.wait_process("record", children["record"])
         car.wait_process("web", children["web"])
+        car.wait_recording(Recording.RECORDING)
         assert car.client.wait_status(lambda status: status.state is DriveState.AUTONOMOUS, 0.2)
 
         family += descendants_of(car.supervisor.pid)
@@ -205,6 +209,42 @@ def test_a_car_drives_on_without_recorder_and_page_and_nothing_drives_without_it
             time.sleep(0.05)
 
     conclusive_with_all(check)
+
+
+def test_a_car_whose_disk_blocks_drives_on_says_that_nothing_is_recorded_and_can_be_stopped():
+    def check(car: WholeCar) -> None:
+        car.drive()
+        recorder = car.processes()["record"]
+        car.wait_page()
+        began_ns = time.monotonic_ns()
+        car.block.touch()
+        car.wait_recording(Recording.NOT_RECORDING)
+        time.sleep(1.0)
+        held = car.block.with_suffix(".seen").read_text().splitlines()
+        assert any("record" in words.split() for words in held)
+
+        status = car.wait(lambda status: True)
+        if status.state is DriveState.FAILSAFE:
+            raise InconclusiveError(status.sentence)  # the driver and the car share this computer
+        log = car.pulse_log()
+        pulses = [pulse for pulse in log.pulses if pulse.t_ns > began_ns]
+        assert len(pulses) > 100
+        assert set(pulses) <= set(log.driven(car.neutral_us))
+
+        stopped_ns = time.monotonic_ns()
+        stop = urllib.request.Request(f"http://127.0.0.1:{car.port}/emergency-stop", method="POST")
+        with urllib.request.urlopen(stop, timeout=5.0) as answer:
+            assert answer.status == 200
+        time.sleep(0.3)
+        assert car.pulse_log().time_to_neutral_s(car.neutral_us, since_ns=stopped_ns) < 0.5
+        assert car.wait(lambda status: True).latched_fault is Fault.EMERGENCY_STOP
+        car.block.unlink()
+        car.wait_recording(Recording.READY)
+        assert car.processes()["record"] == recorder  # it went on by itself
+
+    if reason := why_unblockable():
+        pytest.skip(reason)
+    conclusive_with_all(check, may_block=True)
 
 
 def test_a_vehicle_that_hangs_is_killed_and_comes_back_disarmed_whoever_keeps_asking():

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from calibration import store as calibrations
 from calibration.car import AWS_DEFAULTS
@@ -18,12 +20,16 @@ from models.store import PolicyStore
 from tests.unit.killed_calls import UntraceableError, killed_everywhere
 from tests.unit.store_files import fill, make_report
 from tests.unit.test_runs import DRIVE, feed, recording, ticks
+from vehicle import config_file
 from vehicle.board.failsafe_proof import FailsafeProof, load_proof, save_proof
+from vehicle.car_clock import CarClock
+from vehicle.config import parse_config
 from vehicle.run_file import read
 from vehicle.run_recording import RunSummary
 from vehicle.run_schemas import Topic
 from vehicle.runs import RunShelf
 from webui.access_store import AccessStore
+from webui.certificates import Certificates
 from webui.speed_caps import SpeedCaps
 
 OLD_US, NEW_US = 1440.0, 1460.0
@@ -127,6 +133,55 @@ def kept_note(folder: Path) -> str:
     return msgspec.json.decode((folder / f"{summary('').name}.json").read_bytes(), type=RunSummary).note
 
 
+SETTINGS = "# my car\n[control]\nspeed_cap_frac = 0.3  # gently\n"
+
+
+def write_settings(folder: Path) -> None:
+    (folder / "car.toml").write_text(SETTINGS)
+
+
+def change_settings(folder: Path) -> None:
+    config_file.edit(folder / "car.toml", {"control.speed_cap_frac": 0.6})
+
+
+def cap_in_settings(folder: Path) -> float:
+    text = (folder / "car.toml").read_text()
+    assert text in {SETTINGS, SETTINGS.replace("0.3", "0.6")}  # comments and all
+    return parse_config(text, folder / "car.toml").control.speed_cap_frac
+
+
+def authority_in_force(folder: Path) -> bool:
+    """Whether there is one; it can sign, or the car makes a page that no phone can open."""
+    if not (folder / "ca.crt").exists():
+        return False
+    key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    authority = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    return key.public_key() == authority.public_key()
+
+
+def serve_for(*names: str) -> Callable[[Path], object]:
+    return lambda folder: Certificates(folder).serve_for(names, ())
+
+
+def names_served(folder: Path) -> list[str]:
+    data = (folder / "server.pem").read_bytes()
+    certificate, key = x509.load_pem_x509_certificate(data), serialization.load_pem_private_key(data, None)
+    authority = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    certificate.verify_directly_issued_by(authority)
+    assert key.public_key() == certificate.public_key()
+    alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return sorted(alternatives.value.get_values_for_type(x509.DNSName))
+
+
+def tell_time(zone: str) -> Callable[[Path], object]:
+    return lambda folder: CarClock(folder).tell(1_800_000_000_000_000_000, zone)
+
+
+def zone_told(folder: Path) -> str:
+    told = CarClock(folder).told()
+    return told.zone if told else ""
+
+
 WRITERS = {
     "calibration": Writer(save_calibration(OLD_US), save_calibration(NEW_US), center_in_force),
     "undone calibration": Writer(two_calibrations, undo_if_needed, center_in_force),
@@ -136,6 +191,12 @@ WRITERS = {
     "password": Writer(password("old"), password("new"), password_in_force),
     "first password": Writer(AccessStore, first_password, password_in_force),
     "run's summary": Writer(put_summary("old"), put_summary("new"), kept_note),
+    "settings": Writer(write_settings, change_settings, cap_in_settings),
+    "certificate authority": Writer(lambda folder: None, Certificates, authority_in_force),
+    "server's certificate": Writer(
+        serve_for("car.local"), serve_for("car.local", "other.local"), names_served
+    ),
+    "told time": Writer(tell_time("old"), tell_time("new"), zone_told),
 }
 
 
