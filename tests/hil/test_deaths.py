@@ -232,7 +232,8 @@ def test_a_car_whose_disk_blocks_drives_on_says_that_nothing_is_recorded_and_can
         assert set(pulses) <= set(log.driven(car.neutral_us))
 
         stopped_ns = time.monotonic_ns()
-        stop = urllib.request.Request(f"http://127.0.0.1:{car.port}/emergency-stop", method="POST")
+        page = f"http://127.0.0.1:{car.port}"
+        stop = urllib.request.Request(f"{page}/emergency-stop", method="POST", headers={"Origin": page})
         with urllib.request.urlopen(stop, timeout=5.0) as answer:
             assert answer.status == 200
         time.sleep(0.3)
