@@ -51,6 +51,7 @@ class StandCar:
 def quick(monkeypatch):
     monkeypatch.setattr(bench_check, "SPIN_S", 0.01)
     monkeypatch.setattr(bench_check, "INPUT_EVERY_S", 0.001)
+    monkeypatch.setattr(bench_check, "PLUGGED_IN_S", 0.05)
 
 
 def walk(car, answers):
@@ -99,6 +100,22 @@ def test_a_car_that_names_something_else_does_not_pass():
     with pytest.raises(BenchCheckError, match="silence: the car named board lost, expected was lease lost"):
         walk(car, [WHEELS_UP, "yes", *["yes"] * 4])
     assert car.state is DriveState.DISARMED
+
+
+def test_a_car_that_is_not_ready_yet_after_its_cable_was_plugged_in_is_waited_for():
+    class Waking(StandCar):
+        refusals = 3
+
+        def request(self, kind, timeout_s=1.0, **fields):
+            if kind is RequestKind.START and self.refusals:
+                self.refusals -= 1
+                return Reply("1", ok=False, reason="The board is gone.")
+            return super().request(kind)
+
+    car = Waking()
+    with pytest.raises(BenchCheckError, match="step 2, left: seen was something else"):
+        walk(car, [WHEELS_UP, "yes", "yes", "no"])
+    assert car.refusals == 0
 
 
 def test_a_car_that_refuses_or_does_not_answer_is_told():

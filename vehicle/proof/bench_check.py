@@ -5,6 +5,7 @@ It drives through the running vehicle like any other driver: every limit, lease 
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ INPUT_EVERY_S = 0.05
 ANSWER_S = 5.0
 SPIN_S = 1.0
 WAIT_FOR_HANDS_S = 120.0
+PLUGGED_IN_S = 15.0
+"""Until a device that was plugged in again works: the system finds it, and a board's bootloader takes 2 s."""
 
 WHEELS_UP = "wheels up"
 
@@ -145,11 +148,19 @@ class BenchCheck:
         self._say(f"The car says: {status.sentence}")
 
     def _start(self) -> None:
+        """Start driving by hand; a board or camera that was just plugged in again takes its time."""
         self._told(RequestKind.DISARM)
         self._wait(lambda status: status.state is DriveState.DISARMED, None)
-        self._told(RequestKind.TAKE_LEASE)
-        self._told(RequestKind.SET_SPEED_CAP, speed_cap_frac=SPEED_CAP_FRAC)
-        self._told(RequestKind.START, target=DriveState.MANUAL)
+        deadline_s = time.monotonic() + PLUGGED_IN_S
+        while True:
+            self._told(RequestKind.TAKE_LEASE)
+            self._told(RequestKind.SET_SPEED_CAP, speed_cap_frac=SPEED_CAP_FRAC)
+            reply = self._link.request(RequestKind.START, target=DriveState.MANUAL)
+            if reply.ok:
+                return
+            if time.monotonic() > deadline_s:
+                raise BenchCheckError(f"the car refuses to start: {reply.reason}")
+            time.sleep(INPUT_EVERY_S)
 
     @contextlib.contextmanager
     def _driving(self, step: Step) -> Iterator[Callable[[], None]]:
