@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from vehicle.hil.boards import WIRINGS, CarWiring, PulseEvent
 from vehicle.hil.own_board import LONGEST_ENCODED, OwnBoard, checked_payload, framed, wiring_is_in_bounds
+from vehicle.hil.uart import SerialLine
 
 MS = 1_000_000
 START_NS = 1_000 * MS
@@ -794,3 +795,12 @@ def test_other_values_put_in_the_board_begin_as_a_boot_does_and_count_none():
     status = bench.command(True, 1500, 1500)
     assert (status.armed, status.refused, status.boots) == (False, True, boots)
     assert (bench.pulses[-1].steering_us, bench.pulses[-1].throttle_us) == (1500.0, 1500.0)
+
+
+def test_a_frame_with_nothing_but_a_good_crc_is_no_message():
+    assert checked_payload(b"\x03\xff\xff") is None
+
+
+def test_a_board_is_behind_the_line_that_it_is_given():
+    line = SerialLine(9600)
+    assert OwnBoard(START_NS, stored=None, line=line)._line is line
