@@ -173,6 +173,23 @@ def test_requests_are_lost_as_the_words_say(hands, text, fewest, most):
     assert sum(reply.ok for reply in border.replies) == len(arrived)
 
 
+def test_a_link_that_is_slow_once_more_lets_nothing_through_sooner_for_what_was_before(hands):
+    broken, border, arrived = faults(hands), Border(), []
+    link = BrokenLink(border, broken)
+
+    def send(number):
+        border.waiting.append(request(number))
+        link.drain(lambda one: (arrived.append(one.id), Reply(one.id, ok=True))[1])
+
+    for first in (0, 10):
+        broken.order(order_fault("operator_link", "slow", 0.25, broken.elapsed_s()))
+        for number in range(first, first + 3):
+            send(number)
+        broken.mend()
+        send(first + 5)
+    assert arrived == ["5", "15"]
+
+
 def test_a_wrong_link_turns_the_signs(hands):
     arrived, *_ = arrivals(hands, "operator_link=wrong", 1)
     assert (arrived[0].steering_frac, arrived[0].throttle_frac) == (-0.5, -0.25)

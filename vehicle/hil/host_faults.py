@@ -203,6 +203,7 @@ class BrokenLink:
             return True
         share = faults.amount(Part.OPERATOR_LINK, "slow")
         if share is None:
+            self._slow_share = 0.0  # the next time begins like the first
             return False
         self._slow_share += share
         if self._slow_share < 1.0:

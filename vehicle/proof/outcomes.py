@@ -115,7 +115,7 @@ _NO_DRIVER = stop(Fault.LEASE_LOST, bound_s=LEASE_AUTONOMOUS_BOUND_S)
 _BY_CHANCE_S = 3.0
 """For what strikes at random, until it has struck hard enough."""
 _NO_FILE = NotUsed("the loop neither reads nor writes a file while the car moves")
-ROLLS_ON_S = 2.0
+ROLLS_ON_S = 2.5  # 2 s from the top speed of 4 m/s, and the last slow turn of a wheel
 _BLOCKED = stop(Fault.WHEELS_BLOCKED, bound_s=ROLLS_ON_S + BLOCKED_LIMIT_S + AT_ONCE_S)
 """The motor gives nothing; until the wheels have stopped rolling nobody can tell."""
 _WHEELS_UP = Undetectable("wheels that stand still are no fault while calibrating")
@@ -292,6 +292,16 @@ def rows(parts: Iterable[Part] = PROVED_PARTS, states: Iterable[DriveState] = AL
                     raise LookupError(f"{part}={fault} in {state} has {len(outcomes)} outcomes, allowed 1")
                 found.append(Row(part, fault, state, outcomes[0]))
     return found
+
+
+def chosen_rows(parts: Iterable[Part] = PROVED_PARTS) -> list[Row]:
+    """Return a row of each part, fault and outcome, the states in turn: for a quick look at the matrix."""
+    chosen = []
+    for part in parts:
+        by_place = {(row.fault, row.state): row for row in rows([part])}
+        for place, fault in enumerate(FAULTS[part]):
+            chosen += [by_place[fault, group[place % len(group)]] for group in TABLE[part][fault]]
+    return chosen
 
 
 def in_words(outcome: Outcome) -> str:
