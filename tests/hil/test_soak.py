@@ -1,12 +1,19 @@
 """A short soak, what its judge calls wrong, and that a soak that was ended goes on where it was."""
 
+import threading
+import time
+from collections import deque
+
 import msgspec
 import pytest
+from rich.console import Console
 
 from tests.hil.policies import write_policy
 from vehicle.hil.faults import Part
+from vehicle.hil.pulse_log import PulseLog
 from vehicle.messages import DriveCommand, DriveState, TickRecord
 from vehicle.proof import soak
+from vehicle.proof.live_soak import Diary, Watcher, live_soak
 from vehicle.proof.soak import Judge, Stretch, drive_stretch
 
 
@@ -101,3 +108,80 @@ def test_a_clock_that_steps_back_breaks_no_invariant(state, tmp_path, monkeypatc
     assert seen.faults >= 1
     assert seen.drives >= 2
     assert seen.broken == []
+
+
+def test_a_diary_is_read_as_it_grows_and_a_line_cut_short_when_it_is_whole(tmp_path):
+    path = tmp_path / "pulses.log"
+    path.write_text("pulse 100 1450.0 1446.0 5\npulse 200 1450.0 1300.0 9\npul")
+    diary = Diary(path)
+    assert [pulse.t_ns for pulse in diary.since(0).pulses] == [100, 200]
+    with path.open("a") as file:
+        file.write("se 300 1450.0 1446.0 70\ncommand 310 armed 1450.0 1300.0\n")
+    log: PulseLog = diary.since(200, 300)
+    assert [pulse.t_ns for pulse in log.pulses] == [200, 300]
+    assert log.latest_ns == 70
+    assert log.commands == ()
+    assert diary.since(250).commands[0].t_ns == 310
+    assert [pulse.t_ns for pulse in diary.since(0).pulses] == [300]  # what is older was forgotten
+    diary.close()
+
+
+class NumberedTick(Tick):
+    """As much of a record as the watcher looks at."""
+
+    sequence: int
+    now_ns: int
+
+
+class Client:
+    """Hands over the records that a test puts here."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[NumberedTick] = deque()
+
+    def records(self, timeout_s: float):
+        while self.waiting:
+            yield self.waiting.popleft()
+        threading.Event().wait(0.001)
+
+    def says(self, watcher: Watcher, *ticks: NumberedTick) -> list[str]:
+        self.waiting.extend(ticks)
+        while self.waiting:
+            time.sleep(0.001)
+        time.sleep(0.01)
+        return watcher.take_broken()
+
+
+def test_a_watcher_judges_each_record_and_begins_anew_where_one_is_missing():
+    neutral, client = DriveCommand(False, 1450.0, 1446.0), Client()
+    watcher = Watcher(client, Judge(1446.0, reverse_side=1.0))  # type: ignore[arg-type]
+    try:
+        first = [NumberedTick(DISARMED, neutral, 0, 10), NumberedTick(MANUAL, neutral, 1, 20)]
+        assert client.says(watcher, *first) == ["from disarmed straight to manual"]
+        assert client.says(watcher, NumberedTick(MANUAL, neutral, 5, 30)) == []  # who knows what was between
+        assert watcher.gaps == 1
+        assert client.says(watcher, NumberedTick(FAILSAFE, neutral, 6, 40)) == []
+        assert watcher.stopped_ns == 40
+        assert client.says(watcher, NumberedTick(DISARMED, neutral, 0, 50)) == []  # another process
+        assert watcher.gaps == 1
+        assert watcher.stopped_ns is None
+
+        watcher.clock_is_broken = True
+        client.says(watcher, NumberedTick(MANUAL, neutral, 5, 60), NumberedTick(FAILSAFE, neutral, 6, 10**19))
+        assert watcher.stopped_ns is not None
+        assert watcher.stopped_ns <= time.monotonic_ns()
+    finally:
+        watcher.close()
+
+
+@pytest.mark.realtime
+def test_a_short_soak_of_every_process_on_the_real_clock_breaks_no_invariant(tmp_path):
+    policy = str(write_policy(tmp_path / "straight"))
+    with live_soak(policy, "aws", "oval", Console(stderr=True)) as soaking:
+        seen = soaking.drive_stretch(2, 1.0)
+    assert seen.broken == []
+    assert seen.drives >= 1
+    assert seen.simulated_s >= 1.0
+    assert seen.is_live
+    assert seen.memory_mb > 50
+    assert seen.descriptors > 10

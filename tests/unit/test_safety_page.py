@@ -36,6 +36,20 @@ def test_what_a_soak_saw_takes_the_place_of_what_the_one_before_saw(tmp_path):
     assert with_soak(text, kept) == text
 
 
+def test_a_soak_in_real_time_has_a_place_of_its_own(tmp_path):
+    kept = tmp_path / "soak.jsonl"
+    kept.write_bytes(msgspec.json.encode(Stretch(3, 1800.0, 50.0, 20, is_live=True, inconclusive=2)) + b"\n")
+    before = PAGE.read_text()
+    text = with_soak(before, kept)
+
+    assert "| on the real clock | 0.50 h |" in text
+    assert "| stops whose time the busy computer spoilt | 2 |" in text
+    assert (
+        text.split("<!-- made from the file of a soak in real time")[0]
+        == (before.split("<!-- made from the file of a soak in real time")[0])
+    )
+
+
 def test_a_soak_that_has_seen_nothing_is_no_summary(tmp_path):
     with pytest.raises(LapwingError, match="no finished stretch"):
         with_soak(PAGE.read_text(), tmp_path / "missing.jsonl")

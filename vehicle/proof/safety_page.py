@@ -1,7 +1,7 @@
 """The tables of docs/safety.md, made from what the fault matrix proves, so that the two cannot differ.
 
-`python -m vehicle.proof.safety_page docs/safety.md` renews them; with the file of a soak behind it, what
-that saw too.
+`python -m vehicle.proof.safety_page docs/safety.md` renews them; with files of soaks behind it, what those
+saw too.
 """
 
 import sys
@@ -11,10 +11,11 @@ from vehicle.hil.faults import FAULTS, Part
 from vehicle.messages import DriveState
 from vehicle.proof.bench_check import as_text
 from vehicle.proof.outcomes import ALL, PROVED_PARTS, TABLE, Outcome, Undetectable, in_words, rows
-from vehicle.proof.soak import as_markdown
+from vehicle.proof.soak import as_markdown, was_live
 
 STEPS_BEGIN, STEPS_END = "<!-- made from vehicle/proof/bench_check.py: begin -->", "<!-- steps end -->"
 SOAK_BEGIN, SOAK_END = "<!-- made from the file of a soak: begin -->", "<!-- soak end -->"
+LIVE_BEGIN, LIVE_END = "<!-- made from the file of a soak in real time: begin -->", "<!-- live soak end -->"
 BEGIN, END = "<!-- made from vehicle/proof/outcomes.py: begin -->", "<!-- end -->"
 
 TITLES = {
@@ -43,7 +44,9 @@ def renewed(page: str) -> str:
 
 def with_soak(page: str, kept: Path) -> str:
     """Return the page with what a soak saw; raises LapwingError where the file holds nothing."""
-    return _between(page, SOAK_BEGIN, SOAK_END, as_markdown(kept))
+    seen = as_markdown(kept)
+    places = (LIVE_BEGIN, LIVE_END) if was_live(kept) else (SOAK_BEGIN, SOAK_END)
+    return _between(page, *places, seen)
 
 
 def _between(page: str, begin: str, end: str, text: str) -> str:

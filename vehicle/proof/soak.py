@@ -258,5 +258,10 @@ def as_markdown(kept: Path) -> str:
     return "\n".join([seeds, "", "| what | seen |", "|---|---|", *rows])
 
 
+def was_live(kept: Path) -> bool:
+    """Return whether a file is of a soak on the real clock."""
+    return any(one.is_live for one in _read(kept).values())
+
+
 def _span(values: list[float]) -> str:
     return f"{min(values):.0f} to {max(values):.0f}"
