@@ -26,8 +26,8 @@ from vehicle.run_mending import cut_off_summary, mend
 from vehicle.run_summary import RunSummary, run_name
 from vehicle.run_tally import RunTally
 
-QUOTA_BYTES = 4 << 30
-RESERVE_BYTES = 1 << 30  # of the disk stays free, whatever happens
+QUOTA_BYTES = 4 * 10**9
+RESERVE_BYTES = 10**9  # of the disk stays free, whatever happens
 SAME_TIME_NS = 5_000_000_000  # of a person's clock: nothing to give a run another name for
 KEPT_AWAY_S = 600.0  # long enough to see that it was the wrong one
 FORGOTTEN_S = 60.0  # a file that was made, and not begun: its recorder died in between

@@ -1,6 +1,5 @@
 """The Runs page in a real Chromium: a run is found, played, looked into, kept and removed."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from conftest import LAPTOP, PHONE, PageServer
 from playwright.sync_api import Browser, Page, expect
 from simulated_page_car import SimulatedPageCar
 
-from tests.unit.run_files import WALL_NS, make_run
+from tests.unit.run_files import WALL_NS, StatedRecorder, make_run, shelf_of
 from tests.unit.webui_visitors import browser_cookies
 from vehicle.runs import RunShelf
 from webui import create_app
@@ -27,16 +26,6 @@ LOOKS = [
 ]
 
 
-class StatedRecorder:
-    """Says what a test lets it say."""
-
-    def __init__(self) -> None:
-        self.said = RecordingDocument(Recording.READY)
-
-    def document(self) -> RecordingDocument:
-        return self.said
-
-
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recorded")
@@ -47,11 +36,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shelf(recorded: Path, tmp_path: Path) -> RunShelf:
-    folder = tmp_path / "runs"
-    folder.mkdir()
-    for file in recorded.iterdir():
-        os.link(file, folder / file.name)
-    return RunShelf(folder)
+    return shelf_of(recorded, tmp_path / "runs")
 
 
 @pytest.fixture
@@ -218,3 +203,54 @@ def test_a_run_without_pictures_and_truth_is_drawn_without_them(open_runs: Opene
     expect(page.locator("#line-figure")).to_be_hidden()
     expect(page.locator("#speed-lane")).to_be_hidden()
     expect(page.locator("#readout")).to_contain_text("steering")
+
+
+def test_a_run_that_cannot_be_read_says_so_and_shows_nothing_of_another(
+    open_runs: Opened, shelf: RunShelf, complaints: list[str]
+) -> None:
+    page = open_runs()
+    expect(page.locator("#run-kind")).to_contain_text("2 laps")
+    damaged = shelf.find(shelf.runs()[1].name)
+    damaged.unlink()
+    damaged.write_bytes(b"no run")
+    page.locator("#list .row button").last.click()
+    expect(page.locator("#choose-one")).to_contain_text("cannot be read")
+    expect(page.locator("#run")).to_be_hidden()
+    page.locator("#list .row button").first.click()
+    expect(page.locator("#run-kind")).to_contain_text("2 laps")
+    complaints[:] = [one for one in complaints if "404" not in one]  # the browser's own words for it
+
+
+def test_curves_that_were_not_answered_are_asked_for_again(open_runs: Opened, complaints: list[str]) -> None:
+    page = open_runs()
+    page.wait_for_selector("#plot-steering .curve", state="attached")
+    page.evaluate("document.getElementById('plot-steering').replaceChildren()")
+    page.route("**/curves*", lambda route: route.abort(), times=1)
+    page.locator("#zoom-in").click()
+    page.wait_for_selector("#plot-steering .curve", state="attached")
+    assert [one for one in complaints if "ERR_FAILED" in one]
+    complaints.clear()
+
+
+def test_the_track_lies_under_the_driven_line_of_a_simulated_car(open_runs: Opened) -> None:
+    page = open_runs()
+    page.wait_for_selector("#line .driven", state="attached")
+    box = "const { width, height } = document.querySelector('#line .road').getBBox();"
+    size_m = page.evaluate(f"() => {{ {box} return [width, height]; }}")
+    assert size_m == pytest.approx([2.4, 2.4], abs=0.02)  # the ring's outer border
+    order = page.evaluate("() => [...document.querySelectorAll('#line > *')].map((one) => one.classList[0])")
+    assert order.index("road") < order.index("driven")
+    expect(page.locator("#marks .fault-mark")).to_have_count(1)
+
+
+def test_a_run_is_read_in_the_list_and_taken_along(open_runs: Opened, shelf: RunShelf) -> None:
+    page = open_runs()
+    row = page.locator("#list .row").first
+    for words in ("2 laps", "by itself", "3.000", "Stopped: board silent"):
+        expect(row).to_contain_text(words)
+    with page.expect_download() as taken:
+        page.locator("#take-mcap").click()
+    assert taken.value.path().read_bytes() == shelf.find("last").read_bytes()
+    with page.expect_download() as taken:
+        page.locator("#take-csv").click()
+    assert taken.value.suggested_filename == f"{shelf.find('last').stem}.csv"

@@ -14,6 +14,7 @@ from vehicle.run_stream import Picture
 from vehicle.run_summary import RunSummary
 from vehicle.runs import RESERVE_BYTES, RunShelf
 from vehicle.truth import Crossing, TrackLayout, WorldTruth
+from webui.recording import Recording, RecordingDocument
 
 TICK_S = 0.02
 PICTURES_EVERY = 2  # ticks
@@ -65,6 +66,25 @@ def jpeg(number: int) -> bytes:
     image = np.full((12, 16), number % 250, np.uint8)
     _, data = cv2.imencode(".jpg", image)
     return data.tobytes()
+
+
+class StatedRecorder:
+    """A recorder that says what a test lets it say."""
+
+    def __init__(self) -> None:
+        self.said = RecordingDocument(Recording.READY)
+
+    def document(self) -> RecordingDocument:
+        """Return what it says."""
+        return self.said
+
+
+def shelf_of(recorded: Path, folder: Path) -> RunShelf:
+    """Return a shelf of runs that were recorded already, whose files a test may remove."""
+    folder.mkdir()
+    for file in recorded.iterdir():
+        (folder / file.name).hardlink_to(file)
+    return RunShelf(folder)
 
 
 def make_run(

@@ -15,28 +15,18 @@ import zmq
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.unit.run_files import WALL_NS, make_run, steering_at
+from tests.unit.run_files import WALL_NS, StatedRecorder, make_run, shelf_of, steering_at
 from tests.unit.test_webui import ORIGIN, RecordingVehicle
 from tests.unit.webui_visitors import signed_in, watcher
 from vehicle.messages import DriveState
 from vehicle.recorder_status import STATUS, RecorderStatus
 from vehicle.runs import KEPT_AWAY_S, RunShelf
 from webui import create_app
-from webui.recording import Recorder, RecorderFollower, Recording, RecordingDocument, document_of
+from webui.recording import Recorder, RecorderFollower, Recording, document_of
 from webui.run_films import FilmState, RunFilms
 
 FROM_HERE = {"Origin": ORIGIN}
 HOUR_NS = 3600 * 10**9
-
-
-class StatedRecorder:
-    """Says what it is told to."""
-
-    def __init__(self) -> None:
-        self.said = RecordingDocument(Recording.READY)
-
-    def document(self) -> RecordingDocument:
-        return self.said
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +41,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shelf(recorded: Path, tmp_path: Path) -> RunShelf:
     """A shelf of three runs, whose files this test may remove."""
-    folder = tmp_path / "runs"
-    folder.mkdir()
-    for file in recorded.iterdir():
-        (folder / file.name).hardlink_to(file)
-    return RunShelf(folder)
+    return shelf_of(recorded, tmp_path / "runs")
 
 
 @pytest.fixture

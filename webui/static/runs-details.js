@@ -9,6 +9,7 @@ import { bytes, clock, dayOf, duration, eventWords, filmWords, kindOf, lapTime, 
 
 const LEAST_S = 1; // what a window shows at least
 const FILM_LOOK_MS = 500;
+const AGAIN_MS = 500;
 const ZOOM = 2;
 const STEP_S = 0.1;
 const LEAP_S = 5;
@@ -90,7 +91,12 @@ export class Details {
     this.drawn = wanted;
     const buckets = Math.min(1200, Math.max(200, Math.round(byId("lanes").clientWidth)));
     const part = await read(`/api/runs/${encodeURIComponent(this.name)}/curves?since_s=${from.toFixed(3)}&until_s=${(from + span).toFixed(3)}&buckets=${buckets}`);
-    if (!part || this.drawn !== wanted) return;
+    if (this.drawn !== wanted) return;
+    if (!part) {
+      this.drawn = ""; // no answer: asked again, unless something else is wanted by then
+      setTimeout(() => { if (this.details && !this.drawn) this.show(this.window, isWhole); }, AGAIN_MS);
+      return;
+    }
     const [throttleLow, throttleHigh] = reach(part.curves.throttle);
     drawCurve(byId("plot-steering"), part.curves.steering, [-1, 1]);
     drawCurve(byId("plot-throttle"), part.curves.throttle, [throttleLow < 0 ? -1 : 0, Math.max(1, throttleHigh)]);

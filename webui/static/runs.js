@@ -9,6 +9,8 @@ import { focusUndo, say, toast } from "./toast.js";
 
 const LOOK_MS = 1000;
 const LOST_MS = 3000;
+const AGAIN_MS = 5000;
+const UNREADABLE = "This run cannot be read now: it may be damaged, or the car's computer did not answer.";
 
 /** @param {string} id @returns {any} */
 const byId = (id) => document.getElementById(id);
@@ -20,6 +22,7 @@ const shelf = new Shelf("#list .row > button", () => byId("run-title"), showChos
 
 let answeredAt = -Infinity;
 let lookTimer = 0;
+let againTimer = 0;
 
 const all = () => list.document?.runs ?? [];
 const whole = () => all().filter((run) => !run.is_mending);
@@ -116,6 +119,7 @@ async function showChosen() {
   byId("runs").dataset.view = run ? "details" : "list";
   byId("run").hidden = !run;
   byId("choose-one").hidden = Boolean(run) || all().length === 0;
+  setText(byId("choose-one"), "Choose a run.");
   byId("details").hidden = all().length === 0;
   if (!run) {
     details.close();
@@ -125,7 +129,14 @@ async function showChosen() {
     byId("star").setAttribute("aria-pressed", String(run.starred));
     setText(byId("star-words"), run.starred ? "Kept" : "Keep");
   }
-  if (!(await details.open(run.name))) say("That run is gone.");
+  if (await details.open(run.name)) return;
+  byId("runs").dataset.view = "list";
+  byId("run").hidden = true;
+  byId("choose-one").hidden = false;
+  setText(byId("choose-one"), UNREADABLE);
+  say(UNREADABLE);
+  clearTimeout(againTimer);
+  againTimer = window.setTimeout(showChosen, AGAIN_MS);
 }
 
 /* ---- what a person asks for ---- */
