@@ -1,5 +1,6 @@
 """The vehicle's border over real ZeroMQ sockets: floods, rubbish, two clients, a vehicle that comes back."""
 
+import contextlib
 import gc
 import os
 import shutil
@@ -11,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -823,6 +825,31 @@ def test_a_camera_without_jpeg_gets_its_pictures_encoded(running, client):
     picture = cv2.imdecode(np.frombuffer(preview.jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == IMAGE.shape
     assert abs(int(picture.mean()) - 90) <= 1
+
+
+def test_a_picture_is_encoded_once_for_all_who_look_and_never_for_nobody(running, run_dir, monkeypatch):
+    encoded: list[int] = []
+
+    def encode(frame: Frame) -> bytes:
+        encoded.append(frame.number)
+        return b"jpeg"
+
+    monkeypatch.setattr(remote, "encode_jpeg", encode)
+    camera = Camera(running, jpeg=b"")
+    until(lambda: camera.number > 30)
+    assert encoded == []
+
+    with contextlib.ExitStack() as stack:
+        viewers = [stack.enter_context(VehicleClient(run_dir, f"{k}")) for k in range(3)]
+        for viewer in viewers:
+            assert viewer.preview(timeout_s=5.0) is not None
+        with ThreadPoolExecutor() as pool:  # ten of one page, as of one server
+            seen = list(pool.map(lambda _: viewers[0].preview(timeout_s=5.0), range(10)))
+        assert None not in seen
+        until(lambda: len(camera.sent) > 10)
+    sent = list(camera.sent)
+    assert encoded[: len(sent)] == sent
+    assert len(set(encoded)) == len(encoded)
 
 
 # --- lives and deaths
