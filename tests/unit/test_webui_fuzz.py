@@ -28,6 +28,7 @@ from calibration.car import AWS_DEFAULTS
 from models.bundle import zoo_names
 from models.store import PolicyStore
 from tests.unit.run_files import make_run
+from tests.unit.stick_files import FakeComputer
 from tests.unit.test_webui import NOW_NS, ORIGIN, PAGE, RecordingVehicle, StillWorld
 from tests.unit.test_webui_simulator import RecordingSimulator
 from tests.unit.webui_visitors import script, signed_in
@@ -35,6 +36,9 @@ from vehicle.messages import DriveState, Status
 from vehicle.runs import RunShelf
 from webui import create_app
 from webui.access_store import AccessStore
+from webui.network_manager import NetworkError, Nmcli
+from webui.sticks import Sticks
+from webui.wifi import Wifi
 
 EXAMPLES = 6
 AS_DESCRIBED = [status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -110,6 +114,8 @@ def vehicle(tmp_path: Path) -> WholeVehicle:
 @pytest.fixture
 def app(vehicle: WholeVehicle, tmp_path: Path) -> Flask:
     make_run(tmp_path / "runs", 1.0)
+    computer = FakeComputer(tmp_path / "computer")
+    (computer.mount(computer.plug_stick(), "/media/car/BLUE") / "swift.zip").write_bytes(b"no archive")
     return create_app(
         vehicle,
         WholeWorld(),
@@ -119,7 +125,16 @@ def app(vehicle: WholeVehicle, tmp_path: Path) -> Flask:
         simulator=WholeSimulator(),
         shelf=RunShelf(tmp_path / "runs"),
         config_file=tmp_path / "car.toml",
+        wifi=Wifi(vehicle, NoNmcli(), answer_first_s=0.0),
+        sticks=Sticks(computer.root),
     )
+
+
+class NoNmcli(Nmcli):
+    """Of a computer without NetworkManager: what it would do has tests of its own, and takes its time."""
+
+    def _run(self, *words: str, typed: str = "", timeout_s: float = 1.0) -> str:
+        raise NetworkError("NetworkManager is not installed on this computer")
 
 
 class Visitors:
