@@ -1,6 +1,7 @@
 """What every WebSocket of the page shares: its place among few, its lock, and how full its way out is."""
 
 import array
+import errno
 import fcntl
 import select
 import selectors
@@ -196,7 +197,10 @@ class _OneWriter:
 
     def _has_room(self) -> bool:
         poll = select.poll()
-        poll.register(self._socket.fileno(), select.POLLOUT)
+        try:
+            poll.register(self._socket.fileno(), select.POLLOUT)
+        except ValueError:  # closed under its reader
+            raise OSError(errno.EBADF, "the connection is closed") from None
         return bool(poll.poll(0))
 
     def __getattr__(self, name: str) -> Any:

@@ -217,9 +217,8 @@ def served() -> Iterator[tuple[PacedCar, str]]:
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="lwhome", dir="/tmp"))
         os.environ[LAPWING_HOME] = home
-        camera = CameraSettings(width_px=640, height_px=480)
-        policy = ROOT / "models" / "zoo" / "plover"
-        car = stack.enter_context(paced_car(camera=camera, policy=policy, is_recorded=True))
+        options = {"policy": ROOT / "models" / "zoo" / "plover", "is_recorded": True, "takes_orders": True}
+        car = stack.enter_context(paced_car(camera=CameraSettings(width_px=640, height_px=480), **options))
         url = f"http://127.0.0.1:{free_port()}/"
         places = ["--run-dir", str(car.run_dir), "--hil-dir", str(car.hil.hil_dir)]
         fresh = [

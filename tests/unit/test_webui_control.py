@@ -548,6 +548,15 @@ def test_reading_never_waits_for_what_is_written():
     far.close()
 
 
+def test_a_ping_on_a_connection_that_has_been_closed_meanwhile_is_an_error_of_the_connection():
+    near, far = socket.socketpair()
+    line = sockets._OneWriter(near)
+    near.close()
+    with pytest.raises(OSError, match="closed"):  # which every thread of a socket expects
+        line.send(PING)
+    far.close()
+
+
 def test_pings_to_one_who_takes_nothing_wait_for_nobody():
     near, far = socket.socketpair()
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

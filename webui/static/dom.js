@@ -25,9 +25,14 @@ export function part(place, selector) {
   return place.querySelector(selector);
 }
 
-/** Set an element's text only when it differs: a live region speaks when it is set. @param {Element} target @param {string} text */
+/**
+ * Set an element's text only when it differs: a live region speaks when it is set.
+ * What the server puts in backticks, as a command, stands in quotation marks.
+ * @param {Element} target @param {string} text
+ */
 export function setText(target, text) {
-  if (target.textContent !== text) target.textContent = text;
+  const words = text.replaceAll(/`([^`]*)`/g, "“$1”");
+  if (target.textContent !== words) target.textContent = words;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The driving page: puts the parts together. */
 
 import { Control } from "./control.js";
+import { setText } from "./dom.js";
 import { DrivingInputs } from "./driving_inputs.js";
 import { NEUTRAL } from "./hands.js";
 import { Laps } from "./laps.js";
@@ -233,11 +234,6 @@ function showTile(tile, { value, more, bad }) {
   setText(second, more);
   second.title = more;
   tile.classList.toggle("is-bad", bad);
-}
-
-/** @param {HTMLElement} element @param {string} text */
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text; // a live region speaks when it is set
 }
 
 function note(sentence = "") {

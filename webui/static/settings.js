@@ -343,5 +343,6 @@ addEventListener("beforeunload", (event) => {
   if (changes.size > 0) event.preventDefault();
 });
 
-if (isFixed) for (const control of document.querySelectorAll("#form input, #form select, #form button")) /** @type {HTMLInputElement} */ (control).disabled = true;
+const hands = isWatching ? "#form :is(input, select, button:not(#light-show))" : ".setting :is(input, select, button)";
+if (isFixed) for (const control of document.querySelectorAll(hands)) /** @type {HTMLInputElement} */ (control).disabled = true;
 keepLooking();

@@ -47,7 +47,7 @@ async function lay() {
   if (!layout) return;
   laidTrack = layout.track;
   overhead.lay(layout);
-  setText(byId("track-name"), `${trackName(layout.track)}, ${number(layout.length_m, 1)} m`);
+  setText(byId("track-name"), `${trackName(layout.track)}, ${number(layout.length_m, 1)}\u202fm`);
 }
 
 /** @param {World | null} world */

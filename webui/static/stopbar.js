@@ -1,5 +1,6 @@
 /** The emergency stop of every page that is not the driving page: always there, always the same. */
 
+import { setText } from "./dom.js";
 import { fetchGently } from "./link.js";
 import { emergencyStop, watchForStop } from "./stop.js";
 
@@ -27,7 +28,7 @@ async function stopNow() {
   const error = await emergencyStop(() => line?.tell("emergency_stop"));
   underway = false;
   dispatchEvent(new Event("lapwing-stop-over"));
-  problem.textContent = error;
+  setText(problem, error);
   show(error ? "Emergency stop" : "Stopped");
   if (!error) setTimeout(() => { if (!underway) show("Emergency stop"); }, SHOWN_MS);
 }
