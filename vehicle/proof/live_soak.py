@@ -95,7 +95,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._broken: list[str] = []
         self._last_sequence = -1
-        self._is_closing = False
+        self._closing = threading.Event()
         self.clock_is_broken = False
         """The records' own dates are worth nothing then."""
         self.gaps = 0
@@ -121,16 +121,18 @@ class Watcher:
 
     def close(self) -> None:
         """End the thread."""
-        self._is_closing = True
+        self._closing.set()
         self._thread.join()
 
     def _watch(self) -> None:
         before_ns = time.monotonic_ns()
-        while not self._is_closing:
+        while not self._closing.is_set():
             for record in self._client.records(timeout_s=SILENT_S):
                 now_ns = time.monotonic_ns()
                 self._look(record, before_ns if self.clock_is_broken else record.now_ns)
                 before_ns = now_ns
+                if self._closing.is_set():  # a car that is there is never silent
+                    return
 
     def _look(self, record: TickRecord, at_ns: int) -> None:
         with self._lock:
