@@ -176,12 +176,13 @@ def record(
     run_dir: RunDirOption = None,
     hil_dir: HilDirOption = None,
     runs: Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Record every run of a vehicle; `lapwing run` starts this by itself."""
     from vehicle.recorder import record as record_runs
     from vehicle.remote import default_run_dir
 
-    record_runs(run_dir or default_run_dir(), runs, hil_dir)
+    record_runs(run_dir or default_run_dir(), runs, hil_dir, config)
 
 
 @app.command()

@@ -124,6 +124,18 @@ class PageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where laps and starts are sent (docs/race.md); empty: nowhere."""
 
 
+class RunsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept of the drives that were recorded."""
+
+    quota_gb: Annotated[float, msgspec.Meta(ge=0.1, le=10000.0)] = 4.0
+    """All runs together; the oldest without a star are removed. 1 GB of the disk stays free in any case."""
+
+    @property
+    def quota_bytes(self) -> int:
+        """The same in bytes."""
+        return round(self.quota_gb * 1e9)
+
+
 class FailsafeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When the car stops by itself. Beyond the upper bounds a failsafe would not deserve its name."""
 
@@ -164,6 +176,7 @@ class CarConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     board: BoardConfig = BoardConfig()
     failsafe: FailsafeConfig = FailsafeConfig()
     page: PageConfig = PageConfig()
+    runs: RunsConfig = RunsConfig()
 
     def calibration_file(self) -> Path:
         """Return where this car's numbers are, or will be once somebody has measured them."""

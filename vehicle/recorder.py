@@ -15,6 +15,7 @@ import msgspec
 import zmq
 
 from vehicle.car_clock import CarClock
+from vehicle.config import CarConfig, read_config
 from vehicle.errors import UNREADABLE, HilError
 from vehicle.hil_client import HilClient
 from vehicle.laps import LAPS, MarkerLaps
@@ -176,9 +177,10 @@ def _moment(clock: CarClock) -> Moment:
     return Moment(wall_ns, clock.boot_id(), clock_known)
 
 
-def record(run_dir: Path, runs_dir: Path | None, hil_dir: Path | None) -> None:
+def record(run_dir: Path, runs_dir: Path | None, hil_dir: Path | None, config: Path | None = None) -> None:
     """Record every run of the vehicle in `run_dir` until SIGTERM; raises LapwingError."""
     die_with_parent()
     with contextlib.suppress(PermissionError):
         os.nice(NICE)
-    Recorder(run_dir, RunShelf(runs_dir), hil_dir).run(StopSignal())
+    kept = (read_config(config) if config else CarConfig()).runs
+    Recorder(run_dir, RunShelf(runs_dir, kept.quota_bytes), hil_dir).run(StopSignal())

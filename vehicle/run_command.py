@@ -163,6 +163,8 @@ def _children(
     if options.config is not None:
         timekeeper += ["--config", str(options.config)]
     recorder = ["record", "--run-dir", str(run_dir)]
+    if options.config is not None:
+        recorder += ["--config", str(options.config)]
     if runs_dir is not None:
         recorder += ["--runs", str(runs_dir)]
         web += ["--runs", str(runs_dir)]

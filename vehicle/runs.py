@@ -19,6 +19,7 @@ import msgspec
 
 from calibration.errors import CalibrationError
 from calibration.store import write_atomically
+from models.store import LAPWING_HOME
 from vehicle.car_clock import CarClock, ToldTime
 from vehicle.errors import LapwingError
 from vehicle.run_file import NEW_SUFFIX, PART_SUFFIX, is_cut_off, read_whole, summary_of
@@ -40,7 +41,10 @@ class RunNotFoundError(LapwingError):
 
 
 def default_runs_dir() -> Path:
-    """Return where this user's runs are kept unless told otherwise."""
+    """Return where this user's runs are kept: $LAPWING_HOME/runs, else the XDG data directory."""
+    home = os.environ.get(LAPWING_HOME)
+    if home:
+        return Path(home) / "runs"
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path.home() / ".local" / "share") / "lapwing" / "runs"
 
@@ -55,7 +59,7 @@ class RunShelf:
         free: Callable[[Path], int] | None = None,
     ) -> None:
         self.folder = folder or default_runs_dir()
-        self._quota_bytes = quota_bytes
+        self.quota_bytes = quota_bytes
         self._free = free or free_bytes
         self.clock = CarClock(self.folder)
 
@@ -82,12 +86,15 @@ class RunShelf:
 
     def put(self, summary: RunSummary) -> None:
         """Keep the summary of a run that is finished, and make room for the next."""
+        self._keep(summary)
+        self.make_room()
+
+    def _keep(self, summary: RunSummary) -> None:
         with contextlib.suppress(CalibrationError):  # it stands in the run's own file too
             write_atomically(self.folder / f"{summary.name}.json", msgspec.json.encode(summary))
         told = self.clock.told()
         if told is not None:  # while it was recorded
             self.relabel(told)
-        self.make_room()
 
     def relabel(self, told: ToldTime) -> list[str]:
         """Date the runs of that boot which nobody could date; return their names, which say the date."""
@@ -178,7 +185,7 @@ class RunShelf:
         total_bytes = sum(sizes.values())
         removed = []
         for file in files[:-1]:  # the newest stays, however large
-            if total_bytes <= self._quota_bytes and self.room_bytes() >= RESERVE_BYTES:
+            if total_bytes <= self.quota_bytes and self.room_bytes() >= RESERVE_BYTES:
                 break
             if not self.is_starred(_stem(file)):
                 _remove(file)
@@ -219,7 +226,7 @@ class RunShelf:
         for part in sorted(self._parts()):
             summary = mend(part)
             if summary is not None:
-                self.put(summary)
+                self._keep(summary)  # and removes nothing: that is the recorder's, who knows the quota
                 mended.append(summary.name)
 
     def _parts(self) -> Iterable[Path]:

@@ -12,7 +12,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
-from vehicle.config import read_config
+from vehicle.config import CarConfig, read_config
 from vehicle.errors import ConfigError, LapwingError
 from vehicle.laps_client import MarkerFollower
 from vehicle.realtime import die_with_parent
@@ -108,7 +108,9 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         bare = f"[{address}]" if ":" in address else address
         self._bind = f"{bare}:{settings.port}"
         is_loopback = ipaddress.ip_address(address).is_loopback
-        self._name = "" if settings.config is None or is_loopback else read_config(settings.config).name
+        config = CarConfig() if settings.config is None else read_config(settings.config)
+        self._name = "" if settings.config is None or is_loopback else config.name
+        self._quota_bytes = config.runs.quota_bytes
         names = (*settings.names, f"{host_label(self._name)}.local") if self._name else settings.names
         self._hosts = Hosts(names, loopback_only=is_loopback)
         self._access = AccessStore(settings.access_dir)
@@ -160,7 +162,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             hosts=self._hosts,
             certificates=None if self._tls is None else self._tls.certificates,
             simulator=None if hil_dir is None else SimulatorDesk(hil_dir),
-            shelf=RunShelf(self._settings.runs_dir),
+            shelf=RunShelf(self._settings.runs_dir, self._quota_bytes),
             recorder=RecorderFollower(self._settings.run_dir),
             marker=MarkerFollower(self._settings.run_dir),
             config_file=self._settings.config,

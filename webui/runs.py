@@ -24,7 +24,7 @@ from vehicle.run_schemas import Topic, protobuf_class
 from vehicle.run_seek import RunIndex
 from vehicle.run_summary import RunSummary
 from vehicle.run_traces import CurveSet, DrivenLine, RunEvent, Span, Traces, traces_of
-from vehicle.runs import QUOTA_BYTES, RunNotFoundError, RunShelf, free_bytes
+from vehicle.runs import RunNotFoundError, RunShelf, free_bytes
 from vehicle.truth import TrackLayout
 from webui.describing import BINARY, described, html_page
 from webui.guard import answer, read_body, read_query, sentence
@@ -241,7 +241,7 @@ def make_blueprint(shelf: RunShelf, recorder: Recorder | None, films: RunFilms) 
             removed=shelf.removed(),
             recorder=recorder.document() if recorder else RecordingDocument(Recording.STARTING),
             used_bytes=sum(row.size_bytes for row in rows),
-            quota_bytes=QUOTA_BYTES,
+            quota_bytes=shelf.quota_bytes,
             free_bytes=free_bytes(shelf.folder) // 10_000_000 * 10_000_000,  # not new at every look
         )
         response = answer(document)

@@ -27,6 +27,7 @@ BOUNDS = [
     ("lidar.zero_points_deg", -180.0, 180.0),
     ("board.steering_channel", 0, 23),
     ("board.throttle_channel", 0, 23),
+    ("runs.quota_gb", 0.1, 10000.0),
     ("failsafe.frame_overdue_s", 0.020, 0.200),
     ("failsafe.acknowledged_age_s", 0.040, 0.150),
     ("failsafe.host_stall_s", 0.050, 0.150),

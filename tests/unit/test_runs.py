@@ -20,8 +20,10 @@ from typer.testing import CliRunner
 
 from tests.unit.tick_records import record_of
 from vehicle.cli import app
+from vehicle.config import CarConfig, read_config
 from vehicle.messages import DriveState, Fault, TickRecord
 from vehicle.recorder import Recorder
+from vehicle.recorder import record as record_runs
 from vehicle.run_file import RunFileError, RunWriter, held, read, read_whole
 from vehicle.run_mending import mend
 from vehicle.run_recording import (
@@ -33,7 +35,7 @@ from vehicle.run_recording import (
 from vehicle.run_schemas import Topic
 from vehicle.run_stream import InputArray, Picture, PolicyInputs
 from vehicle.run_summary import RunSummary
-from vehicle.runs import KEPT_AWAY_S, RESERVE_BYTES, RunNotFoundError, RunShelf
+from vehicle.runs import KEPT_AWAY_S, QUOTA_BYTES, RESERVE_BYTES, RunNotFoundError, RunShelf
 
 WALL_NS = 1_770_000_000 * 10**9
 TICK_NS = 20_000_000
@@ -287,6 +289,33 @@ def test_what_a_recorder_writes_now_is_not_cut_off(tmp_path: Path) -> None:
         assert [told.name for told in shelf.cut_off()] == [name]
     assert shelf.mend() == [name]
     assert shelf.cut_off() == []
+
+
+def test_an_owner_chooses_the_quota_and_the_runs_of_a_car_lie_in_its_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "car.toml"
+    config.write_text("[runs]\nquota_gb = 20\n")
+    assert read_config(config).runs.quota_bytes == 20 * 10**9
+    assert CarConfig().runs.quota_bytes == QUOTA_BYTES == 4 * 10**9
+    monkeypatch.setenv("LAPWING_HOME", str(tmp_path))
+    assert RunShelf().folder == tmp_path / "runs"
+    shelves: list[RunShelf] = []
+    monkeypatch.setattr("vehicle.recorder.die_with_parent", lambda: None)
+    monkeypatch.setattr("vehicle.recorder.os.nice", lambda steps: 0)
+    monkeypatch.setattr("vehicle.recorder.Recorder", lambda run_dir, shelf, hil_dir: shelves.append(shelf))
+    with pytest.raises(AttributeError):  # of what stands in for the recorder
+        record_runs(tmp_path / "run", None, None, config)
+    assert shelves[0].quota_bytes == 20 * 10**9
+
+
+def test_making_a_run_whole_removes_no_other(tmp_path: Path, cut_off: bytes) -> None:
+    """That is for the recorder alone, who knows the quota that its owner chose."""
+    shelf = RunShelf(tmp_path, quota_bytes=1)
+    names = [put(shelf, day) for day in (2, 3)]
+    (tmp_path / f"{CUT}.mcap.part").write_bytes(cut_off)
+    assert shelf.mend() == [CUT]
+    assert [run.name for run in shelf.runs()] == [*reversed(names), CUT]
 
 
 def test_a_cut_off_run_counts_for_the_quota_and_goes_in_its_turn(tmp_path: Path) -> None:
