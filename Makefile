@@ -14,7 +14,7 @@ demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (
 test: .venv/.ready-dev .venv/.ready-chromium      ## every test but the training one
 	@failed=; \
 	run() { $(BIN)/python -m pytest "$$@" || { [ $$? = 1 ] && failed=1; } || exit 1; }; \
-	run --numprocesses 2 --ignore tests/browser --ignore tests/train -m "not realtime"; \
+	run --numprocesses 3 --dist worksteal --ignore tests/browser --ignore tests/train -m "not realtime"; \
 	run --numprocesses 2 --dist loadfile -m "not realtime" tests/browser; \
 	run -m realtime $$(grep -lr --include='test_*.py' mark.realtime tests); \
 	[ -z "$$failed" ] || { \

@@ -36,7 +36,6 @@ from vehicle.messages import (
 NEUTRAL_US = {"aws": 1446.0, "standard": 1500.0}
 FORWARD_US = {"aws": 1311.0, "standard": 1900.0}
 LOADING_LIMIT_S = 20.0
-SETTLED_S = 3.0  # camera, board and two seconds of neutral
 LEASE_PERIOD_S = 0.1
 
 
@@ -147,7 +146,7 @@ class Rig:
     def start(self, target: DriveState = DriveState.AUTONOMOUS, speed_cap_frac: float = 1.0) -> None:
         """Bring a car that stands ready into a moving state."""
         self.load_policy()
-        self.run(SETTLED_S)
+        self.run_settled()
         assert self.ask(RequestKind.SET_SPEED_CAP, speed_cap_frac=speed_cap_frac).ok
         reply = self.ask(RequestKind.START, target=target)
         assert reply.ok, reply.reason
@@ -227,11 +226,20 @@ class Rig:
         self.run(1.0)
         assert self.state is DriveState.FAILSAFE
 
+    def assert_stays_stopped_when_mended(self) -> None:
+        """Run until nothing is broken any more and a little longer, and require that the car still stands."""
+        self.run(0.3)  # in which a fault that comes and goes shows again
+        assert self.run_until(lambda: not self.publisher.records[-1].faults, 8.0)
+        self.run(0.3)
+        assert self.state is DriveState.FAILSAFE
+        assert self.is_neutral(self.pulses(self.now_ns - 60_000_000)[-1])
+
     def assert_drives_again(self) -> None:
         """Disarm, start anew and require that the car moves: nothing stays broken."""
         self.world.control("reset")
         assert self.ask(RequestKind.DISARM).ok
-        self.run(2.5)
+        self.run(0.2)  # to a status that knows of it
+        self.run_settled()
         reply = self.ask(RequestKind.START, target=DriveState.AUTONOMOUS)
         assert reply.ok, reply.reason
         assert self.run_until(lambda: self.state is DriveState.AUTONOMOUS, 3.0)

@@ -129,7 +129,7 @@ def test_a_stereo_policy_stops_when_the_right_camera_fails(tmp_path, fault, amou
         rig.assert_stops(named, bound_s, began_ns)
 
         rig.world.control("fault", part="camera_right", fault=fault, on=False)
-        rig.run(3.0)
+        rig.assert_stays_stopped_when_mended()
         rig.assert_drives_again()
 
 
@@ -155,7 +155,7 @@ def test_a_lidar_policy_stops_when_the_lidar_fails(tmp_path, fault, amount, name
         rig.assert_stops(named, bound_s, began_ns)
 
         rig.world.control("fault", part="lidar", fault=fault, on=False)
-        rig.run(4.0)
+        rig.assert_stays_stopped_when_mended()
         rig.assert_drives_again()
 
 
@@ -167,7 +167,7 @@ def test_the_front_camera_is_watched_whatever_else_a_policy_looks_at(tmp_path, c
         rig.world.control("fault", part="camera", fault="silent")
         rig.assert_stops({Fault.CAMERA_OVERDUE}, FRAME_OVERDUE_BOUND_S, began_ns)
         rig.world.control("fault", part="camera", fault="silent", on=False)
-        rig.run(3.0)
+        rig.assert_stays_stopped_when_mended()
         rig.assert_drives_again()
 
 

@@ -46,7 +46,7 @@ def test_a_broken_camera_stops_the_car(wiring, fault, named, bound_s):
         rig.assert_stops(named, bound_s, began_ns)
 
         rig.world.control("fault", part="camera", fault=fault, on=False)
-        rig.run(3.0)
+        rig.assert_stays_stopped_when_mended()
         rig.assert_drives_again()
 
 
@@ -73,7 +73,7 @@ def test_a_broken_board_or_line_stops_the_car(wiring, part, fault, named):
 
         if fault not in MOMENTARY:
             rig.world.control("fault", part=part, fault=fault, on=False)
-        rig.run(6.0)
+        rig.assert_stays_stopped_when_mended()
         rig.assert_drives_again()
 
 
