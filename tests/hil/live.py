@@ -218,12 +218,12 @@ class WholeCar(DrivenCar):
             else:
                 return
 
-    def wait_recording(self, state: Recording, timeout_s: float = 10.0) -> RecordingDocument:
-        """Wait until the page shows this of the recorder; return what it shows."""
+    def wait_recording(self, *states: Recording, timeout_s: float = 10.0) -> RecordingDocument:
+        """Wait until the page shows one of these of the recorder; return what it shows."""
         follower = RecorderFollower(self.run_dir)
         try:
             deadline_s = time.monotonic() + timeout_s
-            while (shown := follower.document()).state is not state:
+            while (shown := follower.document()).state not in states:
                 assert time.monotonic() < deadline_s, f"the page shows {shown}"
                 time.sleep(0.02)
             return shown

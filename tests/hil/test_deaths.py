@@ -197,11 +197,12 @@ def test_a_car_drives_on_without_recorder_and_page_and_nothing_drives_without_it
         assert set(pulses) <= set(log.driven(car.neutral_us))
         car.wait_process("record", children["record"])
         car.wait_process("web", children["web"])
-        car.wait_recording(Recording.RECORDING)
+        recording = car.wait_recording(Recording.RECORDING, Recording.READY)
         status = car.wait(lambda status: True)
         if status.state is DriveState.FAILSAFE:
             raise InconclusiveError(status.sentence)
         assert status.state is DriveState.AUTONOMOUS
+        assert recording.state is Recording.RECORDING
 
         family += descendants_of(car.supervisor.pid)
         car.supervisor.kill()

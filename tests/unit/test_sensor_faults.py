@@ -157,8 +157,10 @@ def test_a_right_eye_beside_a_left_one_that_has_seen_nothing_yet_blames_the_left
 
 def test_without_a_policy_neither_eye_nor_lidar_is_looked_at_and_before_a_first_picture_none_is() -> None:
     monitor, same = Monitor(LIMITS, decode_jpeg), np.full(50, 1.5)
-    for number in range(30):
+    for _ in range(30):
         monitor.look(None, policy_drives=True, is_static=False)
+        assert monitor.check(HEALTHY) == ()
+    for number in range(30):
         frame = frame_of(PICTURE, number, NOW_NS + number * 33 * MS)
         monitor.look(
             frame, policy_drives=False, is_static=False, right=frame, scan=scan(number, ranges_m=same)
