@@ -275,11 +275,11 @@ def test_sixty_policies_are_listed_quickly(browser: FlaskClient, store: PolicySt
         add_one(store, f"policy {index}")
     time.sleep(2 * CLOCK_STEP_NS / 1e9)
     assert len(uploaded(browser)) == 60
-    started_s = time.perf_counter()
+    started_s = time.process_time()
     for _ in range(10):
         browser.get("/api/models")
-    took_s = (time.perf_counter() - started_s) / 10
-    print(f"a list of 60 policies takes {took_s * 1e3:.1f} ms")
+    took_s = (time.process_time() - started_s) / 10
+    print(f"a list of 60 policies takes {took_s * 1e3:.1f} ms of processor time")
     assert took_s < 0.05
 
 
