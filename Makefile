@@ -15,7 +15,7 @@ test: .venv/.ready-dev .venv/.ready-chromium      ## every test but the training
 	@failed=; \
 	run() { $(BIN)/python -m pytest "$$@" || { [ $$? = 1 ] && failed=1; } || exit 1; }; \
 	run --numprocesses 3 --dist worksteal --ignore tests/browser --ignore tests/train -m "not realtime"; \
-	run --numprocesses 2 --dist loadfile -m "not realtime" tests/browser; \
+	run --numprocesses 3 --dist loadfile -m "not realtime" tests/browser; \
 	run -m realtime $$(grep -lr --include='test_*.py' mark.realtime tests); \
 	[ -z "$$failed" ] || { \
 	  echo "Once more, alone, what failed: on a busy computer a test counts as failed when it fails twice."; \
