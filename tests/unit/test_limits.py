@@ -48,7 +48,10 @@ from vehicle.hil import own_board
             },
         ),
         (state, {"ARMING_NEUTRAL_S": 2.0, "ARMING_MINIMUM_S": 0.3}),
-        (esc, {"BRAKE_PULL_S": 0.15, "NEUTRAL_PAUSE_S": 0.10, "BRAKE_SHARE": 0.2}),
+        (
+            esc,
+            {"BRAKE_PULL_S": 0.15, "NEUTRAL_PAUSE_S": 0.10, "BRAKE_SHARE": 0.2, "COAST_FRAC_PER_S": 0.25},
+        ),
         (
             operator,
             {
