@@ -6,6 +6,7 @@ const BINS = 64;
 const SAMPLE = { width: 128, height: 96 };
 const DARK = 8; // of 255: nothing to see
 const BRIGHT = 247; // burnt out
+const AGAIN_MS = 1000; // after a connection was lost, as long as somebody wants to see
 const MUCH = 0.05; // of all pixels
 
 /**
@@ -69,7 +70,7 @@ export class Light {
         // Damaged: the next one replaces it.
       }
     });
-    socket.addEventListener("close", () => { if (this.socket === socket) this.close(); });
+    socket.addEventListener("close", () => setTimeout(() => { if (this.socket === socket) this.open(); }, AGAIN_MS));
   }
 
   close() {

@@ -44,6 +44,9 @@ function shownValue(row) {
   return field?.value ?? null;
 }
 
+/** Whether nothing can be changed here: the camera's light is tuned without a file too. @param {HTMLElement} row */
+const isHeld = (row) => isFixed && (isWatching || !TUNED.includes(nameOf(row)));
+
 /** Put a value into its input. @param {HTMLElement} row */
 function show(row) {
   const input = inputOf(nameOf(row));
@@ -55,7 +58,7 @@ function show(row) {
   const unset = unsetOf(row);
   if (unset) {
     unset.checked = value === null;
-    input.disabled = isFixed || value === null;
+    input.disabled = isHeld(row) || value === null;
   }
   showSlide(row, value);
 }
@@ -344,5 +347,10 @@ addEventListener("beforeunload", (event) => {
 });
 
 const hands = isWatching ? "#form :is(input, select, button:not(#light-show))" : ".setting :is(input, select, button)";
-if (isFixed) for (const control of document.querySelectorAll(hands)) /** @type {HTMLInputElement} */ (control).disabled = true;
+if (isFixed) {
+  for (const control of document.querySelectorAll(hands)) {
+    const row = /** @type {HTMLElement | null} */ (control.closest(".setting"));
+    /** @type {HTMLInputElement} */ (control).disabled = row === null || isHeld(row);
+  }
+}
 keepLooking();
