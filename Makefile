@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 unexport PYTHONDONTWRITEBYTECODE # what is imported by every process of every test is compiled once
 
-.PHONY: demo test test-train check bench coverage mutation faults no-avx clean
+.PHONY: demo test test-train check bench coverage mutation faults screenshots no-avx clean
 
 demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (KEEP=1 leaves the page up)
 	$(BIN)/lapwing demo $(if $(KEEP),--keep)

@@ -1,10 +1,17 @@
-"""What every test shares: a home of Lapwing's own, so that none reads or writes its user's policies."""
+"""What every test shares: a home of Lapwing's own, so that none reads or writes its user's policies.
+
+Property tests are not judged by the clock: how long an example takes depends on what else the computer does.
+"""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any computer", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any computer")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -524,7 +524,7 @@ TEXT, PING = b"\x82\x7e", b"\x89\x00"  # as frames of a server begin: a binary m
 
 def test_reading_never_waits_for_what_is_written():
     near, far = socket.socketpair()
-    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # all pings fit in, and not the message
     line = sockets._OneWriter(near)
     message = TEXT + bytes(1_000_000)
     writer = threading.Thread(target=line.send, args=(message,))
