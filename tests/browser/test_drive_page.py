@@ -425,8 +425,9 @@ def test_space_in_a_password_is_a_space_until_the_car_moves(
     assert car.stops_ns == []
 
     car.state = DriveState.AUTONOMOUS
-    with door.expect_response("**/emergency-stop"):
-        pass
+    for _ in range(2):  # the first answer may be from just before
+        with door.expect_response("**/emergency-stop"):
+            pass
     door.wait_for_timeout(100)
     field.press("Space")
     assert car.await_that(lambda: bool(car.stops_ns))

@@ -152,6 +152,17 @@ def test_it_is_fit_for_everybody(settings_page: Page) -> None:
 
 
 @pytest.mark.parametrize("settings_page", [{"viewport": PHONE, "color_scheme": "dark"}], indirect=True)
+def test_a_radio_that_could_not_be_asked_once_is_asked_again(settings_page: Page) -> None:
+    words = settings_page.locator("#wifi-words")
+    expect(words).to_have_text(f"The car is in {HOME}.")
+    failed = {"problem": "It takes too long.", "sight": None, "change": {"state": "none"}, "addresses": []}
+    settings_page.route("**/api/wifi?scan=true", lambda route: route.fulfill(json=failed), times=1)
+    settings_page.get_by_role("button", name="Look for networks").click()
+    expect(words).to_have_text("It takes too long.")
+    expect(words).to_have_text(f"The car is in {HOME}.", timeout=20_000)
+
+
+@pytest.mark.parametrize("settings_page", [{"viewport": PHONE, "color_scheme": "dark"}], indirect=True)
 def test_a_phone_brings_the_car_into_another_network_and_knows_how_to_find_it_again(
     settings_page: Page, radio: Radio, car: SimulatedPageCar
 ) -> None:

@@ -36,6 +36,7 @@ export class WifiCard {
     this.isLooking = false;
     this.again = false;
     this.timer = 0;
+    this.hasRadio = false; // whether one was ever seen: one look may fail, and in the middle of a change they do
     /** @type {string[]} */
     this.addresses = [];
     byId("wifi-look").addEventListener("click", () => this.look(true));
@@ -67,7 +68,7 @@ export class WifiCard {
     if (this.again) return this.look();
     byId("wifi-look").disabled = this.isChanging;
     setText(byId("wifi-look"), "Look for networks");
-    if (this.known?.sight || this.isChanging) this.timer = setTimeout(() => this.look(), this.isChanging ? CHANGING_MS : LOOK_MS);
+    if (this.hasRadio || this.isChanging) this.timer = setTimeout(() => this.look(), this.isChanging ? CHANGING_MS : LOOK_MS);
   }
 
   /** What the radio sees; only where there is one. */
@@ -83,6 +84,7 @@ export class WifiCard {
   show(document_) {
     const was = this.known;
     this.known = document_;
+    this.hasRadio ||= Boolean(document_.sight);
     const { sight, problem, change: newest } = document_;
     if (document_.addresses.length) this.addresses = document_.addresses;
     byId("wifi-own").hidden = !sight?.device;
