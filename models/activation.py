@@ -1,5 +1,6 @@
 """Making a policy the one that drives: the vehicle loads it first, then it is remembered."""
 
+import contextlib
 import secrets
 from collections.abc import Callable
 from typing import Protocol
@@ -70,7 +71,8 @@ def _ask(vehicle: Vehicle, folder: str, source: str, *, is_driver: bool) -> str:
         )
     finally:
         if not is_driver:
-            vehicle.request(RequestKind.RELEASE_LEASE, timeout_s=REQUEST_TIMEOUT_S, source=source)
+            with contextlib.suppress(VehicleSilentError):  # a lease that nobody renews runs out
+                vehicle.request(RequestKind.RELEASE_LEASE, timeout_s=REQUEST_TIMEOUT_S, source=source)
     return "" if reply.ok else reply.reason
 
 
