@@ -218,12 +218,13 @@ def test_a_vehicle_that_dies_while_it_loads_keeps_the_old_policy_for_its_next_st
         def after(self) -> None:
             os.kill(car.vehicle.pid, killer)
 
-    with pytest.raises(NotActivatedError, match="had not loaded fast"):
-        activate(garage.store, garage.fast.key, Killer(car), car.client.source)
-    assert garage.active == garage.slow.key
-
-    car.vehicle.kill()
-    car.vehicle.wait()
+    try:
+        with pytest.raises(NotActivatedError, match="had not loaded fast"):
+            activate(garage.store, garage.fast.key, Killer(car), car.client.source)
+        assert garage.active == garage.slow.key
+    finally:  # a stopped vehicle would be silent to every test that follows
+        car.vehicle.kill()
+        car.vehicle.wait()
     car.vehicle = garage.start_vehicle()
     started_ns = time.monotonic_ns()
     status = car.wait(lambda status: status.now_ns > started_ns and status.policy_hash != "")
@@ -276,6 +277,8 @@ class Meddling:
         return self._client.wait_status(accept, min(timeout_s, 1.0))
 
     def request(self, kind: RequestKind, timeout_s: float = 1.0, **fields: object) -> Reply:
+        if kind is not RequestKind.ACTIVATE_POLICY:  # a lease may be taken before it, and given back after it
+            return self._client.request(kind, timeout_s=timeout_s, **fields)
         self.before()
         reply = self._client.request(kind, timeout_s=timeout_s, **fields)
         self.after()
