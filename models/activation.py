@@ -35,6 +35,8 @@ class NotActivatedError(PolicyError):
 def activate(store: PolicyStore, key: str, vehicle: Vehicle | None, source: str = "") -> tuple[Entry, bool]:
     """Have the running vehicle load a policy, then remember it as the active one.
 
+    `source` asks and holds the lease; without it the lease is taken for the moment, where nobody drives.
+
     Returns the policy and whether a vehicle has loaded it now; without a vehicle it is the one that is
     loaded at the next start.
 
@@ -48,9 +50,8 @@ def activate(store: PolicyStore, key: str, vehicle: Vehicle | None, source: str 
     if vehicle is None or status is None:
         return store.activate(key), False
     entry = store.get(key)
-    source = source or f"activation {secrets.token_hex(4)}"
     try:
-        reason = _ask(vehicle, str(folder), source, is_driver=status.driver == source)
+        reason = _ask(vehicle, str(folder), source)
     except VehicleSilentError as error:
         raise NotActivatedError(f"{entry.name} was not activated: {error}") from error
     if reason:
@@ -59,9 +60,10 @@ def activate(store: PolicyStore, key: str, vehicle: Vehicle | None, source: str 
     return store.activate(key), True
 
 
-def _ask(vehicle: Vehicle, folder: str, source: str, *, is_driver: bool) -> str:
+def _ask(vehicle: Vehicle, folder: str, driver: str) -> str:
     """Ask for the policy as the driver, or for a moment as one where nobody drives; return why not."""
-    if not is_driver:
+    source = driver or f"activation {secrets.token_hex(4)}"
+    if not driver:
         reply = vehicle.request(RequestKind.TAKE_LEASE, timeout_s=REQUEST_TIMEOUT_S, source=source)
         if not reply.ok:
             return reply.reason
@@ -70,7 +72,7 @@ def _ask(vehicle: Vehicle, folder: str, source: str, *, is_driver: bool) -> str:
             RequestKind.ACTIVATE_POLICY, timeout_s=REQUEST_TIMEOUT_S, policy=folder, source=source
         )
     finally:
-        if not is_driver:
+        if not driver:
             with contextlib.suppress(VehicleSilentError):  # a lease that nobody renews runs out
                 vehicle.request(RequestKind.RELEASE_LEASE, timeout_s=REQUEST_TIMEOUT_S, source=source)
     return "" if reply.ok else reply.reason
