@@ -1,5 +1,7 @@
 """Bytes arrive at line rate, and a broken line breaks them as its fault says."""
 
+import itertools
+
 import pytest
 
 from vehicle.hil.faults import NEVER_NS, FaultSchedule, Part, parse_fault
@@ -133,3 +135,61 @@ def test_a_line_can_hold_only_so_much():
 
 def test_the_same_seed_breaks_it_in_the_same_way():
     assert through(broken("serial_out=wrong:0.5")[0]) == through(broken("serial_out=wrong:0.5")[0])
+
+
+def test_wrong_bytes_are_flipped_lost_doubled_or_behind_a_strange_one():
+    line, _ = broken("serial_out=wrong:1")
+    kinds = set()
+    for place in range(200):
+        came = through(line, b"U", place * 10**12)
+        is_flipped = len(came) == 1 and (came[0] ^ ord("U")).bit_count() == 1
+        is_behind = len(came) == 2 and came[0] != ord("U") and came[1] == ord("U")
+        assert came in {b"", b"UU"} or is_flipped or is_behind
+        kinds.add("flipped" if is_flipped else "behind" if is_behind else came)
+
+    assert kinds == {"flipped", "behind", b"", b"UU"}
+
+
+def test_split_bytes_come_alone_and_each_is_an_event():
+    line, _ = broken("serial_in=split:0.002", part=Part.SERIAL_IN)
+    line.push(b"ab", 0)
+    line.push(b"c", 0)
+    came = []
+    while (at_ns := line.next_arrival_ns()) != NEVER_NS:
+        came.append((at_ns - BYTE_NS, line.pop(at_ns)))
+
+    assert [data for _, data in came] == [b"a", b"b", b"c"]
+    assert all(late[0] - early[0] >= 2_000_000 for early, late in itertools.pairwise(came))
+
+
+def test_an_adapter_that_batches_hands_over_all_at_once_at_its_own_times():
+    line, _ = broken("serial_in=batched:0.016", part=Part.SERIAL_IN)
+    line.push(b"ab", 1_000_000)
+    line.push(b"cd", 9_000_000)
+    line.push(b"ef", 17_000_000)
+
+    assert line.pop(15_999_999) == b""
+    assert line.pop(16_001_000) == b"abcd"
+    assert line.pop(31_999_999) == b""
+    assert line.pop(32_001_000) == b"ef"
+
+
+def test_a_stall_holds_back_what_is_handed_over_from_then_on_and_bursts():
+    line = SerialLine(115200)
+    line.push(b"a", 0)
+    line.stall(10_000_000)
+    line.push(b"b", 1_000_000)
+    line.push(b"c", 9_000_000)
+
+    assert line.pop(10_000_000) == b"a"
+    assert line.pop(10_000_000 + 3 * BYTE_NS) == b"bc"
+    line.push(b"d", 20_000_000)
+    assert line.pop(20_000_000 + 2 * BYTE_NS) == b"d"
+
+
+def test_reordered_replies_come_in_groups_backwards_and_none_is_lost():
+    line, faults = broken("serial_in=reordered:3@0..1", part=Part.SERIAL_IN)
+
+    assert [through(line, data) for data in (b"a", b"b", b"c", b"d")] == [b"", b"", b"cba", b""]
+    faults.advance(10**9)
+    assert through(line, b"e", 10**9) == b"de"

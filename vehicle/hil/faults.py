@@ -67,6 +67,17 @@ CAMERA_FAULTS: dict[str, FaultKind] = {
     "future": FaultKind("stamps this many seconds ahead of the clock", 1.0, 0.0, 1000.0),
 }
 
+WRONG_BYTES = FaultKind(
+    "this share of the bytes has a flipped bit, is lost, comes twice or has a strange one before it",
+    0.05,
+    0.0,
+    1.0,
+)
+FLOOD = FaultKind("this many bytes of noise without an end come at once", 5000.0, 1.0, 60000.0)
+SPLIT = FaultKind("every byte comes alone, this many seconds after the one before", 0.001, 0.0001, 1.0)
+BATCHED = FaultKind("an adapter hands over only every this many seconds, all at once", 0.016, 0.001, 1.0)
+STALL = FaultKind("once nothing arrives for this many seconds, then all of it in a burst", 0.3, 0.001, 10.0)
+
 FAULTS: dict[Part, dict[str, FaultKind]] = {
     Part.CAMERA: CAMERA_FAULTS,
     Part.CAMERA_RIGHT: CAMERA_FAULTS,
@@ -86,27 +97,30 @@ FAULTS: dict[Part, dict[str, FaultKind]] = {
         "off": FaultKind("nothing arrives"),
         "stuck": FaultKind("nothing arrives; all that was held back comes in one burst afterwards"),
         "garbage": FaultKind("this share of the bytes is random", 1.0, 0.0, 1.0),
-        "wrong": FaultKind(
-            "this share of the bytes has a flipped bit, is lost or comes twice", 0.05, 0.0, 1.0
-        ),
+        "wrong": WRONG_BYTES,
         "slow": FaultKind("the line runs at this share of its rate", 0.1, 0.001, 1.0),
         "delayed": FaultKind("everything arrives this many seconds later", 0.1, 0.0, 10.0),
         "intermittent": FaultKind("this share of the writes is lost, at random", 0.5, 0.0, 1.0),
         "jitter": FaultKind("everything arrives up to this many seconds later, at random", 0.05, 0.0, 10.0),
-        "flood": FaultKind("this many bytes of noise without an end come at once", 5000.0, 1.0, 60000.0),
+        "flood": FLOOD,
+        "split": SPLIT,
+        "batched": BATCHED,
+        "stall": STALL,
     },
     Part.SERIAL_IN: {
         "off": FaultKind("nothing arrives"),
         "stuck": FaultKind("every reply is the last good one again, valid and old"),
         "garbage": FaultKind("this share of the bytes is random", 1.0, 0.0, 1.0),
-        "wrong": FaultKind(
-            "this share of the bytes has a flipped bit, is lost or comes twice", 0.05, 0.0, 1.0
-        ),
+        "wrong": WRONG_BYTES,
         "slow": FaultKind("the line runs at this share of its rate", 0.1, 0.001, 1.0),
         "delayed": FaultKind("everything arrives this many seconds later", 0.1, 0.0, 10.0),
         "intermittent": FaultKind("this share of the replies is lost, at random", 0.5, 0.0, 1.0),
         "jitter": FaultKind("everything arrives up to this many seconds later, at random", 0.05, 0.0, 10.0),
-        "flood": FaultKind("this many bytes of noise without an end come at once", 5000.0, 1.0, 60000.0),
+        "flood": FLOOD,
+        "split": SPLIT,
+        "batched": BATCHED,
+        "stall": STALL,
+        "reordered": FaultKind("this many replies at a time come in reverse order", 2.0, 2.0, 64.0),
     },
     Part.BOARD: {
         "off": FaultKind("without power: no pulses, no replies; boots when it comes back"),
@@ -135,7 +149,16 @@ FAULTS: dict[Part, dict[str, FaultKind]] = {
         "delayed": FaultKind("servo and ESC take every pulse this many seconds later", 0.1, 0.0, 10.0),
         "intermittent": FaultKind("this share of the pulses is lost on the way, at random", 0.5, 0.0, 1.0),
         "ticks_stuck": FaultKind("the wheel sensor counts no more"),
+        "ticks_lost": FaultKind("this share of the wheel sensor's counts is lost", 0.5, 0.0, 1.0),
+        "ticks_doubled": FaultKind("the wheel sensor counts everything twice"),
+        "ticks_backwards": FaultKind("the wheel sensor counts down"),
+        "ticks_wrap": FaultKind("the wheel sensor's count jumps to a little before its 16 bits are over"),
         "esc_not_armed": FaultKind("the ESC was switched off and on, and waits for neutral"),
+        "esc_trim": FaultKind("the ESC's own neutral is a pulse this many us longer", 40.0, -100.0, 100.0),
+        "reverse_brakes": FaultKind("the ESC brakes where it should reverse"),
+        "reverse_at_once": FaultKind("the ESC reverses at the first pull, where it should brake"),
+        "servo_slow": FaultKind("the servo turns at this share of its speed", 0.1, 0.01, 1.0),
+        "servo_limited": FaultKind("the servo reaches this share of its way, both sides", 0.3, 0.0, 1.0),
     },
     Part.POLICY: {
         "off": FaultKind("it raises instead of answering"),
@@ -183,6 +206,8 @@ MOMENTARY = frozenset(
         (Part.BOARD, "hang"),
         (Part.SERIAL_OUT, "flood"),
         (Part.SERIAL_IN, "flood"),
+        (Part.SERIAL_OUT, "stall"),
+        (Part.SERIAL_IN, "stall"),
         (Part.CAR, "esc_not_armed"),
     }
 )

@@ -10,7 +10,7 @@ import msgspec
 
 from vehicle.errors import HilError
 from vehicle.hil.boards import WIRINGS, PulseEvent
-from vehicle.hil.broken_car import BrokenCar
+from vehicle.hil.broken_car import BrokenCar, break_esc
 from vehicle.hil.desk import Desk
 from vehicle.hil.faults import FaultSchedule, Part, parse_fault
 from vehicle.hil.mailbox import Broken, Mailbox, Measured, Pulses
@@ -53,7 +53,7 @@ class RealtimeWorld:
         self._faults = FaultSchedule(
             (parse_fault(text) for text in settings.faults), seed=settings.seed, start_ns=self._start_ns
         )
-        self._broken_car = BrokenCar(self._faults, WIRINGS[settings.wiring].steering_center_us)
+        self._broken_car = BrokenCar(self._faults, WIRINGS[settings.wiring])
         self._mailbox: Mailbox[Pulses] = Mailbox(world_mailbox(hil_dir), Pulses, board_mailbox(hil_dir))
         self._sockets = SensorSockets(hil_dir, waits=False)
         self._sensors = SensorSet(settings, world, self._faults, now_ns, self._sockets.is_watched)
@@ -127,8 +127,7 @@ class RealtimeWorld:
         for change in self._faults.advance(now_ns):
             if change.part in SENSORS and change.fault == "off":
                 self._sockets.set_plugged(change.part, not change.on)
-            elif (change.part, change.fault) == (Part.CAR, "esc_not_armed"):
-                self._world.power_cycle_esc()
+            break_esc(self._world, change)
 
     def _carry_out(self, order: Order) -> Answer:
         now_ns = time.monotonic_ns()

@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from vehicle.hil.boards import WIRINGS, AcceptedCommand, PulseEvent
-from vehicle.hil.broken_car import BrokenCar
+from vehicle.hil.broken_car import BrokenCar, Esc, break_esc
 from vehicle.hil.faults import FaultChange, FaultSchedule, Part, parse_fault
 from vehicle.hil.orders import ResetOp
 from vehicle.hil.sensor import Reading
@@ -25,7 +25,7 @@ from vehicle.truth import WorldTruth
 KEPT_EVENTS = 200_000
 
 
-class SimulatedWorld(Sights, Protocol):
+class SimulatedWorld(Sights, Esc, Protocol):
     """What is needed of `vehicle.hil.world.World`."""
 
     def advance(self, to_ns: int, pulses: list[PulseEvent]) -> None:
@@ -38,10 +38,6 @@ class SimulatedWorld(Sights, Protocol):
 
     def reset(self, s_m: float = ..., offset_m: float = ..., turned_rad: float = ...) -> None:
         """Put the car down at rest, and begin counting laps anew."""
-        ...
-
-    def power_cycle_esc(self) -> None:
-        """Switch the ESC off and on."""
         ...
 
     @property
@@ -92,7 +88,7 @@ class Timeline:
             (parse_fault(text) for text in settings.faults), seed=settings.seed, start_ns=now_ns
         )
         self.board = WiredBoard(settings, self.faults, now_ns)
-        self._broken_car = BrokenCar(self.faults, WIRINGS[settings.wiring].steering_center_us)
+        self._broken_car = BrokenCar(self.faults, WIRINGS[settings.wiring])
         self.pulses: deque[PulseEvent] = deque(maxlen=KEPT_EVENTS)
         """The newest, an hour of them."""
         self.commands: deque[AcceptedCommand] = deque(maxlen=KEPT_EVENTS)
@@ -155,8 +151,7 @@ class Timeline:
             return
         for change in self.faults.advance(self.now_ns):
             self.board.apply(change, self.now_ns)
-            if (change.part, change.fault) == (Part.CAR, "esc_not_armed"):
-                self.world.power_cycle_esc()
+            break_esc(self.world, change)
             self._on_change(change)
 
 

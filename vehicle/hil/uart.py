@@ -7,6 +7,7 @@ from typing import Protocol
 from vehicle.hil.faults import NEVER_NS, FaultSchedule, Part
 
 BITS_PER_BYTE = 10  # 8N1: start bit, eight data bits, stop bit
+ADAPTER_BAUD = 120_000_000  # USB's full speed: what an adapter has collected is there at once
 CAPACITY_BYTES = 65536  # a slow line cannot hold more than a host's own buffers do; what is beyond is lost
 
 
@@ -47,24 +48,42 @@ class SerialLine:
         self._damage = damage
         self._chunks: deque[_Chunk] = deque()
         self._free_ns = 0
+        self._stalled_until_ns = 0
         self._after_delimiter = False
         self.pending = 0
         """Bytes on their way."""
 
+    def stall(self, until_ns: int) -> None:
+        """Let nothing that is handed over from now on begin its way before this time."""
+        self._stalled_until_ns = until_ns
+
     def push(self, data: bytes, now_ns: int) -> None:
         """Hand bytes to the line."""
         baud = self._baud
-        start_ns = now_ns
+        start_ns = max(now_ns, self._stalled_until_ns)
+        split_ns = batch_ns = 0
         if self._damage is not None and self._damage.is_present():
             data, delay_ns, rate_frac = self._damage.apply(data)
+            split_ns, batch_ns = self._damage.split_ns, self._damage.batch_ns
             start_ns += delay_ns
             baud = max(1, round(baud * rate_frac))
         if not data or self.pending + len(data) > CAPACITY_BYTES:
             return
-        chunk = _Chunk(max(start_ns, self._free_ns), data, baud)
+        if split_ns:
+            for place, byte in enumerate(data):
+                self._append(_Chunk(max(start_ns + place * split_ns, self._free_ns), bytes((byte,)), baud))
+            self._free_ns += split_ns
+        elif batch_ns:
+            collected_ns = _Chunk(start_ns, data, baud).arrival_ns(len(data) - 1)
+            handed_over_ns = -(-collected_ns // batch_ns) * batch_ns
+            self._append(_Chunk(max(handed_over_ns, self._free_ns), data, ADAPTER_BAUD))
+        else:
+            self._append(_Chunk(max(start_ns, self._free_ns), data, baud))
+
+    def _append(self, chunk: _Chunk) -> None:
         self._chunks.append(chunk)
-        self._free_ns = chunk.arrival_ns(len(data) - 1)
-        self.pending += len(data)
+        self._free_ns = chunk.arrival_ns(len(chunk.data) - 1)
+        self.pending += len(chunk.data)
 
     def pop(self, now_ns: int) -> bytes:
         """Return the bytes that have arrived by now and were not returned before."""
@@ -100,7 +119,7 @@ class SerialLine:
     def clear(self) -> None:
         """Lose everything that is on its way."""
         self._chunks.clear()
-        self._free_ns = 0
+        self._free_ns = self._stalled_until_ns = 0
         self.pending = 0
         self._after_delimiter = False
 
@@ -116,6 +135,16 @@ class LineDamage(Protocol):
         """Return what is left of the bytes, their delay in ns and the share of the line's rate."""
         ...
 
+    @property
+    def split_ns(self) -> int:
+        """How long after the byte before each one comes, alone; 0: they follow each other."""
+        ...
+
+    @property
+    def batch_ns(self) -> int:
+        """How often an adapter hands over what has come; 0: at once."""
+        ...
+
 
 class FaultyLine:
     """The faults of one direction, as `vehicle.hil.faults` names them.
@@ -129,6 +158,8 @@ class FaultyLine:
         self._parts = (part, Part.BOARD)
         self._faults = faults
         self._held = bytearray()
+        self._group: list[bytes] = []
+        """Replies that wait until they can come in reverse order."""
         self._last_good = b""
 
     def is_present(self) -> bool:
@@ -136,6 +167,16 @@ class FaultyLine:
         # A reply is remembered while all is well, to be repeated when the line gets stuck.
         is_broken = self._faults.any_on(self._part) or self._faults.is_on(Part.BOARD, "baud")
         return self._part is Part.SERIAL_IN or bool(self._held) or is_broken
+
+    @property
+    def split_ns(self) -> int:
+        """How long after the byte before each one comes, alone; 0: they follow each other."""
+        return round((self._faults.amount(self._part, "split") or 0.0) * 1e9)
+
+    @property
+    def batch_ns(self) -> int:
+        """How often an adapter hands over what has come; 0: at once."""
+        return round((self._faults.amount(self._part, "batched") or 0.0) * 1e9)
 
     def apply(self, data: bytes) -> tuple[bytes, int, float]:
         """Return what is left of the bytes, their delay in ns and the share of the line's rate."""
@@ -164,12 +205,18 @@ class FaultyLine:
             delay_s += self._faults.amount(part, "delayed") or 0.0
         if (share := self._faults.amount(self._part, "wrong")) is not None:
             data = damage_bytes(data, share, self._faults.random(self._part, "wrong"))
+        if (count := self._faults.amount(self._part, "reordered")) is not None:
+            self._group.append(data)
+            if len(self._group) < round(count):
+                return b"", 0, 1.0
+            data = b""
         rate_frac = self._faults.amount(self._part, "slow") or 1.0
         return self._release() + data, round(delay_s * 1e9), rate_frac
 
     def _release(self) -> bytes:
-        held = bytes(self._held)
+        held = bytes(self._held) + b"".join(reversed(self._group))
         self._held.clear()
+        self._group.clear()
         return held
 
 
@@ -179,17 +226,19 @@ def randomise_bytes(data: bytes, share: float, rng: Random) -> bytes:
 
 
 def damage_bytes(data: bytes, share: float, rng: Random) -> bytes:
-    """Return the data with this share of its bytes flipped in one bit, lost or doubled."""
+    """Return the data with this share of its bytes flipped, lost, doubled, or after a strange one."""
     damaged = bytearray()
     for byte in data:
         if rng.random() >= share:
             damaged.append(byte)
             continue
-        match rng.randrange(3):
+        match rng.randrange(4):
             case 0:
                 damaged.append(byte ^ (1 << rng.randrange(8)))
             case 1:
                 pass
-            case _:
+            case 2:
                 damaged += bytes((byte, byte))
+            case _:
+                damaged += bytes((rng.randrange(256), byte))
     return bytes(damaged)

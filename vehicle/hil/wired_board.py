@@ -102,9 +102,12 @@ class WiredBoard:
         """Carry out a fault of the board or its lines, which the schedule has just switched."""
         if change.part not in SERIAL_PARTS:
             return
+        line = self._from_host if change.part is Part.SERIAL_OUT else self._to_host
         if change.fault == "flood":
-            line = self._from_host if change.part is Part.SERIAL_OUT else self._to_host
             line.push(self._noise(change), now_ns)
+            return
+        if change.fault == "stall":
+            line.stall(now_ns + round(change.amount * 1e9))
             return
         if change.part is Part.SERIAL_OUT:
             self._from_host.push(b"", now_ns)  # what a stuck line held back

@@ -91,6 +91,7 @@ class World:
         now_ns: int = 0,
     ) -> None:
         self.car = car or CarParameters()
+        self._reverse_mode = self.car.reverse_mode
         self.camera = camera or CameraParameters()
         self._scenery = scenery
         self._size = size
@@ -154,6 +155,11 @@ class World:
         self._state.esc_armed = 0.0
         self._state.neutral_s = 0.0
         self._state.drive_share = 0.0
+
+    def set_reverse_mode(self, mode: float | None) -> None:
+        """Have the ESC make this of a pull beyond neutral; None: what this car's was built to do."""
+        built = self._reverse_mode if mode is None else mode
+        self.car = dataclasses.replace(self.car, reverse_mode=built)
 
     def advance(self, to_ns: int, pulses: Iterable[Pulse] = ()) -> None:
         """Move on to this time. Each pulse acts from the first step at or after its start."""

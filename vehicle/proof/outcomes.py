@@ -119,6 +119,9 @@ ROLLS_ON_S = 2.5  # 2 s from the top speed of 4 m/s, and the last slow turn of a
 _BLOCKED = stop(Fault.WHEELS_BLOCKED, bound_s=ROLLS_ON_S + BLOCKED_LIMIT_S + AT_ONCE_S)
 """The motor gives nothing; until the wheels have stopped rolling nobody can tell."""
 _WHEELS_UP = Undetectable("wheels that stand still are no fault while calibrating")
+_ANY_COUNT = NotUsed("only whether the wheels turn is judged, not how fast or which way")
+_ESC_SET_UP = Undetectable("an ESC says nothing of how it is set up; forward is unharmed, and so is a stop")
+_NO_REVERSE = NotUsed("a policy never reverses")
 _CLOCK = stop(Fault.CLOCK_WRONG, bound_s=AT_ONCE_S)
 
 
@@ -176,6 +179,9 @@ TABLE: dict[Part, dict[str, dict[tuple[DriveState, ...], Outcome]]] = {
         "intermittent": {ALL: Tolerated("a fifth of the commands", 0.2, _beyond(_DEAF, 0.9, _BY_CHANCE_S))},
         "jitter": {ALL: Tolerated("up to 30 ms", 0.03, _beyond(_DEAF, 0.5, _BY_CHANCE_S))},
         "flood": {ALL: Tolerated("200 bytes", 200.0, _beyond(_DEAF, 5000.0))},
+        "split": {ALL: Tolerated("1 ms between bytes", 0.001, _beyond(_DEAF, 0.01, 0.4))},
+        "batched": {ALL: Tolerated("every 16 ms", 0.016, _beyond(_DEAF, 0.15, 0.15 + ACK_BOUND_S))},
+        "stall": {ALL: Tolerated("30 ms", 0.03, _beyond(_DEAF, 0.3))},
     },
     Part.SERIAL_IN: {
         "off": {ALL: _SILENT},
@@ -187,6 +193,10 @@ TABLE: dict[Part, dict[str, dict[tuple[DriveState, ...], Outcome]]] = {
         "intermittent": {ALL: Tolerated("a fifth of the replies", 0.2, _beyond(_SILENT, 0.9, _BY_CHANCE_S))},
         "jitter": {ALL: Tolerated("up to 30 ms", 0.03, _beyond(_SILENT, 0.5, _BY_CHANCE_S))},
         "flood": {ALL: Tolerated("200 bytes", 200.0, _beyond(_SILENT, 5000.0))},
+        "split": {ALL: Tolerated("0.5 ms between bytes", 0.0005, _beyond(_SILENT, 0.01, 0.4))},
+        "batched": {ALL: Tolerated("every 16 ms", 0.016, _beyond(_SILENT, 0.15))},
+        "stall": {ALL: Tolerated("30 ms", 0.03, _beyond(_SILENT, 0.3))},
+        "reordered": {ALL: Tolerated("two by two", 2.0, _beyond(_SILENT, 12.0))},
     },
     Part.BOARD: {
         "off": {ALL: _SILENT},
@@ -213,7 +223,21 @@ TABLE: dict[Part, dict[str, dict[tuple[DriveState, ...], Outcome]]] = {
         "delayed": {ALL: Undetectable("servo and ESC say nothing of what they do")},
         "intermittent": {ALL: Undetectable("servo and ESC say nothing of what they do")},
         "ticks_stuck": {SEEING: _BLOCKED, (CALIBRATING,): _WHEELS_UP},
+        "ticks_lost": {
+            SEEING: Tolerated("half of the counts", 0.5, _beyond(_BLOCKED, 1.0)),
+            (CALIBRATING,): _WHEELS_UP,
+        },
+        "ticks_doubled": {ALL: _ANY_COUNT},
+        "ticks_backwards": {ALL: _ANY_COUNT},
+        "ticks_wrap": {ALL: _ANY_COUNT},
         "esc_not_armed": {SEEING: _BLOCKED, (CALIBRATING,): _WHEELS_UP},
+        "esc_trim": {
+            ALL: Undetectable("an ESC says nothing of what it takes for neutral: the car may creep")
+        },
+        "reverse_brakes": {BY_HAND: _ESC_SET_UP, BY_POLICY: _NO_REVERSE},
+        "reverse_at_once": {BY_HAND: _ESC_SET_UP, BY_POLICY: _NO_REVERSE},
+        "servo_slow": {ALL: Undetectable("a servo says nothing of where it stands")},
+        "servo_limited": {ALL: Undetectable("a servo says nothing of where it stands")},
     },
     Part.POLICY: {
         "off": {
