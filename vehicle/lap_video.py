@@ -137,12 +137,19 @@ def encode_film(
     frames: Iterable[FilmFrame],
     overlay_of: Callable[[FilmFrame], Overlay],
     rate_hz: float = FILM_RATE_HZ,
+    *,
     codecs: Sequence[tuple[str, str]] = CODECS,
+    goes_on: Callable[[FilmFrame], bool] = lambda _: True,
 ) -> Path | None:
-    """Write the film and return its path; None when there was no picture or no codec works here."""
+    """Write the film and return its path; None when there was no picture or no codec works here.
+
+    It ends before the first picture for which it no longer `goes_on`.
+    """
     writer: cv2.VideoWriter | None = None
     path: Path | None = None
     for frame in frames:
+        if not goes_on(frame):
+            break
         picture = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR)
         if picture is None:
             continue

@@ -1,10 +1,13 @@
 """What outlives a drive of some laps: laps.json, a picture of the driven line, a film.
 
-A full disk costs the file that no longer fits, never the report of the others.
+A full disk costs the file that no longer fits, never the report of the others. The film is last and takes a
+bounded time: on a busy computer an encoder may need many times the drive.
 """
 
 import shutil
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,9 +16,11 @@ from vehicle.drawing import TrackLines, write_driven_line
 from vehicle.errors import HilError
 from vehicle.lap_drive import LapDrive, LapsPlan, NotStartedError, Outcome
 from vehicle.lap_log import LINE_COLUMNS, DriveSummary
-from vehicle.lap_video import FILM_RATE_HZ, encode_film
+from vehicle.lap_video import FILM_RATE_HZ, FilmFrame, encode_film
 
 PROBE_BYTES = 1 << 20
+FILM_LEAST_S = 30.0  # of encoding; more for a drive that was longer, as long as itself
+UNFINISHED = "the film was being made when this was written"
 
 
 class LapsReport(msgspec.Struct, frozen=True):
@@ -48,13 +53,22 @@ def prepare_folder(folder: Path) -> None:
         ) from None
 
 
-def write_results(drive: LapDrive, outcome: Outcome, plan: LapsPlan, folder: Path) -> LapsReport:
-    """Write what fits of picture, film and laps.json, and return the report that tells what did not."""
+def write_results(
+    drive: LapDrive,
+    outcome: Outcome,
+    plan: LapsPlan,
+    folder: Path,
+    *,
+    is_enough: Callable[[], bool] = lambda: False,
+    now_s: Callable[[], float] = time.monotonic,
+) -> LapsReport:
+    """Write what fits of picture, laps.json and film, and return the report that tells what did not.
+
+    The film ends where somebody says that it `is_enough`, or where it takes too long.
+    """
     notes: list[str] = []
     summary, truth = drive.log.summary(), drive.log.newest
     picture = _write_picture(drive, plan, folder / "line.png", notes)
-    film = _write_film(drive, plan, folder / "laps", notes)
-    drive.pictures.close()
     if summary.records_lost:
         notes.append("some ticks were lost on the way here; the numbers lack them")
     report = LapsReport(
@@ -67,25 +81,63 @@ def write_results(drive: LapDrive, outcome: Outcome, plan: LapsPlan, folder: Pat
         speed_cap_frac=plan.speed_cap_frac,
         drive=summary,
         picture=str(picture) if picture else None,
-        film=str(film) if film else None,
-        notes=tuple(notes),
+        film=None,
+        notes=(*notes, UNFINISHED),
     )
-    return _write_document(report, drive, folder / "laps.json")
+    path = folder / "laps.json"
+    path.unlink(missing_ok=True)  # of a drive before
+    _write_document(report, drive, path)  # whoever ends this command now has the numbers
+    patience = _Patience(max(FILM_LEAST_S, summary.duration_s), is_enough, now_s)
+    film = _write_film(drive, plan, folder / "laps", notes, patience)
+    drive.pictures.close()
+    report = msgspec.structs.replace(report, film=str(film) if film else None, notes=tuple(notes))
+    failed = _write_document(report, drive, path)
+    if not failed:
+        return report
+    what = f"{path.name} does not tell how the film went" if path.exists() else f"no {path.name}"
+    note = f"{what}: {failed}; the numbers are here"
+    return msgspec.structs.replace(report, notes=(*notes, note))
 
 
-def _write_document(report: LapsReport, drive: LapDrive, path: Path) -> LapsReport:
+class _Patience:
+    """Ends a film that takes too long, or that nobody waits for."""
+
+    def __init__(self, limit_s: float, is_enough: Callable[[], bool], now_s: Callable[[], float]) -> None:
+        self.note = ""
+        """Why the film lacks its end; empty while it does not."""
+        self._limit_s, self._is_enough, self._now_s = limit_s, is_enough, now_s
+        self._began_s = now_s()
+        self._first_ns: int | None = None
+
+    def goes_on(self, frame: FilmFrame) -> bool:
+        """Whether this picture is still to be encoded."""
+        if self._first_ns is None:
+            self._first_ns = frame.stamp_ns
+        if self._is_enough():
+            why = "the command was interrupted"
+        elif self._now_s() - self._began_s > self._limit_s:
+            why = f"encoding took longer than {self._limit_s:.0f} s; the computer was busy"
+        else:
+            return True
+        self.note = f"the film ends after {(frame.stamp_ns - self._first_ns) / 1e9:.0f} s of the drive: {why}"
+        return False
+
+
+def _write_document(report: LapsReport, drive: LapDrive, path: Path) -> str:
+    """Write it, old or new; return why that failed, or an empty string."""
     document = {
         **msgspec.to_builtins(report),
         "line_columns": LINE_COLUMNS,
         "line": drive.log.line(),
     }
+    part = path.with_suffix(".part")
     try:
-        path.write_bytes(msgspec.json.encode(document))
+        part.write_bytes(msgspec.json.encode(document))
+        part.replace(path)
     except OSError as error:
-        path.unlink(missing_ok=True)
-        note = f"no {path.name}: {error.strerror}; the numbers are here alone"
-        return msgspec.structs.replace(report, notes=(*report.notes, note))
-    return report
+        part.unlink(missing_ok=True)
+        return error.strerror or str(error)
+    return ""
 
 
 def _write_picture(drive: LapDrive, plan: LapsPlan, path: Path, notes: list[str]) -> Path | None:
@@ -115,16 +167,23 @@ def _write_picture(drive: LapDrive, plan: LapsPlan, path: Path, notes: list[str]
     return path
 
 
-def _write_film(drive: LapDrive, plan: LapsPlan, path_without_suffix: Path, notes: list[str]) -> Path | None:
+def _write_film(
+    drive: LapDrive, plan: LapsPlan, path_without_suffix: Path, notes: list[str], patience: _Patience
+) -> Path | None:
     if drive.pictures.dropped:
         notes.append(f"the film lacks {drive.pictures.dropped} pictures that there was no room to keep")
     film = encode_film(
         path_without_suffix,
         drive.pictures.at_rate(FILM_RATE_HZ),
         lambda frame: drive.log.overlay(frame.number, plan.laps, drive.action_names),
+        goes_on=patience.goes_on,
     )
-    if film is None:
+    if patience.note:
+        notes.append(patience.note)
+    if film is None and not patience.note:
         notes.append("no film: no picture came, or OpenCV has no encoder here")
+        return None
+    if film is None:
         return None
     # OpenCV's encoder says nothing when the disk is full; a film that ends in a full disk is no film.
     if shutil.disk_usage(film.parent).free < PROBE_BYTES:

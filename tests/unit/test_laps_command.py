@@ -138,7 +138,8 @@ class Stage:
 
     def preview(self, newer_than=-1, timeout_s=1.0):
         number = max(0, int(self.drive_s() / FRAME_S))
-        return Preview(number, number, b"jpeg") if number > newer_than else None
+        stamp_ns = round(number * FRAME_S * 1e9)
+        return Preview(number, stamp_ns, b"jpeg") if number > newer_than else None
 
     def records(self, timeout_s=1.0):
         while self._frames * FRAME_S < self.drive_s() and self.state is not DriveState.DISARMED:
@@ -529,10 +530,10 @@ def test_a_full_disk_costs_the_film_and_not_the_drive(stage, monkeypatch):
     assert len(lap_drive.pictures) == 0
 
 
-def report_of(stage, folder):
+def report_of(stage, folder, **changes):
     lap_drive = LapDrive(stage, stage, LapsPlan(2, 0.8, 60.0), now_s=lambda: stage.now_s, pause=stage.pause)
     outcome = lap_drive.run()
-    return laps_report.write_results(lap_drive, outcome, LapsPlan(2, 0.8, 60.0), folder)
+    return laps_report.write_results(lap_drive, outcome, LapsPlan(2, 0.8, 60.0), folder, **changes)
 
 
 def test_a_disk_that_is_full_afterwards_costs_only_what_does_not_fit(stage, monkeypatch, tmp_path):
@@ -552,10 +553,62 @@ def test_a_disk_that_is_full_afterwards_costs_only_what_does_not_fit(stage, monk
 
 def test_a_film_that_filled_the_disk_is_no_film(stage, monkeypatch, tmp_path):
     film = tmp_path / "laps.webm"
-    monkeypatch.setattr(laps_report, "encode_film", lambda *_: film)
+    monkeypatch.setattr(laps_report, "encode_film", lambda *_, **__: film)
     monkeypatch.setattr(laps_report.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     film.touch()
     report = report_of(stage, tmp_path)
     assert report.film is None
     assert "no film: the disk is full" in report.notes
     assert not film.exists()
+
+
+def encoded_slowly(monkeypatch, stage, frame_s):
+    """Encode nothing, and take a while for each picture; return what was encoded."""
+    taken = []
+
+    def encode(path, frames, overlay_of, goes_on):
+        film = path.with_suffix(".webm")
+        for frame in frames:
+            if not goes_on(frame):
+                break
+            stage.now_s += frame_s
+            taken.append(frame)
+        film.touch()
+        return film
+
+    monkeypatch.setattr(laps_report, "encode_film", encode)
+    return taken
+
+
+def test_the_numbers_are_written_before_the_film_that_may_take_long(stage, monkeypatch, tmp_path):
+    seen = []
+
+    def encode(*_, **__):
+        seen.append(msgspec.json.decode((tmp_path / "laps.json").read_bytes()))
+
+    monkeypatch.setattr(laps_report, "encode_film", encode)
+    report_of(stage, tmp_path)
+    assert [lap["time_s"] for lap in seen[0]["drive"]["laps"]] == [LAP_S, LAP_S]
+    assert laps_report.UNFINISHED in seen[0]["notes"]
+    after = msgspec.json.decode((tmp_path / "laps.json").read_bytes())
+    assert laps_report.UNFINISHED not in after["notes"]
+
+
+def test_a_film_takes_no_longer_than_its_limit_on_a_busy_computer(stage, monkeypatch, tmp_path):
+    taken = encoded_slowly(monkeypatch, stage, frame_s=1.0)
+    report = report_of(stage, tmp_path, now_s=lambda: stage.now_s)
+    assert len(taken) == pytest.approx(laps_report.FILM_LEAST_S, abs=2)
+    assert report.done
+    assert report.film == str(tmp_path / "laps.webm")
+    assert "the film ends after 2 s of the drive: encoding took longer than 30 s; the computer was busy" in (
+        report.notes
+    )
+
+
+def test_an_interrupt_ends_the_film_and_keeps_the_numbers(stage, monkeypatch, tmp_path):
+    taken = encoded_slowly(monkeypatch, stage, frame_s=0.0)
+    report = report_of(stage, tmp_path, is_enough=lambda: len(taken) >= 15)
+    assert len(taken) == 15
+    assert "the film ends after 1 s of the drive: the command was interrupted" in report.notes
+    kept = msgspec.json.decode((tmp_path / "laps.json").read_bytes())
+    assert kept["notes"] == list(report.notes)
