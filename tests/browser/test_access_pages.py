@@ -112,6 +112,35 @@ def test_every_page_stops_the_car_by_a_finger_and_by_space(
     assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
 
 
+HEARS_ONCE = """
+const later = window.setTimeout;
+window.setTimeout = (call, ms, ...rest) => (ms === 400 ? 0 : later(call, ms, ...rest));
+"""
+"""A page that asks whether the car may move when it opens, and never again by itself."""
+
+
+def test_space_stops_a_car_that_has_started_since_the_page_heard_of_it(
+    visit: Page, server: PageServer, car: SimulatedPageCar
+) -> None:
+    visit.context.add_cookies(browser_cookies(server.app, server.url))
+    visit.add_init_script(HEARS_ONCE)
+    for standing in (True, False):
+        with visit.expect_response("**/emergency-stop"):
+            visit.goto(f"{server.url}access")
+        button = visit.get_by_role("button", name="Ask for the password first")
+        button.focus()
+        if standing:
+            visit.keyboard.press("Space")  # is pressed, as buttons are
+            visit.get_by_role("button", name="Let everybody stop it").click()
+            expect(button).to_be_visible()
+        else:
+            car.driver, car.state = "laps 4711", DriveState.AUTONOMOUS
+            visit.keyboard.press("Space")
+            assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
+            expect(visit.locator("#emergency-word")).to_have_text("Stopped")
+            expect(button).to_be_visible()
+
+
 def test_a_key_and_a_link_are_made_shown_once_and_revoked(
     visit: Page, server: PageServer, context: BrowserContext
 ) -> None:

@@ -136,10 +136,10 @@ function show() {
   setText(byId("state"), words.title);
   setText(byId("sentence"), words.sentence);
   showReasons(words.reasons);
+  tell(words);
   showControls(connected);
   showWheel(connected);
   const now = car();
-  setText(byId("driver"), connected ? describeDriver(now, source, newest?.lease) : "");
   if (!connected || !now) return;
 
   document.title = `${words.title} · Lapwing`;
@@ -151,6 +151,16 @@ function show() {
   const aloud = describeRecording(newest?.recorder);
   byId("unrecorded").hidden = aloud === "";
   setText(byId("unrecorded-words"), aloud);
+}
+
+/** Say the state to those who hear the page, once: a number that changes in a sentence is no news. @param {ReturnType<typeof describe>} words */
+function tell({ title, sentence, reasons }) {
+  const aloud = [title, sentence, ...reasons].filter(Boolean).map((words) => words.replace(/[.:]?$/, ".")).join(" ");
+  const news = byId("state-news");
+  const unnumbered = aloud.replace(/\d+([.,]\d+)?/g, "");
+  if (news.dataset.said === unnumbered) return;
+  news.dataset.said = unnumbered;
+  setText(news, aloud);
 }
 
 /** @param {string[]} reasons */
@@ -193,8 +203,10 @@ function showControls(connected) {
 /** @param {boolean} connected */
 function showWheel(connected) {
   const { words, mayAsk, asking } = describeLease(connected ? newest?.lease : undefined);
-  byId("wheel").hidden = words === "";
-  setText(byId("wheel-words"), words);
+  const driver = connected ? describeDriver(car(), source, newest?.lease) : "";
+  const isNamed = words !== "" && Boolean(newest?.lease?.name); // one of the two says enough
+  setText(byId("driver"), isNamed ? "" : driver);
+  setText(byId("wheel-words"), isNamed || !driver ? words : "");
   byId("wheel-ask").hidden = !mayAsk;
   const isAsked = asking !== null && asking.source !== refusedSource;
   byId("request").hidden = !isAsked;

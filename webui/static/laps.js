@@ -19,6 +19,7 @@ export class Laps {
     this.mishap = part("mishap");
     this.news = part("lap-news");
     this.source = part("lap-source");
+    this.now = /** @type {HTMLElement} */ (document.getElementById("lap-now"));
     /** @type {number | null} */
     this.shown = null;
     this.map = /** @type {HTMLCanvasElement} */ (part("map"));
@@ -39,15 +40,24 @@ export class Laps {
     const source = laps ?? world;
     if (!source) {
       this.showList(null, [], null);
+      this.now.replaceChildren();
       return;
     }
     this.clock.textContent = lapTime(source.lap_time_s, 1);
     this.name.textContent = source.lap_time_s === null ? "To the line" : `Lap ${source.lap_count + 1}`;
     this.best.textContent = lapTime(source.best?.time_s);
+    this.showNow(source);
     this.mishap.textContent = world?.crashed ? "crashed" : world?.off_track ? "off the track" : "";
     this.showList(source.lap_count, source.laps, source.best);
     this.showSource(laps);
     if (world) this.trail.add(world);
+  }
+
+  /** The lap that is being driven, beside the state. @param {{lap_count: number, lap_time_s: number | null}} source */
+  showNow({ lap_count: count, lap_time_s: time }) {
+    const seconds = document.createElement("b");
+    seconds.textContent = `${lapTime(time, 1)} s`;
+    this.now.replaceChildren(...(time === null ? [] : [`Lap ${count + 1}`, seconds]));
   }
 
   /**

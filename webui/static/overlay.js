@@ -37,8 +37,9 @@ export function chosenWords(record, chosen, probabilities, car) {
   }
   if (record?.action) {
     const { steering_frac: steering, throttle_frac: throttle } = record.action;
-    const side = Math.abs(steering) < 0.005 ? "straight" : steering > 0 ? "left" : "right";
-    return `${side} ${Math.round(Math.abs(steering) * 100)} %, throttle ${Math.round(throttle * 100)} %`;
+    const share = Math.round(Math.abs(steering) * 100);
+    const side = share === 0 ? "straight" : `${steering > 0 ? "left" : "right"} ${share} %`;
+    return `${side}, throttle ${Math.round(throttle * 100)} %`;
   }
   return "The policy is at rest";
 }

@@ -1,6 +1,6 @@
 /** The emergency stop: one touch or the space bar, at once, repeated until the car has confirmed it. */
 
-import { makeRoom } from "./link.js";
+import { fetchGently, makeRoom } from "./link.js";
 
 const RETRY_MS = 150;
 const GIVE_UP_MS = 3000; // long after that it might stop somebody else's start
@@ -32,12 +32,17 @@ export async function emergencyStop(tell = () => {}) {
   return error;
 }
 
+/** What the space bar presses: without a car these act when it is let go. */
+const PRESSED = "button, summary, input:is([type=checkbox], [type=radio], [type=file], [type=submit], [type=button])";
+const OTHER_SPACES = "input, textarea, select, a"; // a sign in a field, a list that opens: nothing is done by it
+
 /**
  * Call `stop` on the first touch of `button` and on the space bar.
  *
  * `pointerdown`, because a second finger never makes a click. While the car may move the space bar
  * stops wherever the focus is; at rest it still works on buttons and sliders that have the focus, but for
- * those that make the car move (`data-moves`): the key that stops it never starts it.
+ * those that make the car move (`data-moves`): the key that stops it never starts it. What a page knows of
+ * the car is up to half a second old, so before a button is pressed by it the car's computer is asked.
  * @param {HTMLElement} button
  * @param {() => boolean} mayMove
  * @param {() => void} stop
@@ -56,12 +61,36 @@ export function watchForStop(button, mayMove, stop) {
   const onSpace = (/** @type {KeyboardEvent} */ event) => {
     if (event.code !== "Space" && event.key !== " ") return;
     const target = /** @type {HTMLElement} */ (event.target);
-    const usesSpace = target.closest?.("button:not([data-moves]), input, textarea, select, a") && target !== button;
-    if (usesSpace && !mayMove()) return;
+    const isDown = event.type === "keydown" && !event.repeat;
+    const isStop = mayMove() || target === button || target.closest?.("[data-moves]");
+    const pressed = isStop ? null : /** @type {HTMLElement | null} */ (target.closest?.(PRESSED));
+    if (!pressed && !isStop && target.closest?.(OTHER_SPACES)) {
+      if (isDown) stopUnlessAtRest(stop);
+      return;
+    }
     event.preventDefault();
     event.stopImmediatePropagation();
-    if (event.type === "keydown" && !event.repeat) stop();
+    if (!isDown) return;
+    if (pressed) stopUnlessAtRest(stop, pressed);
+    else stop();
   };
   window.addEventListener("keydown", onSpace, { capture: true });
   window.addEventListener("keyup", onSpace, { capture: true }); // a button clicks when space is let go
+}
+
+/** Press what has the focus, where the car's computer says that the car stands; else stop. @param {() => void} stop @param {HTMLElement | null} pressed */
+async function stopUnlessAtRest(stop, pressed = null) {
+  if (await mayMoveNow()) stop();
+  else if (pressed === document.activeElement) pressed?.click();
+}
+
+/** Whether the car may move, as its computer knows it now; true where that does not answer. */
+export async function mayMoveNow() {
+  try {
+    const { response, body } = await fetchGently("/emergency-stop");
+    if (response.status === 401) return false; // where only those signed in may stop it
+    return !response.ok || !body || JSON.parse(await body.text()).may_move;
+  } catch {
+    return true;
+  }
 }
