@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from webui.access_state import hashed, same
 from webui.access_store import AccessError, AccessStore
-from webui.guard import CHANGING_METHODS
+from webui.guard import CHANGING_METHODS, wants_page
 from webui.guessing import GuessLimiter
 from webui.passwords import Passwords
 
@@ -192,9 +192,7 @@ def _turn_away(access: Access) -> AnyResponse | None:
     if request.url_rule is not None and request.url_rule.websocket:
         return None  # the handler closes with a code that the page can read; see socket_visitor
     has_password = access.store.has_password
-    if request.method in {"GET", "HEAD"} and request.accept_mimetypes.quality("text/html") > (
-        request.accept_mimetypes.quality("application/json")
-    ):
+    if request.method in {"GET", "HEAD"} and wants_page():
         if not has_password:
             return redirect(url_for("access.setup"), 303)
         where = "" if request.path == "/" else "?" + urlencode({"next": request.path})

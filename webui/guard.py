@@ -9,8 +9,8 @@ from http import HTTPStatus
 from typing import TypeVar
 
 import msgspec
-from flask import Flask, Response, request
-from werkzeug.exceptions import BadRequest, Conflict, Forbidden, HTTPException
+from flask import Flask, Response, render_template, request
+from werkzeug.exceptions import BadRequest, Conflict, Forbidden, HTTPException, NotFound
 
 from vehicle.errors import UNREADABLE, LapwingError, VehicleSilentError
 from webui.access_store import AccessError
@@ -18,6 +18,16 @@ from webui.hosts import Hosts, is_loopback
 from webui.page_scripts import KEPT
 
 BODY_LIMIT_BYTES = 4096  # the largest body of ours is below 200
+AGAIN = frozenset({429, 503})
+"""What may be better a little later."""
+TITLES = {
+    403: "You may not do this",
+    404: "Not found",
+    409: "Not now",
+    429: "Too many attempts",
+    503: "Not at the moment",
+}
+"""What a person reads over the sentence."""
 CHANGING_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 SECURITY_HEADERS = {
@@ -41,7 +51,7 @@ def protect(app: Flask, hosts: Hosts) -> None:
     app.before_request(lambda: _refuse_foreign_hosts(hosts))
     app.before_request(_refuse_foreign_origins)
     app.after_request(_add_security_headers)
-    app.register_error_handler(HTTPException, _as_sentence)
+    app.register_error_handler(HTTPException, lambda error: _as_sentence(error, hosts))
     app.register_error_handler(VehicleSilentError, _as_silence)
     app.register_error_handler(AccessError, _as_silence)
 
@@ -128,9 +138,27 @@ def _add_security_headers(response: Response) -> Response:
     return response
 
 
-def _as_sentence(error: HTTPException) -> tuple[Response, int]:
-    return answer({"error": error.description}), error.code or 500
+def wants_page() -> bool:
+    """Whether a person goes to this address, rather than a script or a page that asks by itself."""
+    accepted = request.accept_mimetypes
+    return accepted.quality("text/html") > accepted.quality("application/json")
 
 
-def _as_silence(error: LapwingError) -> tuple[Response, int]:
-    return answer({"error": sentence(str(error))}), 503
+def _as_sentence(error: HTTPException, hosts: Hosts) -> tuple[Response | str, int]:
+    is_unsaid = error.description == NotFound.description
+    words = "There is nothing at this address." if is_unsaid else str(error.description)
+    return _refusal(words, error.code or 500, hosts)
+
+
+def _as_silence(error: LapwingError) -> tuple[Response | str, int]:
+    return _refusal(sentence(str(error)), 503)
+
+
+def _refusal(words: str, status: int, hosts: Hosts | None = None) -> tuple[Response | str, int]:
+    """Return the sentence, to a person as a page that can stop the car, too."""
+    is_here = hosts is None or hosts.is_ours(request.headers.get("Host", ""))
+    if wants_page() and is_here:  # by another name neither its style nor its stop would come
+        again = request.full_path.rstrip("?") if request.method == "GET" and status in AGAIN else ""
+        title = TITLES.get(status, "That did not work")
+        return render_template("refused.html", title=title, words=words, again=again), status
+    return answer({"error": words}), status

@@ -201,8 +201,29 @@ def test_a_damaged_access_file_keeps_everybody_out_but_stops_the_car(
     answer = owner.get("/api/status")
     assert answer.status_code == 503
     assert "lapwing password" in answer.json["error"]
+    page = owner.get("/", headers=NAVIGATION)
+    assert page.status_code == 503
+    assert "<code>lapwing password</code>" in page.text
+    assert 'action="/emergency-stop"' in page.text
+    assert 'href="/">Try again</a>' in page.text
     assert owned.test_client().post("/emergency-stop", headers=HERE).status_code == 200
     assert vehicle.stops == 1
+
+
+def test_a_person_is_refused_by_a_page_that_stops_the_car_and_a_script_by_json(owned: Flask) -> None:
+    owner = signed_in(owned)
+    page = owner.get("/nowhere", headers=NAVIGATION)
+    assert (page.status_code, page.mimetype) == (404, "text/html")
+    assert "There is nothing at this address." in page.text
+    assert 'action="/emergency-stop"' in page.text
+    assert "Try again" not in page.text
+    refused = watcher(owned).get("/access", headers=NAVIGATION)
+    assert (refused.status_code, "Only somebody who signed in" in refused.text) == (403, True)
+    for accept in ("*/*", "application/json"):
+        answer = owner.get("/nowhere", headers={"Accept": accept})
+        assert (answer.status_code, answer.json) == (404, {"error": "There is nothing at this address."})
+    elsewhere = owner.get("/", headers={**NAVIGATION, "Host": "evil.example"})
+    assert (elsewhere.status_code, elsewhere.mimetype) == (403, "application/json")
 
 
 # ---- first visit ----
