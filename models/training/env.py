@@ -26,7 +26,7 @@ from models.picture import gray_picture, resized
 from models.training.fleet import STEPS_PER_DECISION, Fleet, FleetSettings, Start
 from models.training.reward import Reward, reward_function
 from vehicle.hil.dynamics import STEPS_PER_S
-from vehicle.hil.track import Track
+from vehicle.hil.track import REVERSED, Track
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Observation: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -95,6 +95,8 @@ class Course:
         self._waypoints = [
             [(float(x), float(y)) for x, y in track.center[::WAYPOINT_EVERY]] for track in tracks
         ]
+        self._lengths_m = [float(track.length_m) for track in tracks]
+        self._is_reversed = [track.name.endswith(REVERSED) for track in tracks]
         count = settings.fleet.count
         self.images = np.zeros(
             (count, settings.frame_stack, settings.height_px, settings.width_px), dtype=np.uint8
@@ -153,6 +155,20 @@ class Course:
         size_px = (self.settings.width_px, self.settings.height_px)
         return gray_picture(picture, size_px) if picture.ndim == 3 else resized(picture, size_px)
 
+    def _shrink_new_pictures(self) -> None:
+        """Put each car's newest picture last in its stack, all at once where whole blocks become pixels."""
+        pictures = self.fleet.pictures
+        count, height, width = pictures.shape[:3]
+        settings = self.settings
+        if pictures.ndim == 3 and height % settings.height_px == 0 and width % settings.width_px == 0:
+            # One above the other they are one picture, and no block reaches from one into the next.
+            tall_px = (settings.width_px, count * settings.height_px)
+            tall = resized(pictures.reshape(count * height, width), tall_px)
+            self.images[:, -1] = tall.reshape(count, settings.height_px, settings.width_px)
+            return
+        for car in self.fleet.exposed:  # the others still have the picture that they had
+            self.images[car, -1] = self._shrunk(car)
+
     def step(
         self, chosen: npt.NDArray[np.int64]
     ) -> tuple[Floats, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -161,16 +177,16 @@ class Course:
         fleet.drive(self._turn_frac[chosen], self._push_frac[chosen])
         self.steps += 1
         self.best_m = np.maximum(self.best_m, fleet.progress_m)
-        self.images[:, :-1] = self.images[:, 1:]
-        for car in range(fleet.settings.count):
-            self.images[car, -1] = self._shrunk(car)
+        if self.settings.frame_stack > 1:
+            self.images[:, :-1] = self.images[:, 1:]
+        self._shrink_new_pictures()
         off = fleet.is_off_track
         turned = np.abs(fleet.heading_error_rad) > TURNED_ROUND_RAD
         due = self.steps % STUCK_AFTER == 0
         stuck = due & (fleet.progress_m - self._checked_m < STUCK_BELOW_M)
         self._checked_m = np.where(due, fleet.progress_m, self._checked_m)
         ended = off | turned | stuck
-        rewards = np.array([self._reward(p) for p in self._params(chosen, ended)])
+        rewards = np.array([self._reward(params) for params in self._params(chosen, ended)])
         self.returns += rewards
         self._remember_failures(ended)
         return rewards, ended, ~ended & (self.steps >= self.settings.longest)
@@ -178,38 +194,48 @@ class Course:
     def _params(self, chosen: npt.NDArray[np.int64], ended: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
         """Return what DeepRacer's reward functions expect to find, for each car."""
         fleet = self.fleet
-        half = fleet.half_width_m
-        x, y = np.atleast_1d(fleet.state.x_m).tolist(), np.atleast_1d(fleet.state.y_m).tolist()
-        heading = np.degrees((np.atleast_1d(fleet.state.yaw_rad) + np.pi) % (2 * np.pi) - np.pi).tolist()
-        speed, offset = fleet.speed_mps.tolist(), fleet.offset_m.tolist()
+        yaw_rad = np.atleast_1d(fleet.state.yaw_rad)
+        columns = zip(  # as Python's own numbers: one conversion for all cars
+            fleet.track.tolist(),
+            fleet.index.tolist(),
+            np.atleast_1d(fleet.state.x_m).tolist(),
+            np.atleast_1d(fleet.state.y_m).tolist(),
+            np.degrees((yaw_rad + np.pi) % (2 * np.pi) - np.pi).tolist(),
+            fleet.offset_m.tolist(),
+            (2 * fleet.half_width_m).tolist(),
+            fleet.progress_m.tolist(),
+            self.steps.tolist(),
+            fleet.speed_mps.tolist(),
+            chosen.tolist(),
+            ended.tolist(),
+            fleet.s_m.tolist(),
+            strict=True,
+        )
         result = []
-        for car in range(fleet.settings.count):
-            track = int(fleet.track[car])
+        for track, index, x, y, heading, offset, width, progress, steps, speed, action, over, s_m in columns:
             waypoints = self._waypoints[track]
-            before = int(fleet.index[car]) // WAYPOINT_EVERY % len(waypoints)
-            width = 2 * float(half[car])
-            length = float(fleet.tracks.lengths_m[track])
-            inside = abs(offset[car]) < width / 2
+            before = index // WAYPOINT_EVERY % len(waypoints)
+            length = self._lengths_m[track]
             result.append(
                 {
-                    "all_wheels_on_track": abs(offset[car]) + CAR_HALF_WIDTH_M < width / 2,
-                    "x": x[car],
-                    "y": y[car],
-                    "distance_from_center": abs(offset[car]),
-                    "is_left_of_center": offset[car] > 0,
-                    "is_reversed": fleet.tracks.tracks[track].name.endswith("-reversed"),
-                    "heading": heading[car],
-                    "progress": min(100.0, max(0.0, 100 * float(fleet.progress_m[car]) / length)),
-                    "steps": int(self.steps[car]),
-                    "speed": speed[car],
-                    "steering_angle": self.actions[int(chosen[car])].steering_deg,
+                    "all_wheels_on_track": abs(offset) + CAR_HALF_WIDTH_M < width / 2,
+                    "x": x,
+                    "y": y,
+                    "distance_from_center": abs(offset),
+                    "is_left_of_center": offset > 0,
+                    "is_reversed": self._is_reversed[track],
+                    "heading": heading,
+                    "progress": min(100.0, max(0.0, 100 * progress / length)),
+                    "steps": steps,
+                    "speed": speed,
+                    "steering_angle": self.actions[action].steering_deg,
                     "track_width": width,
                     "track_length": length,
                     "waypoints": waypoints,
                     "closest_waypoints": [before, (before + 1) % len(waypoints)],
-                    "is_offtrack": bool(ended[car]),
-                    "is_crashed": not inside,
-                    "projection_distance": float(fleet.s_m[car]),
+                    "is_offtrack": over,
+                    "is_crashed": not abs(offset) < width / 2,
+                    "projection_distance": s_m,
                     "closest_objects": [0, 0],
                     "objects_location": [],
                     "objects_distance": [],
@@ -229,8 +255,9 @@ class Course:
         """Return what the critic may know of each car: place, motion, road ahead, and what this car is."""
         fleet = self.fleet
         car, state, error = fleet.car, fleet.state, fleet.heading_error_rad
+        half_width_m = fleet.half_width_m
         columns = [
-            fleet.offset_m / fleet.half_width_m,
+            fleet.offset_m / half_width_m,
             np.sin(error),
             np.cos(error),
             fleet.speed_mps / 4,
@@ -247,14 +274,15 @@ class Course:
             np.asarray(car.trim_rad) * 20,
             fleet.delay_steps / 30 - 0.7,
             fleet.drop_share * 5,
-            fleet.half_width_m * 2 - 0.8,
-            fleet.half_width_m[:] * 0 + self.steps / self.settings.longest,
+            half_width_m * 2 - 0.8,
+            self.steps / self.settings.longest,
         ]
-        for distance_m in CURVATURE_AHEAD_M:
-            there = fleet.tracks.ahead(fleet.track, fleet.index, distance_m)
-            columns.append(fleet.tracks.curvature_per_m[fleet.track, there] / 2)
-        count = fleet.settings.count
-        return np.stack([np.broadcast_to(c, count) for c in columns], axis=1).astype(np.float32)
+        result = np.empty((fleet.settings.count, STATE_SIZE), dtype=np.float32)
+        for place, column in enumerate(columns):
+            result[:, place] = column
+        ahead_per_m = fleet.tracks.curvature_ahead_per_m(fleet.track, fleet.index, CURVATURE_AHEAD_M)
+        result[:, len(columns) :] = ahead_per_m / 2
+        return result
 
 
 class DrivingEnv(gymnasium.Env[npt.NDArray[np.uint8], np.int64]):
@@ -332,10 +360,10 @@ class FleetVecEnv(VecEnv):
         over = ended | late
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if over.any():
-            final = self._observation()
+            final = course.privileged()
             for car in np.flatnonzero(over):
                 infos[car] = {
-                    "terminal_observation": {key: value[car] for key, value in final.items()},
+                    "terminal_observation": {"image": course.images[car].copy(), "state": final[car]},
                     "TimeLimit.truncated": bool(late[car]),
                     "episode": {"r": float(course.returns[car]), "l": int(course.steps[car]), "t": 0.0},
                     "completion": course.completion(int(car)),

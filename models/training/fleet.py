@@ -47,6 +47,8 @@ DROP_SHARE_MAX = 0.2
 JPEG_QUALITY = 90
 PX_PER_M = 100.0
 LENSES = 24
+_STATE_FIELDS = tuple(field.name for field in dataclasses.fields(CarState))
+_CAR_FIELDS = tuple(field.name for field in dataclasses.fields(CarParameters))
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -93,6 +95,15 @@ class Start:
 class _Room:
     ground: Ground
     strip: Image
+    backdrops: dict[Lens, Backdrop] = dataclasses.field(default_factory=dict)
+    """Of the lenses that have been here: all together no larger than the ground."""
+
+    def renderer(self, lens: Lens, finish: Finish) -> Renderer:
+        """Return what draws this room's pictures through one lens."""
+        backdrop = self.backdrops.get(lens)
+        if backdrop is None:
+            backdrop = self.backdrops[lens] = Backdrop(self.strip, lens)
+        return Renderer(self.ground, lens, backdrop, finish)
 
 
 class Fleet:
@@ -138,6 +149,8 @@ class Fleet:
         self.frame_number = np.zeros(count, dtype=np.int64)
         self.watched = np.ones(count, dtype=bool)
         """Whose cameras run; an evaluation switches off those that are done."""
+        self.exposed: list[int] = []
+        """Cars that got a new picture in the last decision."""
         self._sent_us = np.zeros((2, count))
         shape = (POLICY_SIZE[1], POLICY_SIZE[0]) + ((3,) if settings.colour else ())
         self.pictures = np.zeros((count, *shape), dtype=np.uint8)
@@ -186,10 +199,10 @@ class Fleet:
         if self.settings.count == 1:
             self.state, self.car = fresh, parameters
         else:
-            for field in dataclasses.fields(CarState):
-                getattr(self.state, field.name)[car] = getattr(fresh, field.name)
-            for field in dataclasses.fields(CarParameters):
-                getattr(self.car, field.name)[car] = getattr(parameters, field.name)
+            for name in _STATE_FIELDS:
+                getattr(self.state, name)[car] = getattr(fresh, name)
+            for name in _CAR_FIELDS:
+                getattr(self.car, name)[car] = getattr(parameters, name)
         self.track[car] = start.track
         place = track.project(x, y)
         self.index[car], self.s_m[car], self.offset_m[car] = place.nearest, place.s_m, place.offset_m
@@ -238,12 +251,12 @@ class Fleet:
         room = rooms[int(rng.integers(len(rooms)))]
         phase = int(rng.integers(1 << 20)) if self.settings.randomise else 0
         finish = Finish(camera, POLICY_SIZE, gray=not self.settings.colour, seed=phase)
-        self._renderers[car] = Renderer(room.ground, lens, Backdrop(room.strip, lens), finish)
+        self._renderers[car] = room.renderer(lens, finish)
         if self._right_lenses:
             lens = self._right_lenses[which]
             gray = not self.settings.colour
             finish = Finish(_right_of(camera), POLICY_SIZE, gray=gray, seed=phase + RIGHT_EYE_SEED)
-            self._right_renderers[car] = Renderer(room.ground, lens, Backdrop(room.strip, lens), finish)
+            self._right_renderers[car] = room.renderer(lens, finish)
 
     def drive(self, steering_frac: Floats, throttle_frac: Floats) -> None:
         """Act on one decision of every car, then take their next pictures."""
@@ -270,9 +283,9 @@ class Fleet:
                 np.zeros(self.settings.count, dtype=np.int64),
                 np.ones(self.settings.count, dtype=bool),
             )
-        for car in range(self.settings.count):
-            if kept[car] and self.watched[car]:
-                self._expose(car, int(jitter[car]))
+        self.exposed = np.flatnonzero(kept & self.watched).tolist()
+        for car, late_steps in zip(self.exposed, jitter[self.exposed].tolist(), strict=True):
+            self._expose(car, late_steps)
 
     def _commands(self, wanted_frac: Floats) -> list[Floats]:
         """Return the pulses that a decision's four ticks send: steering and throttle, whole microseconds."""

@@ -29,7 +29,8 @@ def reward_function(params: Params, off_track_penalty: float = OFF_TRACK_PENALTY
     """
     if params["is_offtrack"]:
         return -off_track_penalty
-    before, after = (params["waypoints"][index] for index in params["closest_waypoints"])
+    waypoints, (before, after) = params["waypoints"], params["closest_waypoints"]
+    before, after = waypoints[before], waypoints[after]
     direction_rad = math.atan2(after[1] - before[1], after[0] - before[0])
     along = math.cos(math.radians(params["heading"]) - direction_rad)
     off_middle = params["distance_from_center"] / (params["track_width"] / 2)

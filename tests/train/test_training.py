@@ -15,8 +15,10 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
 
 from models.metadata import Action
+from models.picture import resized
 from models.training.commands import command_line, train_command
 from models.training.env import (
+    CURVATURE_AHEAD_M,
     REPLAYS,
     STATE_SIZE,
     Course,
@@ -31,7 +33,7 @@ from models.training.network import Actor, DrivingPolicy, export_onnx
 from models.training.reward import OFF_TRACK_PENALTY
 from models.training.settings import TrainSettings
 from models.training.train import CHECKPOINT, HISTORY, keep_freed_memory, train
-from vehicle.hil.track import load_track
+from vehicle.hil.track import SPACING_M, load_track
 
 pytestmark = [
     pytest.mark.train,
@@ -209,6 +211,42 @@ def test_the_weights_that_ship_are_averaged_and_learn_nothing_themselves() -> No
 
 def test_freed_memory_is_kept_where_glibc_allows_it() -> None:
     assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
+
+
+@pytest.mark.parametrize("size_px", [(80, 60), (64, 48)], ids=["whole blocks", "parts of blocks"])
+def test_every_car_s_stack_ends_with_its_own_picture_made_small(size_px: tuple[int, int]) -> None:
+    width, height = size_px
+    fleet = FleetSettings(count=5, randomise=True, seed=3)
+    course = Course(
+        [load_track("oval")],
+        ACTIONS,
+        EnvSettings(fleet=fleet, width_px=width, height_px=height, frame_stack=2),
+    )
+    for car in range(5):
+        course.start(car)
+    course.fleet.drop_share = np.array([0.0, 1.0, 0.0, 1.0, 0.0])  # two cars keep the picture that they had
+    for action in range(4):
+        before = course.images.copy()
+        course.step(np.full(5, action))
+        one_by_one = [resized(picture, size_px) for picture in course.fleet.pictures]
+
+        assert (course.images[:, -1] == one_by_one).all()
+        assert (course.images[:, 0] == before[:, 1]).all()
+        assert course.fleet.exposed == [0, 2, 4]
+
+
+def test_the_critic_knows_the_bends_ahead_of_each_car() -> None:
+    tracks = [load_track("oval"), load_track("random-3")]
+    course = Course(tracks, ACTIONS, EnvSettings(fleet=FleetSettings(count=3)))
+    for car, start in enumerate([Start(0, 1.0), Start(1, 4.0), Start(1, tracks[1].length_m - 0.2)]):
+        course.start(car, start)
+    state = course.privileged()
+
+    for car, track in enumerate([tracks[0], tracks[1], tracks[1]]):
+        for place, distance_m in enumerate(CURVATURE_AHEAD_M):
+            there = (course.fleet.index[car] + round(distance_m / SPACING_M)) % len(track.center)
+            expected = np.float32(track.curvature_per_m[there] / 2)
+            assert state[car, STATE_SIZE - len(CURVATURE_AHEAD_M) + place] == expected
 
 
 def test_the_critic_s_state_never_reaches_the_actor() -> None:

@@ -37,14 +37,20 @@ class Mathematics:
     cos: Callable[[Value], Value]
     tan: Callable[[Value], Value]
     tanh: Callable[[Value], Value]
+    sign: Callable[[Value], Value]
+    """-1, 0 or 1."""
 
 
 def _pick(condition: bool, yes: float, no: float) -> float:
     return yes if condition else no
 
 
-ONE = Mathematics(_pick, min, max, math.sqrt, math.sin, math.cos, math.tan, math.tanh)
-MANY = Mathematics(np.where, np.minimum, np.maximum, np.sqrt, np.sin, np.cos, np.tan, np.tanh)
+def _sign(value: float) -> float:
+    return 1.0 if value > 0 else -1.0 if value < 0 else 0.0
+
+
+ONE = Mathematics(_pick, min, max, math.sqrt, math.sin, math.cos, math.tan, math.tanh, _sign)
+MANY = Mathematics(np.where, np.minimum, np.maximum, np.sqrt, np.sin, np.cos, np.tan, np.tanh, np.sign)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,11 +234,12 @@ def step(state: CarState, car: CarParameters, maths: Mathematics, dt_s: float = 
     wanted = state.drive_share * car.top_speed_mps * car.battery_gain
     wanted = where(wanted < 0, wanted * car.reverse_share, wanted)
     pull = (wanted - speed) / car.motor_tau_s
-    rolling = car.coast_mps2 + car.drag_per_s * abs(speed)
-    outrun = abs(speed) - where(wanted * speed >= 0, abs(wanted), 0.0)
-    direction = where(speed > 0, 1.0, where(speed < 0, -1.0, 0.0))
+    pace, direction = abs(speed), maths.sign(speed)
+    rolling = car.coast_mps2 + car.drag_per_s * pace
+    is_same_way = wanted * speed >= 0
+    outrun = pace - where(is_same_way, abs(wanted), 0.0)
     coasting = -direction * minimum(maximum(outrun, 0.0) / car.motor_tau_s, rolling)
-    along = where(outrun > 0, where(wanted * speed >= 0, coasting, pull), pull)
+    along = where((outrun > 0) & is_same_way, coasting, pull)
     along = along - direction * state.brake_share * car.brake_mps2
     limit = car.grip * GRAVITY_MPS2
     along = maximum(minimum(along, limit), -limit)
@@ -240,12 +247,13 @@ def step(state: CarState, car: CarParameters, maths: Mathematics, dt_s: float = 
     bend = maths.tan(state.steering_rad) / car.wheelbase_m
     across = speed * speed * bend
     left_over = limit * maths.sqrt(maximum(1.0 - (along / limit) ** 2, 0.05))
-    demand = abs(across) / left_over
+    sideways = abs(across)
+    demand = sideways / left_over
     given = where(demand > 1e-6, maths.tanh(demand) / maximum(demand, 1e-6), 1.0)
     state.yaw_rate_radps = speed * bend * given
 
     fresh = speed + along * dt_s
-    fresh = fresh - direction * minimum(car.scrub * abs(across) * (1.0 - given) * dt_s, abs(speed))
+    fresh = fresh - direction * minimum(car.scrub * sideways * (1.0 - given) * dt_s, pace)
     halted = (speed * fresh < 0) & (state.drive_share * fresh <= 0)
     state.speed_mps = where(halted, 0.0, fresh)
 

@@ -159,7 +159,7 @@ class Finish:
     """What one sensor in one light does to the picture."""
 
     def __init__(self, camera: CameraParameters, size: Size, *, gray: bool, seed: int) -> None:
-        width, height = size
+        width = size[0]
         levels = np.arange(256) / 255
         tone = 255 * np.clip(levels, 0, 1) ** camera.gamma
         tone = (tone - 128) * camera.contrast + 128 + camera.brightness
@@ -171,11 +171,8 @@ class Finish:
         self._smear_px_per_radps = camera.exposure_s * width / 2 / math.tan(camera.fov_rad / 2)
         self._vignette: Image | None = None
         if camera.vignette > 0:
-            y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-            mask = 255 * (1 - camera.vignette * (x * x + y * y) / 2)
-            self._vignette = (
-                mask.astype(np.uint8) if gray else np.repeat(mask.astype(np.uint8)[:, :, None], 3, 2)
-            )
+            mask = (255 * (1 - camera.vignette * _from_middle(size) / 2)).astype(np.uint8)
+            self._vignette = mask if gray else np.repeat(mask[:, :, None], 3, 2)
 
     def apply(self, image: Image, yaw_rate_radps: float, frame_number: int) -> Image:
         """Return the picture as the sensor sees it."""
@@ -192,7 +189,16 @@ class Finish:
         row, column = divmod(shift, NOISE_COLUMNS)
         height, width = image.shape[:2]
         patch = (slice(row, row + height), slice(column, column + width))
-        return cv2.subtract(cv2.add(image, self._brighter[patch]), self._darker[patch])  # type: ignore[return-value]
+        noisy = cv2.add(image, self._brighter[patch])
+        return cv2.subtract(noisy, self._darker[patch], noisy)  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=8)
+def _from_middle(size: Size) -> npt.NDArray[np.float64]:
+    """Return each pixel's squared distance from the middle of the picture: 2 in its corners."""
+    width, height = size
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    return np.asarray(x * x + y * y, dtype=np.float64)
 
 
 @lru_cache(maxsize=64)
@@ -235,6 +241,7 @@ class Renderer:
     def __init__(self, ground: Ground, lens: Lens, backdrop: Backdrop, finish: Finish) -> None:
         self._ground, self._lens, self._backdrop, self._finish = ground, lens, backdrop, finish
         self._split = lens.coarse_rows(ground.px_per_m)
+        self._far, self._near = lens.ground[lens.first_row : self._split], lens.ground[self._split :]
 
     def render(
         self,
@@ -256,12 +263,11 @@ class Renderer:
         shape = (height, width) if ground.image.ndim == 2 else (height, width, 3)
         image = np.empty(shape, dtype=np.uint8)
         first, split = lens.first_row, self._split
+        place = (x_m - ground.left_m, ground.top_m - y_m, math.cos(yaw_rad), math.sin(yaw_rad))
         if split > first:
-            self._remap(
-                ground.coarse, QUARTER, (x_m, y_m, yaw_rad), lens.ground[first:split], image[first:split]
-            )
+            _draw_floor(ground, QUARTER, place, self._far, image[first:split])
         if split < height:
-            self._remap(ground.image, 1, (x_m, y_m, yaw_rad), lens.ground[split:], image[split:])
+            _draw_floor(ground, 1, place, self._near, image[split:])
         if lens.wall_rows:
             rows = image[: lens.wall_rows]
             cv2.copyTo(self._backdrop.view(yaw_rad, width), lens.wall_mask, rows)
@@ -285,25 +291,18 @@ class Renderer:
             else:
                 draw_box(image, thing, pose, self._lens.projection)
 
-    def _remap(
-        self, source: Image, shrink: int, pose: tuple[float, float, float], places: Maps, into: Image
-    ) -> None:
-        x_m, y_m, yaw_rad = pose
-        scale = self._ground.px_per_m / shrink
-        cos, sin = math.cos(yaw_rad) * scale, math.sin(yaw_rad) * scale
-        east = (x_m - self._ground.left_m) * scale - 0.5
-        south = (self._ground.top_m - y_m) * scale - 0.5
-        to_pixels = np.array([[cos, -sin, east], [-sin, -cos, south]])
-        places = cv2.transform(places, to_pixels)  # type: ignore[assignment]
-        cv2.remap(
-            source,
-            places,
-            None,  # type: ignore[call-overload]
-            cv2.INTER_LINEAR,
-            dst=into,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=self._ground.border,
-        )
+
+def _draw_floor(
+    ground: Ground, shrink: int, place: tuple[float, float, float, float], looks: Maps, into: Image
+) -> None:
+    """Draw what the pixels look at; `place` is how far east and south, and the cos and sin of the yaw."""
+    scale = ground.px_per_m / shrink
+    east_m, south_m, cos, sin = place
+    cos, sin = cos * scale, sin * scale
+    to_pixels = np.array([[cos, -sin, east_m * scale - 0.5], [-sin, -cos, south_m * scale - 0.5]])
+    pixels = cv2.transform(looks, to_pixels)
+    source = ground.image if shrink == 1 else ground.coarse
+    cv2.remap(source, pixels, None, cv2.INTER_LINEAR, into, cv2.BORDER_CONSTANT, ground.border)  # type: ignore[call-overload]
 
 
 class Room:

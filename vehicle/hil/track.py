@@ -7,6 +7,7 @@ left.
 import dataclasses
 import math
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -260,9 +261,12 @@ class TrackSet:
         s_m = (self.s_m[track, nearest] + dx * cos + dy * sin) % self.lengths_m[track]
         return nearest, s_m, dy * cos - dx * sin
 
-    def ahead(self, track: Integers, index: Integers, distance_m: float) -> Integers:
-        """Return the index of the point a distance further along."""
-        return np.asarray((index + round(distance_m / SPACING_M)) % self.counts[track], dtype=np.int64)
+    def curvature_ahead_per_m(self, track: Integers, index: Integers, distances_m: Sequence[float]) -> Floats:
+        """Return the curvature at each distance further along, a row for each car."""
+        rows = track[:, None]
+        points = np.array([round(distance_m / SPACING_M) for distance_m in distances_m])
+        there = (index[:, None] + points) % self.counts[rows]
+        return np.asarray(self.curvature_per_m[rows, there], dtype=np.float64)
 
 
 def load_track(name_or_path: str | Path) -> Track:
