@@ -6,8 +6,10 @@ next to no room, and one that is cut off itself begins anew.
 
 import contextlib
 import datetime
+import errno
 import os
 import re
+import shutil
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -36,6 +38,7 @@ from mcap.records import (
 )
 from mcap.stream_reader import StreamReader, breakup_chunk
 
+from vehicle.errors import LapwingError
 from vehicle.run_file import (
     BEGUN,
     PART_SUFFIX,
@@ -57,6 +60,7 @@ MAGIC = b"\x89MCAP0\r\n"
 FOOTER_HEAD_BYTES = 9 + 8 + 8  # of a footer, what its checksum covers
 NOTE = "cut off: the computer or the recorder died; what is there was saved"
 DATED = re.compile(r"(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)")
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 GROUPS = (Schema, Channel, Statistics, ChunkIndex, AttachmentIndex, MetadataIndex)
 OPCODES = {
     Schema: Opcode.SCHEMA,
@@ -66,6 +70,30 @@ OPCODES = {
     AttachmentIndex: Opcode.ATTACHMENT_INDEX,
     MetadataIndex: Opcode.METADATA_INDEX,
 }
+
+
+ROOM_BESIDE_BYTES = 64 << 10  # for its summary's own file, and what the file system keeps of both
+
+
+class NotMendedError(LapwingError):
+    """A run that was cut off stays so for now, as it was; nothing of it is lost."""
+
+    def __init__(self, name: str, needed_bytes: int, free_bytes: int, error: OSError) -> None:
+        self.name = name
+        self.needed_bytes = needed_bytes
+        """That must be free on the disk; 0 where room is not what it lacks."""
+        if error.errno not in NO_ROOM:
+            self.needed_bytes = 0
+            super().__init__(f"{name} was cut off and cannot be made whole: {error.strerror}")
+            return
+        super().__init__(
+            f"{name} was cut off and there is no room to make it whole: {_size(needed_bytes)} of the disk "
+            f"must be free, {_size(free_bytes)} are; remove some runs"
+        )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"
 
 
 def cut_off_summary(part: Path) -> RunSummary:
@@ -97,7 +125,7 @@ def mend(part: Path) -> RunSummary | None:
     """Make a run of a file that was cut off, and return its summary.
 
     None where it holds no message at all, and is removed, or where it is being written. One at a time in a
-    folder, which `vehicle.runs` sees to. Raises OSError, a full disk's among them; the file stays then.
+    folder, which `vehicle.runs` sees to. Raises NotMendedError, on a full disk above all; the file stays.
     """
     path = part.with_name(part.name.removesuffix(PART_SUFFIX))
     with held(part) as file:
@@ -113,14 +141,27 @@ def mend(part: Path) -> RunSummary | None:
             part.unlink()
             return None
         found.tally.summary.size_bytes = found.end  # without its end, which holds this summary
-        file.truncate(found.end)
-        file.seek(found.end)
-        file.write(found.tail())
-        file.flush()
-        os.fsync(file.fileno())
-        part.rename(path)
+        tail = found.tail()
+        try:
+            _put_end(file.fileno(), found.end, tail)
+            part.rename(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # half an end is room that others need
+                os.ftruncate(file.fileno(), found.end)
+            free_bytes = shutil.disk_usage(part.parent).free
+            raise NotMendedError(path.stem, len(tail) + ROOM_BESIDE_BYTES, free_bytes, error) from error
     found.tally.summary.size_bytes = path.stat().st_size
     return found.tally.summary
+
+
+def _put_end(fd: int, end: int, tail: bytes) -> None:
+    """Write the tail where what is whole ends, and nothing behind it; raises OSError."""
+    os.ftruncate(fd, end)
+    rest = memoryview(tail)
+    while rest:
+        written = os.pwrite(fd, rest, end)
+        rest, end = rest[written:], end + written
+    os.fsync(fd)
 
 
 def _summary_of_whole(part: Path) -> RunSummary | None:

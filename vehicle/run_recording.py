@@ -204,7 +204,8 @@ class RunRecording:
         if summary is None:
             return
         if note:
-            summary.note, summary.is_complete = note, False
+            summary.note = f"{summary.note}; {note}" if summary.note else note
+            summary.is_complete = False
         if writer is None:
             return
         try:

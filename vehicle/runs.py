@@ -23,7 +23,7 @@ from models.store import LAPWING_HOME
 from vehicle.car_clock import CarClock, ToldTime
 from vehicle.errors import LapwingError
 from vehicle.run_file import NEW_SUFFIX, PART_SUFFIX, is_cut_off, read_whole, summary_of
-from vehicle.run_mending import cut_off_summary, mend
+from vehicle.run_mending import NotMendedError, cut_off_summary, mend
 from vehicle.run_summary import RunSummary, run_name
 from vehicle.run_tally import RunTally
 
@@ -65,8 +65,11 @@ class RunShelf:
 
     def runs(self) -> list[RunSummary]:
         """Return what is there, newest first."""
-        files = sorted(self._files(), reverse=True)
-        return [self._summary(file) for file in files]
+        found = []
+        for file in sorted(self._files(), reverse=True):
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile, by another process
+                found.append(self._summary(file))
+        return found
 
     def find(self, name: str) -> Path:
         """Return a run's file by its name, or `last` for the newest; raises RunNotFoundError."""
@@ -180,8 +183,11 @@ class RunShelf:
         """
         if self.room_bytes() < RESERVE_BYTES:
             self.forget(all_of_it=True)
-        files = sorted([*self._files(), *self._parts()])
-        sizes = {file: _size_bytes(file) for file in files}
+        sizes = {}
+        for file in sorted([*self._files(), *self._parts()]):
+            with contextlib.suppress(FileNotFoundError):  # mended or removed meanwhile, by another process
+                sizes[file] = _size_bytes(file)
+        files = [*sizes]
         total_bytes = sum(sizes.values())
         removed = []
         for file in files[:-1]:  # the newest stays, however large
@@ -205,26 +211,35 @@ class RunShelf:
                 found.append(cut_off_summary(part))
         return found
 
-    def mend(self) -> list[str]:
-        """Make runs of what was cut off; return their names. Raises OSError where the disk is full.
+    def mend(self, failed: Callable[[NotMendedError], object] | None = None) -> list[str]:
+        """Make runs of what was cut off; return their names.
 
-        At any time, in any process: what somebody writes is left alone.
+        At any time, in any process: what somebody writes is left alone. What cannot be mended now is told to
+        `failed`, and the rest is mended; without it NotMendedError is raised at the end, OSError where the
+        folder itself cannot be used.
         """
         mended: list[str] = []
         if not self.folder.is_dir():
             return mended
+        failures: list[NotMendedError] = []
         with (self.folder / "mending.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # whoever mends here already does it all
-            self._mend(mended)
+            self._mend(mended, failed or failures.append)
+        if failures:
+            raise failures[0]
         return mended
 
-    def _mend(self, mended: list[str]) -> None:
+    def _mend(self, mended: list[str], failed: Callable[[NotMendedError], object]) -> None:
         for new in self.folder.glob(f"*.mcap{NEW_SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):
                 if abs(time.time() - new.stat().st_mtime) > FORGOTTEN_S:
                     new.unlink()
         for part in sorted(self._parts()):
-            summary = mend(part)
+            try:
+                summary = mend(part)
+            except NotMendedError as error:
+                failed(error)
+                continue
             if summary is not None:
                 self._keep(summary)  # and removes nothing: that is the recorder's, who knows the quota
                 mended.append(summary.name)

@@ -125,7 +125,7 @@ def export(
 def _mend(shelf: RunShelf) -> None:
     told = Console(stderr=True)
     try:
-        for name in shelf.mend():
+        for name in shelf.mend(lambda error: told.print(f"{error}.")):
             told.print(f"{name} was cut off; what is there was saved.")
     except OSError as error:
         told.print(f"What was cut off cannot be made whole: {error.strerror}; free some space on the disk.")

@@ -42,7 +42,7 @@ from webui.laps import Laps
 from webui.marker import Marker
 from webui.model_changes import ModelChanges
 from webui.race_watch import RaceWatch
-from webui.recording import Recorder
+from webui.recording import Recorder, WatchedRecorder
 from webui.run_films import RunFilms
 from webui.settings import car_name
 from webui.sockets import Places
@@ -122,6 +122,8 @@ def create_app(
     caps = SpeedCaps(policies.root / "speed-caps.json")
     uploads = Uploads(policies, vehicle)
     changes = ModelChanges(policies, uploads)
+    if recorder is not None:
+        recorder = WatchedRecorder(recorder, vehicle.status)
     glance = Glance(vehicle, world, laps, caps, clock_ns, recorder=recorder, models=changes)
     places = Places()
     app.config["SOCK_SERVER_OPTIONS"] = sockets.OPTIONS

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -10,10 +11,17 @@ from typing import Protocol
 import msgspec
 
 from vehicle.errors import UNREADABLE
+from vehicle.messages import GUARDED_STATES, Status
 from vehicle.recorder_status import RecorderClient, RecorderStatus
 
 AGE_LIMIT_S = 2.0  # it tells twice a second
 START_LIMIT_S = 5.0  # it starts beside the page
+DEAF_S = 3.0  # a drive is in its file with its first tick; one that a recorder joins, with the next
+LOOKED_S = 2.0  # a page asks many times a second; who asks less often does not see a drive go on
+DEAF = (
+    "The car drives, and the recorder hears nothing of it, so this drive is not kept. Restart the car's "
+    "software; if this stays, look into the recorder's log."
+)
 SILENT = (
     "The recorder does not answer, so drives are not kept. It is started again by itself; "
     "if this stays, look into the log."
@@ -84,6 +92,32 @@ class RecorderFollower:
                 if status is not None:
                     self._newest = (status, time.monotonic())
         client.close()
+
+
+class WatchedRecorder:
+    """Compares what a recorder says with what the car does: one that hears nothing believes to be ready."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        status: Callable[[], Status | None],
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._recorder = recorder
+        self._status = status
+        self._now_s = now_s
+        self._deaf_since_s = self._looked_s = float("-inf")
+
+    def document(self) -> RecordingDocument:
+        """Return how it fares."""
+        said, status, now_s = self._recorder.document(), self._status(), self._now_s()
+        is_deaf = said.state is Recording.READY and status is not None and status.state in GUARDED_STATES
+        if not is_deaf or now_s - self._looked_s > LOOKED_S:
+            self._deaf_since_s = now_s
+        self._looked_s = now_s
+        if is_deaf and now_s - self._deaf_since_s > DEAF_S:
+            return RecordingDocument(Recording.NOT_RECORDING, problem=DEAF)
+        return said
 
 
 def document_of(status: RecorderStatus) -> RecordingDocument:

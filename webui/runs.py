@@ -61,7 +61,9 @@ class RunRow(msgspec.Struct, frozen=True):
     """Why it is not complete."""
     starred: bool
     is_mending: bool
-    """It was cut off and is being made whole; until then it cannot be opened."""
+    """It was cut off and is to be made whole; until then it cannot be opened."""
+    lacks: str
+    """Why that cannot be done now and what is needed, as a sentence; empty while it goes on."""
 
 
 class RunList(msgspec.Struct, frozen=True):
@@ -206,8 +208,13 @@ class Listing:
             if self._read is None or self._read[0] != stamp:
                 self._read = (stamp, [row_of(self._shelf, one) for one in self._shelf.runs()])
             self._mender.look()
-            cut_off = [row_of(self._shelf, one, is_mending=True) for one in self._shelf.cut_off()]
+            cut_off = [self._cut_off_row(one) for one in self._shelf.cut_off()]
             return sorted([*self._read[1], *cut_off], key=lambda row: row.name, reverse=True)
+
+    def _cut_off_row(self, one: RunSummary) -> RunRow:
+        lacks = self._mender.lacks(one.name)
+        row = row_of(self._shelf, one)
+        return msgspec.structs.replace(row, is_mending=True, lacks=f"{lacks}." if lacks else "")
 
     def _stamp(self) -> object:
         try:
@@ -353,8 +360,8 @@ def found(shelf: RunShelf, name: str) -> Path:
         raise NotFound(f"There is no run {name[:40]!r}; it may have been removed.") from error
 
 
-def row_of(shelf: RunShelf, one: RunSummary, *, is_mending: bool = False) -> RunRow:
-    """Return a run as it stands in the list."""
+def row_of(shelf: RunShelf, one: RunSummary) -> RunRow:
+    """Return a whole run as it stands in the list."""
     return RunRow(
         name=one.name,
         started_wall_ns=one.started_wall_ns,
@@ -373,7 +380,8 @@ def row_of(shelf: RunShelf, one: RunSummary, *, is_mending: bool = False) -> Run
         is_complete=one.is_complete,
         note=one.note,
         starred=shelf.is_starred(one.name),
-        is_mending=is_mending,
+        is_mending=False,
+        lacks="",
     )
 
 

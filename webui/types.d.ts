@@ -326,6 +326,7 @@ interface RunRow {
   is_hil: boolean;
   is_complete: boolean;
   is_mending: boolean;
+  lacks: string;
   note: string;
   starred: boolean;
 }

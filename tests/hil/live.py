@@ -194,6 +194,7 @@ class WholeCar(DrivenCar):
         self.supervisor = supervisor
         self.block = folder / "blocked"
         """While this file is there, no file of its software can be changed."""
+        self.runs_dir = folder / "home" / "runs"
         self.port = 0
         """Of its page."""
         self._scratch: Path | None = None
@@ -302,7 +303,12 @@ def whole_car(wiring: str = "aws", *, may_block: bool = False) -> Iterator[Whole
         command += ["--track", "oval", "--wiring", wiring, "--port", str(port)]
         if may_block:
             command = [sys.executable, "-m", "tests.hil.blocked_disk", str(folder / "blocked"), *command]
-        home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "data"), "XDG_CONFIG_HOME": str(folder)}
+        home = {
+            "HOME": str(folder),
+            "LAPWING_HOME": str(folder / "home"),
+            "XDG_DATA_HOME": str(folder / "data"),
+            "XDG_CONFIG_HOME": str(folder),
+        }
         supervisor = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | home)
         car = WholeCar(folder, supervisor, wiring)
         car.port = port

@@ -7,10 +7,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from tests.hil.blocked_disk import why_unblockable
 from tests.hil.live import (
+    START_LIMIT_S,
     WORDS,
     InconclusiveError,
     LiveCar,
@@ -21,7 +23,10 @@ from tests.hil.live import (
     is_running,
 )
 from tests.unit.killed_calls import UntraceableError, let_go, seize
-from vehicle.messages import DriveState, Fault, RequestKind
+from vehicle.messages import DriveState, Fault, RequestKind, TickRecord
+from vehicle.run_file import read
+from vehicle.run_schemas import Topic
+from vehicle.runs import RunShelf
 from webui.recording import Recording
 
 DEAD_HOST_BOUND_S = 0.220
@@ -197,12 +202,17 @@ def test_a_car_drives_on_without_recorder_and_page_and_nothing_drives_without_it
         assert set(pulses) <= set(log.driven(car.neutral_us))
         car.wait_process("record", children["record"])
         car.wait_process("web", children["web"])
-        recording = car.wait_recording(Recording.RECORDING, Recording.READY)
+        deadline_s = time.monotonic() + START_LIMIT_S
+        told = set(Recording) - {Recording.STARTING}
+        while car.wait_recording(*told).state is not Recording.RECORDING:
+            status = car.wait(lambda status: True)
+            if status.state is DriveState.FAILSAFE:
+                raise InconclusiveError(status.sentence)
+            assert time.monotonic() < deadline_s, "the recorder does not go on"
         status = car.wait(lambda status: True)
         if status.state is DriveState.FAILSAFE:
             raise InconclusiveError(status.sentence)
         assert status.state is DriveState.AUTONOMOUS
-        assert recording.state is Recording.RECORDING
 
         family += descendants_of(car.supervisor.pid)
         car.supervisor.kill()
@@ -211,8 +221,27 @@ def test_a_car_drives_on_without_recorder_and_page_and_nothing_drives_without_it
         while any(is_running(pid) for pid in family):
             assert time.monotonic() < deadline_s, "an orphan lives on"
             time.sleep(0.05)
+        assert_kept_but_for_a_second(car, until_ns=began_ns)
 
     conclusive_with_all(check)
+
+
+def assert_kept_but_for_a_second(car: WholeCar, until_ns: int) -> None:
+    """One run goes up to the last second before its recorder stopped; another goes on with the same drive."""
+    shelf = RunShelf(car.runs_dir)
+    shelf.mend()  # where the car's own mender did not get to it
+    after, before = shelf.runs()
+    assert before.note.startswith("cut off")
+    ticks = [entry.time_ns for entry in read(shelf.find(before.name), [Topic.EXACT_TICK])]
+    assert ticks[0] == before.started_ns
+    assert until_ns - 1.1e9 < ticks[-1] < until_ns + 0.1e9  # a chunk may wait to be written for 0.9 s
+    assert "the car was driving already" in after.note
+    states = [
+        msgspec.msgpack.decode(entry.data, type=TickRecord).state
+        for entry in read(shelf.find(after.name), [Topic.EXACT_TICK])
+    ]
+    assert states[0] is DriveState.AUTONOMOUS
+    assert ticks[-1] < after.started_ns
 
 
 def test_a_car_whose_disk_blocks_drives_on_says_that_nothing_is_recorded_and_can_be_stopped():

@@ -61,7 +61,7 @@ test("the line is cut where its shade changes, and its frame holds all of it", (
 });
 
 test("a run that did not end well says how", () => {
-  const run = { is_mending: false, latched_fault: "", is_complete: true, note: "" };
-  assert.deepEqual([run, { ...run, is_mending: true }, { ...run, latched_fault: "board silent" }, { ...run, is_complete: false, note: "cut off: it died" }, { ...run, is_complete: false, note: "some ticks are missing" }].map(words.endOf),
-    ["", "Cut off; it is being made whole", "Stopped: board silent", "Cut off", "Incomplete"]);
+  const run = { is_mending: false, lacks: "", latched_fault: "", is_complete: true, note: "" };
+  assert.deepEqual([run, { ...run, is_mending: true }, { ...run, is_mending: true, lacks: "There is no room." }, { ...run, latched_fault: "board silent" }, { ...run, is_complete: false, note: "cut off: it died" }, { ...run, is_complete: false, note: "some ticks are missing" }].map(words.endOf),
+    ["", "Cut off; it is being made whole", "There is no room.", "Stopped: board silent", "Cut off", "Incomplete"]);
 });

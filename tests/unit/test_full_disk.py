@@ -1,13 +1,15 @@
 """A disk that is really full, by the kernel's word: a sentence, the old policy, nothing half."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-SCRIPT = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -m tests.unit.full_disk "$1"'
+SCRIPT = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -m "$3" "$1"'
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
@@ -21,18 +23,23 @@ def may_mount(place: Path) -> bool:
     return mounted.returncode == 0
 
 
-def test_uploads_to_a_full_disk_keep_the_old_policy_and_leave_nothing(tmp_path: Path) -> None:
-    if not may_mount(tmp_path):
+def within_a_megabyte(place: Path, module: str) -> Any:
+    """Run a module with a disk of that size, and return what it prints."""
+    if not may_mount(place):
         pytest.skip("this system lets nobody mount a small file system of their own")
     done = subprocess.run(
-        [*UNSHARE, "sh", "-c", SCRIPT, "sh", str(tmp_path), sys.executable],
+        [*UNSHARE, "sh", "-c", SCRIPT, "sh", str(place), sys.executable, module],
         capture_output=True,
         text=True,
         check=False,
         cwd=Path(__file__).parents[2],
     )
     assert done.returncode == 0, done.stderr
-    outcomes = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_uploads_to_a_full_disk_keep_the_old_policy_and_leave_nothing(tmp_path: Path) -> None:
+    outcomes = within_a_megabyte(tmp_path, "tests.unit.full_disk")
 
     sentences = [row["sentence"] for row in outcomes]
     assert "" in sentences  # with the most room it fits
@@ -45,3 +52,20 @@ def test_uploads_to_a_full_disk_keep_the_old_policy_and_leave_nothing(tmp_path: 
         assert row["left"] == []
         assert row["active"] in row["names"]
         assert row["active"] == ("late" if row["sentence"] == "" else "old")
+
+
+def test_a_run_that_lacks_room_to_be_made_whole_says_what_it_needs_and_gets_it_by_itself(
+    tmp_path: Path,
+) -> None:
+    told = within_a_megabyte(tmp_path, "tests.unit.full_run_disk")
+    print(told)
+    assert told["first"] == ""  # it is tried before it is given up
+    assert re.search(
+        r"there is no room to make it whole: 0\.[1-9] MB of the disk must be free, 0\.0 MB are; "
+        r"remove some runs\.$",
+        told["lacks"],
+    )
+    assert told["is_untouched"]
+    assert told["is_patient"]
+    assert told["ticks"] == 400
+    assert told["note"].startswith("cut off")

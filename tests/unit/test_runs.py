@@ -114,8 +114,12 @@ def test_a_missing_tick_or_picture_is_said(tmp_path: Path) -> None:
 
 def test_a_recorder_that_comes_late_says_so(tmp_path: Path) -> None:
     one = recording(tmp_path)
-    feed(one, ticks(*DRIVE)[5:])
+    feed(one, ticks(*DRIVE)[5:15])
+    one.end("the recorder was stopped")
     assert not one.finished[0].is_complete
+    assert one.finished[0].note == (
+        "the recorder came when the car was driving already; the recorder was stopped"
+    )
 
 
 def test_a_full_disk_costs_the_run_and_not_the_recorder(tmp_path: Path) -> None:

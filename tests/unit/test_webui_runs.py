@@ -16,13 +16,22 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.unit.run_files import WALL_NS, StatedRecorder, make_run, shelf_of, steering_at
+from tests.unit.still_car import status_with
 from tests.unit.test_webui import ORIGIN, RecordingVehicle
 from tests.unit.webui_visitors import signed_in, watcher
-from vehicle.messages import DriveState
+from vehicle.messages import DriveState, Status
 from vehicle.recorder_status import STATUS, RecorderStatus
 from vehicle.runs import KEPT_AWAY_S, RunShelf
 from webui import create_app
-from webui.recording import Recorder, RecorderFollower, Recording, document_of
+from webui.recording import (
+    DEAF_S,
+    Recorder,
+    RecorderFollower,
+    Recording,
+    RecordingDocument,
+    WatchedRecorder,
+    document_of,
+)
 from webui.run_films import FilmState, RunFilms
 
 FROM_HERE = {"Origin": ORIGIN}
@@ -304,6 +313,47 @@ def test_a_recorder_that_falls_silent_is_noticed(monkeypatch: pytest.MonkeyPatch
             time.sleep(0.02)
         assert _reaches(follower, Recording.NOT_RECORDING)
         follower.close()
+
+
+def test_a_drive_of_which_the_recorder_hears_nothing_is_told() -> None:
+    """Its records are of another version, say: it drops them all, and is ready for the next drive."""
+    stated, now_s = StatedRecorder(), 0.0
+    car: list[Status | None] = [status_with(state=DriveState.AUTONOMOUS)]
+    watched = WatchedRecorder(stated, lambda: car[0], lambda: now_s)
+
+    def looked(seconds: float) -> list[Recording]:
+        nonlocal now_s
+        shown = []
+        for _ in range(round(seconds * 4)):
+            now_s += 0.25
+            shown.append(watched.document().state)
+        return shown
+
+    assert set(looked(DEAF_S + 0.25)) == {Recording.READY}  # the drive has just begun
+    assert set(looked(1.0)) == {Recording.NOT_RECORDING}
+    assert "the recorder hears nothing of it" in watched.document().problem
+    stated.said = RecordingDocument(Recording.RECORDING, "2026-01-01_00-00-00", 5)
+    assert set(looked(5.0)) == {Recording.RECORDING}
+    stated.said = RecordingDocument(Recording.READY)
+    for state in (DriveState.DISARMED, DriveState.FAILSAFE, None):  # what follows a run that was closed
+        car[0] = status_with(state=state) if state else None
+        assert set(looked(5.0)) == {Recording.READY}
+    car[0] = status_with(state=DriveState.MANUAL)
+    looked(2.0)
+    now_s += 60.0  # nobody looked: two drives may have begun and ended
+    assert watched.document().state is Recording.READY
+
+
+def test_the_pages_compare_the_recorder_with_the_car(
+    shelf: RunShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vehicle = RecordingVehicle()
+    client = signed_in(create_app(vehicle, shelf=shelf, recorder=StatedRecorder()))
+    assert client.get("/api/runs").json["recorder"]["state"] == "ready"
+    monkeypatch.setattr("webui.recording.DEAF_S", -1.0)
+    vehicle.state = DriveState.AUTONOMOUS
+    for document in (client.get("/api/runs").json, client.get("/api/status").json):
+        assert document["recorder"]["state"] == "not recording"
 
 
 def _reaches(recorder: Recorder, state: Recording) -> bool:

@@ -88,7 +88,7 @@ export function kindOf(run) {
 
 /** In two or three words, how a run ended, if it did not end well. @param {RunRow} run */
 export function endOf(run) {
-  if (run.is_mending) return "Cut off; it is being made whole";
+  if (run.is_mending) return run.lacks || "Cut off; it is being made whole";
   if (run.latched_fault) return `Stopped: ${run.latched_fault}`;
   if (run.is_complete) return "";
   return run.note.startsWith("cut off") ? "Cut off" : "Incomplete";
