@@ -1,19 +1,23 @@
-"""A vehicle process that falls ill on SIGUSR1: `python -m tests.hil.ill_vehicle ILLNESS drive ...`.
+"""A vehicle process that can fall ill: `python -m tests.hil.ill_vehicle FILE drive ...`.
+
+On SIGUSR1 it gets the illness that FILE names:
 
 hungry     takes memory in its policy until the system gives no more
 endless    its policy never answers; signals still reach it
 deaf       its policy never answers and holds the interpreter: no thread, no signal handler runs again
 hog        another thread holds the interpreter in long pieces, with a moment between them
-mute       it logs onto a disk that does not answer
+mute       it logs into a pipe that nobody reads, as onto a disk that does not answer
 """
 
 import logging
+import os
 import re
 import resource
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from models.policy import Policy
@@ -56,7 +60,9 @@ def hog() -> None:
 
 
 def fill_the_log() -> None:
-    """Write until the pipe behind standard error, which nobody reads, takes no more."""
+    """Write until the pipe behind standard error takes no more."""
+    _unread, log = os.pipe()
+    os.dup2(log, sys.stderr.fileno())
     while True:
         logging.getLogger("vehicle").warning("x" * 4000)
 
@@ -70,8 +76,8 @@ ILLNESSES: dict[str, Callable[[], None]] = {
 }
 
 
-def fall_ill(illness: Callable[[], None]) -> None:
-    """Have the next decision after SIGUSR1 bring the illness."""
+def can_fall_ill(named_in: Path) -> None:
+    """Have the next decision after SIGUSR1 bring the illness that a file names."""
     is_ill, decide = [False], Policy.decide
 
     def notice(*_: object) -> None:
@@ -80,7 +86,7 @@ def fall_ill(illness: Callable[[], None]) -> None:
     def ill_decide(policy: Policy, *given: Any) -> Any:
         if is_ill[0]:
             is_ill[0] = False
-            illness()
+            ILLNESSES[named_in.read_text()]()
         return decide(policy, *given)
 
     Policy.decide = ill_decide  # type: ignore[method-assign]
@@ -88,5 +94,5 @@ def fall_ill(illness: Callable[[], None]) -> None:
 
 
 if __name__ == "__main__":
-    fall_ill(ILLNESSES[sys.argv.pop(1)])
+    can_fall_ill(Path(sys.argv.pop(1)))
     main()

@@ -43,9 +43,9 @@ class InconclusiveError(Exception):
     """The computer was too busy for this run to say anything; it is repeated, never passed."""
 
 
-def conclusive(check: Callable[["LiveCar"], None], wiring: str = "aws", *, illness: str = "") -> None:
+def conclusive(check: Callable[["LiveCar"], None], wiring: str = "aws") -> None:
     """Run a check against a fresh car, again while the computer is too busy for an answer."""
-    _conclusive(check, lambda: live_car(wiring, illness))
+    _conclusive(check, lambda: live_car(wiring))
 
 
 def conclusive_with_all(
@@ -171,20 +171,34 @@ class LiveCar(DrivenCar):
         self.is_ill = False
         super().__init__(run_dir, hil.hil_dir, wiring)
 
-    def close(self) -> None:
-        super().close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.vehicle.pid, signal.SIGCONT)
-        if self.is_ill:
-            self.vehicle.kill()
-        self.vehicle.terminate()
+    def fall_ill(self, illness: str) -> None:
+        """Give the vehicle an illness of `tests.hil.ill_vehicle`."""
+        self.is_ill = True  # for good, also where it goes on answering
+        illness_file(self.run_dir).write_text(illness)
+        os.kill(self.vehicle.pid, signal.SIGUSR1)
+
+    def stands_on_request(self) -> bool:
+        """End the drive and let go; return whether the vehicle does as it is asked."""
+        self.let_go()
+        if self.is_ill or self.vehicle.poll() is not None:
+            return False
+        asked_ns = time.monotonic_ns()
         try:
-            self.vehicle.wait(5)
-        except subprocess.TimeoutExpired:
-            self.vehicle.kill()
-            self.vehicle.wait()
-        if self.vehicle.stderr is not None:
-            self.vehicle.stderr.close()
+            self.client.request(RequestKind.DISARM)
+            self.client.request(RequestKind.RELEASE_LEASE)
+        except VehicleSilentError:
+            return False
+        return self.client.wait_status(lambda status: stands(status, asked_ns), 1.0) is not None
+
+
+def illness_file(run_dir: Path) -> Path:
+    """Return where the illness stands that a vehicle is to get."""
+    return run_dir.with_name("illness")
+
+
+def stands(status: Status, since_ns: int) -> bool:
+    """Whether a status of after this moment says that the car is disarmed."""
+    return status.now_ns > since_ns and status.state is DriveState.DISARMED
 
 
 class WholeCar(DrivenCar):
@@ -317,22 +331,100 @@ def whole_car(wiring: str = "aws", *, may_block: bool = False) -> Iterator[Whole
 
 
 @contextmanager
-def live_car(wiring: str = "aws", illness: str = "") -> Iterator[LiveCar]:
-    """Yield a car that stands ready; end its processes afterwards.
-
-    With an illness of `tests.hil.ill_vehicle` nobody reads what the vehicle says.
-    """
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lw", dir="/tmp")))
-        settings = HilSettings(hil_dir=folder / "hil", track="oval", wiring=wiring)  # type: ignore[arg-type]
-        hil = stack.enter_context(start_hil(settings))
-        policy = write_policy(folder / "straight", speed_mps=0.6)
-        program = ["tests.hil.ill_vehicle", illness] if illness else ["vehicle.cli"]
-        command = [sys.executable, "-m", *program, "drive", "--policy", str(policy)]
-        command += ["--run-dir", str(folder / "run"), "--hil-dir", str(settings.hil_dir), "--wiring", wiring]
-        unread = subprocess.PIPE if illness else None
-        vehicle = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=unread)
-        car = LiveCar(hil, vehicle, folder / "run", wiring)
-        car.is_ill = bool(illness)
-        stack.callback(car.close)
+def live_car(wiring: str = "aws") -> Iterator[LiveCar]:
+    """Yield a car that stands ready; end its processes afterwards."""
+    with Stand(wiring) as stand, stand.driven() as car:
         yield car
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process; one that obeys ends by itself."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+class Stand:
+    """A HIL car that outlives the vehicle processes which drive it, one after another."""
+
+    def __init__(self, wiring: str) -> None:
+        self._wiring = wiring
+        with ExitStack() as stack:
+            self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lw", dir="/tmp")))
+            settings = HilSettings(hil_dir=self._folder / "hil", track="oval", wiring=wiring)  # type: ignore[arg-type]
+            self._hil = stack.enter_context(start_hil(settings))
+            self._policy = write_policy(self._folder / "straight", speed_mps=0.6)
+            self._vehicle = self._start_vehicle()
+            stack.callback(lambda: end(self._vehicle))
+            self._opened = stack.pop_all()
+
+    def __enter__(self) -> "Stand":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Put everything away."""
+        self._opened.close()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether world and board still run."""
+        parts = (self._hil.world, self._hil.board)
+        return all(part is not None and part.poll() is None for part in parts)
+
+    @contextmanager
+    def driven(self) -> Iterator[LiveCar]:
+        """Yield the car, back at its start, and a driver; a vehicle that obeys no more is started anew."""
+        self._hil.client.control("reset")
+        car = LiveCar(self._hil, self._vehicle, self._folder / "run", self._wiring)
+        try:
+            yield car
+            obeys = car.stands_on_request()
+        finally:
+            car.close()
+        if not obeys and self.is_whole:
+            self._vehicle.kill()
+            self._vehicle.wait()
+            self._vehicle = self._start_vehicle()
+
+    def _start_vehicle(self) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "tests.hil.ill_vehicle", str(illness_file(self._folder / "run"))]
+        command += ["drive", "--policy", str(self._policy), "--run-dir", str(self._folder / "run")]
+        command += ["--hil-dir", str(self._hil.hil_dir), "--wiring", self._wiring]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+
+class CarPark:
+    """Cars that checks hand on to each other while they are whole; what has died is started anew.
+
+    A car that a check has found wrong, or that it could say nothing about, is not used again.
+    """
+
+    def __init__(self) -> None:
+        self._stands: dict[str, Stand] = {}
+
+    def conclusive(self, check: Callable[["LiveCar"], None], wiring: str = "aws") -> None:
+        """Run a check against a car, again while the computer is too busy for an answer."""
+        _conclusive(check, lambda: self._car(wiring))
+
+    @contextmanager
+    def _car(self, wiring: str) -> Iterator[LiveCar]:
+        stand = self._stands.pop(wiring, None) or Stand(wiring)
+        with ExitStack() as unless_whole:
+            unless_whole.callback(stand.close)
+            with stand.driven() as car:
+                yield car
+            if stand.is_whole:
+                self._stands[wiring] = stand
+                unless_whole.pop_all()
+
+    def close(self) -> None:
+        """Put every car away."""
+        for stand in self._stands.values():
+            stand.close()
+        self._stands.clear()

@@ -16,6 +16,7 @@ import msgspec
 
 from calibration.car import CarCalibration
 from models.policy import Policy
+from tests.hil.nursery import nursery
 from tests.hil.policies import write_policy
 from vehicle.__main__ import HIL_CALIBRATIONS, HilCar, Vehicle
 from vehicle.config import CameraConfig, CarConfig, ControlConfig
@@ -287,7 +288,7 @@ def lockstep_rig(
             marker=marker,
             light=light,
         )
-        running = stack.enter_context(start_hil(settings))
+        running = stack.enter_context(start_hil(settings, nursery().start))
         config = CarConfig(
             policy=str(policy or write_policy(folder / "straight")),
             control=ControlConfig(rate_hz=control_rate_hz),

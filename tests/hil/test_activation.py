@@ -16,7 +16,7 @@ from models.activation import NotActivatedError, activate
 from models.errors import PolicyError
 from models.store import Entry, PolicyStore
 from models.store_intake import add_file
-from tests.hil.live import InconclusiveError, LiveCar
+from tests.hil.live import InconclusiveError, LiveCar, end
 from tests.hil.policies import write_policy
 from vehicle.hil.launch import start_hil
 from vehicle.hil.settings import HilSettings
@@ -85,6 +85,7 @@ def running(garage: Garage) -> Iterator[LiveCar]:
     with ExitStack() as stack:
         hil = stack.enter_context(start_hil(HilSettings(hil_dir=garage.folder / "hil", track="oval")))
         car = LiveCar(hil, garage.start_vehicle(), garage.folder / "run", "aws")
+        stack.callback(lambda: end(car.vehicle))
         stack.callback(car.close)
         yield car
 

@@ -14,10 +14,10 @@ from tests.hil.blocked_disk import why_unblockable
 from tests.hil.live import (
     START_LIMIT_S,
     WORDS,
+    CarPark,
     InconclusiveError,
     LiveCar,
     WholeCar,
-    conclusive,
     conclusive_with_all,
     descendants_of,
     is_running,
@@ -37,6 +37,14 @@ GOODBYE_S = 5.0
 """For every process to be gone whose supervisor was killed."""
 
 pytestmark = [pytest.mark.realtime, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def park() -> Iterator[CarPark]:
+    """Cars for all tests of this module, since starting one takes seconds."""
+    park = CarPark()
+    yield park
+    park.close()
 
 
 @contextlib.contextmanager
@@ -60,53 +68,8 @@ def debugged(pid: int) -> Iterator[None]:
         let_go(thread)
 
 
-@pytest.mark.parametrize(
-    ("killer", "wiring"),
-    [
-        (signal.SIGKILL, "aws"),
-        (signal.SIGSTOP, "standard"),
-        (signal.SIGTERM, "aws"),
-        (signal.SIGSEGV, "standard"),
-    ],
-)
-def test_a_dead_or_stopped_vehicle_leaves_neutral_pulses_within_220_ms(wiring, killer):
-    def check(car: LiveCar) -> None:
-        car.drive()
-        os.kill(car.vehicle.pid, killer)
-        assert car.neutral_after_last_command_s() <= DEAD_HOST_BOUND_S
-
-    conclusive(check, wiring)
-
-
-@pytest.mark.parametrize(
-    ("illness", "wiring"),
-    [("hungry", "aws"), ("endless", "standard"), ("deaf", "aws"), ("mute", "standard")],
-)
-def test_a_vehicle_without_memory_answer_or_disk_leaves_neutral_pulses_within_220_ms(illness, wiring):
-    def check(car: LiveCar) -> None:
-        car.drive()
-        os.kill(car.vehicle.pid, signal.SIGUSR1)
-        assert car.neutral_after_last_command_s() <= DEAD_HOST_BOUND_S
-        assert (car.vehicle.poll() is None) == (illness != "hungry")  # without memory it crashes
-        car.assert_neutral_pulses_go_on()
-
-    conclusive(check, wiring, illness=illness)
-
-
-def test_a_thread_that_hogs_the_interpreter_is_a_stalled_host():
-    def check(car: LiveCar) -> None:
-        car.drive()
-        os.kill(car.vehicle.pid, signal.SIGUSR1)
-        status = car.wait(lambda status: status.state is DriveState.FAILSAFE)
-
-        assert status.latched_fault is Fault.HOST_STALLED
-        assert car.neutral_after_last_command_s() <= DEAD_HOST_BOUND_S
-
-    conclusive(check, illness="hog")
-
-
 @pytest.mark.parametrize("paused", [stopped, debugged])
-def test_a_vehicle_that_was_paused_says_neutral_first_and_stays_in_failsafe(paused):
+def test_a_vehicle_that_was_paused_says_neutral_first_and_stays_in_failsafe(park, paused):
     def check(car: LiveCar) -> None:
         car.drive()
         with paused(car.vehicle.pid):
@@ -122,37 +85,10 @@ def test_a_vehicle_that_was_paused_says_neutral_first_and_stays_in_failsafe(paus
         assert not any(command.armed for command in said)
         assert {command.throttle_us for command in said} == {car.neutral_us}
 
-    conclusive(check)
+    park.conclusive(check)
 
 
-def test_a_dying_world_stops_the_car():
-    def check(car: LiveCar) -> None:
-        car.drive()
-        assert car.hil.world is not None
-        car.hil.world.kill()
-        status = car.wait(lambda status: status.state is DriveState.FAILSAFE)
-
-        assert status.latched_fault in {Fault.CAMERA_LOST, Fault.CAMERA_OVERDUE}
-        car.assert_neutral_pulses_go_on()
-
-    conclusive(check)
-
-
-def test_a_dying_board_is_a_lost_board():
-    def check(car: LiveCar) -> None:
-        car.drive()
-        assert car.hil.board is not None
-        car.hil.board.kill()
-        status = car.wait(lambda status: status.state is DriveState.FAILSAFE)
-        time.sleep(0.3)
-
-        assert status.latched_fault in {Fault.BOARD_LOST, Fault.BOARD_SILENT}
-        assert car.hil.client.truth_now().esc_pulse_us == 0.0  # without pulses the ESC lets the motor go
-
-    conclusive(check)
-
-
-def test_a_driver_who_dies_stops_the_car_when_the_lease_runs_out():
+def test_a_driver_who_dies_stops_the_car_when_the_lease_runs_out(park):
     def check(car: LiveCar) -> None:
         car.drive()
         began_s = time.monotonic()
@@ -163,10 +99,10 @@ def test_a_driver_who_dies_stops_the_car_when_the_lease_runs_out():
         assert time.monotonic() - began_s < LEASE_BOUND_S
         car.assert_neutral_pulses_go_on()
 
-    conclusive(check)
+    park.conclusive(check)
 
 
-def test_an_emergency_stop_by_a_watcher_stops_the_car_at_once():
+def test_an_emergency_stop_by_a_watcher_stops_the_car_at_once(park):
     def check(car: LiveCar) -> None:
         car.drive()
         began_ns = time.monotonic_ns()
@@ -178,7 +114,79 @@ def test_an_emergency_stop_by_a_watcher_stops_the_car_at_once():
         car.wait(lambda status: status.latched_fault is Fault.EMERGENCY_STOP)
         car.ask(RequestKind.DISARM)
 
-    conclusive(check)
+    park.conclusive(check)
+
+
+@pytest.mark.parametrize(
+    ("killer", "wiring"),
+    [
+        (signal.SIGKILL, "aws"),
+        (signal.SIGSTOP, "standard"),
+        (signal.SIGTERM, "aws"),
+        (signal.SIGSEGV, "standard"),
+    ],
+)
+def test_a_dead_or_stopped_vehicle_leaves_neutral_pulses_within_220_ms(park, wiring, killer):
+    def check(car: LiveCar) -> None:
+        car.drive()
+        os.kill(car.vehicle.pid, killer)
+        assert car.neutral_after_last_command_s() <= DEAD_HOST_BOUND_S
+
+    park.conclusive(check, wiring)
+
+
+@pytest.mark.parametrize(
+    ("illness", "wiring"),
+    [("hungry", "aws"), ("endless", "standard"), ("deaf", "aws"), ("mute", "standard")],
+)
+def test_a_vehicle_without_memory_answer_or_disk_leaves_neutral_pulses_within_220_ms(park, illness, wiring):
+    def check(car: LiveCar) -> None:
+        car.drive()
+        car.fall_ill(illness)
+        assert car.neutral_after_last_command_s() <= DEAD_HOST_BOUND_S
+        assert (car.vehicle.poll() is None) == (illness != "hungry")  # without memory it crashes
+        car.assert_neutral_pulses_go_on()
+
+    park.conclusive(check, wiring)
+
+
+def test_a_thread_that_hogs_the_interpreter_is_a_stalled_host(park):
+    def check(car: LiveCar) -> None:
+        car.drive()
+        car.fall_ill("hog")
+        status = car.wait(lambda status: status.state is DriveState.FAILSAFE)
+
+        assert status.latched_fault is Fault.HOST_STALLED
+        assert car.neutral_after_last_command_s() <= DEAD_HOST_BOUND_S
+
+    park.conclusive(check)
+
+
+def test_a_dying_world_stops_the_car(park):
+    def check(car: LiveCar) -> None:
+        car.drive()
+        assert car.hil.world is not None
+        car.hil.world.kill()
+        status = car.wait(lambda status: status.state is DriveState.FAILSAFE)
+
+        assert status.latched_fault in {Fault.CAMERA_LOST, Fault.CAMERA_OVERDUE}
+        car.assert_neutral_pulses_go_on()
+
+    park.conclusive(check)
+
+
+def test_a_dying_board_is_a_lost_board(park):
+    def check(car: LiveCar) -> None:
+        car.drive()
+        assert car.hil.board is not None
+        car.hil.board.kill()
+        status = car.wait(lambda status: status.state is DriveState.FAILSAFE)
+        time.sleep(0.3)
+
+        assert status.latched_fault in {Fault.BOARD_LOST, Fault.BOARD_SILENT}
+        assert car.hil.client.truth_now().esc_pulse_us == 0.0  # without pulses the ESC lets the motor go
+
+    park.conclusive(check)
 
 
 def test_a_car_drives_on_without_recorder_and_page_and_nothing_drives_without_its_supervisor():

@@ -5,8 +5,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -23,23 +24,62 @@ GOODBYE_S = 3.0
 POLL_S = 0.02
 
 
+class Process(Protocol):
+    """What is used of a `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, once it was asked for."""
+        ...
+
+    def poll(self) -> int | None:
+        """Return its exit status, or None while it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit status when it has ended."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        ...
+
+    def kill(self) -> None:
+        """End it."""
+        ...
+
+
+def start_module(module: str, settings: HilSettings) -> Process:
+    """Start a module as a process that ends with this one."""
+    command = (sys.executable, "-m", module, to_json(settings))
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509 # no threads yet
+
+
 class RunningHil:
     """A HIL car's processes. `board` is None in lockstep, where the world holds the board."""
 
-    def __init__(self, settings: HilSettings) -> None:
+    def __init__(
+        self, settings: HilSettings, start: Callable[[str, HilSettings], Process] = start_module
+    ) -> None:
         self.settings = settings
         self.hil_dir = settings.hil_dir
-        self.world: subprocess.Popen[bytes] | None = None
-        self.board: subprocess.Popen[bytes] | None = None
+        self.world: Process | None = None
+        self.board: Process | None = None
         self.client = HilClient(settings.hil_dir)
+        self._start = start
 
     def start_world(self) -> None:
         """Start the world's process (again)."""
-        self.world = _start("vehicle.hil.server", self.settings)
+        self.world = self._start("vehicle.hil.server", self.settings)
 
     def start_board(self) -> None:
         """Start the board's process (again)."""
-        self.board = _start("vehicle.hil.board_process", self.settings)
+        self.board = self._start("vehicle.hil.board_process", self.settings)
 
     def wait_ready(self, timeout_s: float = READY_S) -> None:
         """Return when the world answers and hears its board; raises HilError with what a process said."""
@@ -93,8 +133,13 @@ class RunningHil:
 
 
 @contextlib.contextmanager
-def start_hil(settings: HilSettings | None = None) -> Iterator[RunningHil]:
-    """Start a HIL car, yield it when it is ready, and end it; without settings in a directory of its own."""
+def start_hil(
+    settings: HilSettings | None = None, start: Callable[[str, HilSettings], Process] = start_module
+) -> Iterator[RunningHil]:
+    """Start a HIL car, yield it when it is ready, and end it; without settings in a directory of its own.
+
+    `start` makes processes of modules, for tests that start very many.
+    """
     with contextlib.ExitStack() as opened:
         if settings is None:
             hil_dir = opened.enter_context(tempfile.TemporaryDirectory(prefix="lw", dir="/tmp"))
@@ -103,7 +148,7 @@ def start_hil(settings: HilSettings | None = None) -> Iterator[RunningHil]:
         prepare_hil_dir(settings.hil_dir)
         if not settings.lockstep and not settings.start_ns:
             settings = msgspec.structs.replace(settings, start_ns=time.monotonic_ns())
-        hil = RunningHil(settings)
+        hil = RunningHil(settings, start)
         opened.callback(hil.stop)
         hil.start_world()
         if not settings.lockstep:
@@ -124,8 +169,3 @@ def serve(settings: HilSettings) -> None:
     stopping = StopSignal()
     with start_hil(settings) as hil:
         hil.wait_end(stopping)
-
-
-def _start(module: str, settings: HilSettings) -> subprocess.Popen[bytes]:
-    command = (sys.executable, "-m", module, to_json(settings))
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509 # no threads yet
