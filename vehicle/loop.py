@@ -46,7 +46,7 @@ from vehicle.parts import (
 from vehicle.rate import CameraRate, Rate, Start
 from vehicle.safety import NEUTRAL, Limiter, Monitor, Senses
 from vehicle.sensing import Seen, Sensing
-from vehicle.state import DriveMode, binding_faults, next_mode
+from vehicle.state import DriveMode, EventKind, OperatorEvent, binding_faults, next_mode
 
 DEFAULT_CONTROL_RATE_HZ = 30.0
 SPEED_CAP_OF_A_NEW_POLICY_FRAC = 0.3
@@ -255,7 +255,7 @@ class ControlLoop:
         before = self._mode
         since_ns = self._board_status.neutral_acked_since_ns
         neutral_s = (now_ns - since_ns) / 1e9 if since_ns else 0.0
-        self._mode = next_mode(before, self._operator.take_event(), self._faults, neutral_s, now_ns)
+        self._mode = next_mode(before, self._event(), self._faults, neutral_s, now_ns)
         if self._mode.state not in GUARDED_STATES:
             self._leave_bench(now_ns)
         if self._mode.state is before.state:
@@ -272,6 +272,13 @@ class ControlLoop:
             self._latencies_ns.clear()
         if self._mode.state in POLICY_STATES and self._policy is not None:
             self._policy.reset()
+
+    def _event(self) -> OperatorEvent | None:
+        """Return what was asked for; no start that a later request of the same tick has made impossible."""
+        event = self._operator.take_event()
+        if event is None or event.kind is not EventKind.START or event.target is None:
+            return event
+        return None if self._why_not_ready(event.target) else event
 
     def _take_policy(self, now_ns: int) -> None:
         """Put a policy that has just been loaded in place: its rate, and a gentle speed cap."""
