@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.test_killed_writers import WRITERS
+
 SCRIPT = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -m "$3" "$1"'
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount"]
 
@@ -69,3 +71,20 @@ def test_a_run_that_lacks_room_to_be_made_whole_says_what_it_needs_and_gets_it_b
     assert told["is_patient"]
     assert told["ticks"] == 400
     assert told["note"].startswith("cut off")
+
+
+def test_whatever_a_car_keeps_is_the_old_on_a_full_disk_and_can_be_changed_when_there_is_room(
+    tmp_path: Path,
+) -> None:
+    *kept, run = within_a_megabyte(tmp_path, "tests.unit.full_disk_writers")
+    print(*kept, run, sep="\n")
+
+    assert len(kept) == len(WRITERS)
+    for row in kept:
+        assert row["full"] == row["old"]
+        assert row["new"] != row["old"]
+        assert row["said"] == "" or re.search("No space left|disk is full", row["said"])
+    silent = {row["name"] for row in kept if not row["said"]}
+    assert silent == {"speed cap", "run's summary"}  # a line in the log for each
+    assert run["full"] == 0
+    assert run["new"] > 20

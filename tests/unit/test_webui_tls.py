@@ -1,6 +1,7 @@
 """HTTPS: the car's own authority, a certificate that follows its names, sockets for two threads."""
 
 import datetime
+import errno
 import os
 import re
 import select
@@ -130,6 +131,26 @@ def test_a_browser_that_trusts_the_authority_trusts_the_car_under_its_names(
         assert isinstance(server, SharedTlsSocket)
         client.close()
         server.close()
+
+
+def test_a_full_disk_leaves_the_old_certificate_and_cuts_nobody_off(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, addresses = [0.0], [frozenset({"192.168.1.20"})]
+    hosts = Hosts((), lambda: addresses[0], clock_s=lambda: now_s[0])
+    contexts = TlsContexts(certificates, hosts, lambda: now_s[0])
+    first = contexts.current()
+
+    def write(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr("webui.certificates.write_secretly", write)
+        now_s[0], addresses[0] = 100.0, frozenset({"192.168.1.21"})
+        assert contexts.current() is first
+        assert TlsContexts(certificates, hosts, lambda: now_s[0]).current() is not None  # one that starts now
+    now_s[0] = 200.0
+    assert contexts.current() is not first
 
 
 def test_an_address_that_comes_while_the_page_is_up_is_covered_soon(certificates: Certificates) -> None:
