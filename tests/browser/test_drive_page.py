@@ -467,3 +467,50 @@ def test_who_may_only_watch_sees_the_car_and_the_stop_and_no_other_control(
     expect(page.locator("#clear")).to_be_hidden()
     assert car.speed_cap_frac == 0.3
     context.close()
+
+
+def test_a_key_that_is_held_or_pressed_again_starts_nothing(page: Page, car: SimulatedPageCar) -> None:
+    """By keyboard alone: the question is asked once, and what loses the focus gives it to the stop."""
+    page.locator("#start").focus()
+    page.keyboard.down("Enter")
+    expect(page.locator("#start-now")).to_be_focused()
+    page.keyboard.down("Enter")  # again, without having been let go
+    page.keyboard.up("Enter")
+    expect(page.locator("#start-now")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#start")).to_be_focused()
+    assert car.asked == []
+
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    assert car.await_that(lambda: car.state is DriveState.AUTONOMOUS)
+    expect(page.locator("#emergency")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(page.locator("#stop")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert car.await_that(lambda: car.state is DriveState.DISARMED)
+    expect(page.locator("#emergency")).to_be_focused()
+
+
+def test_the_state_is_in_sight_wherever_the_page_stands_and_is_said_once(
+    page: Page, car: SimulatedPageCar
+) -> None:
+    page.set_viewport_size(PHONE)
+    page.locator("label", has_text="Both").first.click()
+    drive_from_elsewhere(page, car)
+    page.evaluate(
+        """() => {
+            window.said = [];
+            const news = document.getElementById("state-news");
+            new MutationObserver(() => window.said.push(news.textContent)).observe(news, { childList: true });
+        }"""
+    )
+    page.evaluate("scrollTo(0, 600)")
+    for part in ("#state", "#sentence", "#emergency"):
+        expect(page.locator(part)).to_be_in_viewport(ratio=1)
+    car.state = DriveState.FAILSAFE
+    expect(page.locator("#state")).to_have_text("Stopped")
+    page.wait_for_timeout(400)  # several statuses say the same
+    said = page.evaluate("window.said")
+    assert said == ["Stopped. The emergency stop was pressed. Look at the car, then disarm."]

@@ -168,6 +168,45 @@ def test_whatever_takes_the_hands_away_is_neutral_at_once(driver: Page, gone: st
     assert [one for one in drives(driver)[count:] if one != NEUTRAL] == []
 
 
+CONTROLLER = """
+window.controller = {
+  connected: true, mapping: "standard", axes: [0, 0, 0, 0],
+  buttons: Array.from({ length: 17 }, () => ({ value: 0, pressed: false })),
+};
+navigator.getGamepads = () => [null, controller];
+"""
+
+
+def test_a_game_controller_drives_is_neutral_when_it_goes_and_stops_by_its_button(
+    driver: Page, car: SimulatedPageCar
+) -> None:
+    driver.evaluate(CONTROLLER)
+    driver.wait_for_timeout(100)  # as it is found it wants nothing
+    driver.evaluate("controller.axes = [-0.7, 0, 0, 0]; controller.buttons[7].value = 1")
+    wait_until_it_drives(driver)
+    assert drives(driver)[-1]["steering_frac"] > 0.2
+    driver.evaluate("controller.connected = false; dispatchEvent(new Event('gamepaddisconnected'))")
+    count = len(drives(driver))
+    driver.wait_for_timeout(200)
+    assert [one for one in drives(driver)[count - 1 :] if one != NEUTRAL] == []
+
+    driver.evaluate("controller.connected = true")  # with its trigger held, as it went
+    driver.wait_for_timeout(200)
+    assert [one for one in drives(driver)[count - 1 :] if one != NEUTRAL] == []
+    driver.evaluate("controller.buttons[1].pressed = true")
+    assert car.await_that(lambda: bool(car.stops_ns))
+
+
+def test_the_controllers_button_stops_a_car_that_the_policy_drives(
+    driver: Page, car: SimulatedPageCar
+) -> None:
+    driver.evaluate(f"carState = 'autonomous'; {CONTROLLER}")
+    expect(driver.locator("#pad")).to_be_hidden()
+    driver.wait_for_timeout(100)
+    driver.evaluate("controller.buttons[1].pressed = true")
+    assert car.await_that(lambda: bool(car.stops_ns))
+
+
 @pytest.mark.parametrize("kind", ["pointercancel", "lostpointercapture"])
 def test_a_finger_that_the_system_takes_away_is_neutral_at_once(driver: Page, kind: str) -> None:
     fingers = Fingers(driver)

@@ -71,6 +71,7 @@ const lease = new DrivingLease(
   () => control.renew(),
   (nowMs) => {
     if (handsOn()) control.tell("drive", inputs.step(nowMs));
+    else inputs.watchController();
   },
 );
 
@@ -179,6 +180,7 @@ function showReasons(reasons) {
 
 /** @param {boolean} connected */
 function showControls(connected) {
+  const had = document.activeElement;
   const state = connected ? car()?.state : undefined;
   const ready = state === "disarmed" && car()?.not_ready.length === 0;
   const taken = Boolean(newest?.lease?.driver) && !isMine();
@@ -187,6 +189,7 @@ function showControls(connected) {
   byId("clear").hidden = state !== "failsafe";
   byId("stop").disabled = state === "disarmed" || state === "failsafe";
   if (!ready) closeQuestion();
+  keepFocus(had);
   if (stopping && (state === "failsafe" || state === "disarmed")) setStopping(false);
 
   const standing = state === "disarmed" || state === "failsafe";
@@ -279,7 +282,13 @@ function closeQuestion() {
   const hadFocus = byId("question").contains(document.activeElement);
   byId("question").hidden = true;
   byId("choices").hidden = false;
-  if (hadFocus) byId("stop").focus();
+  if (hadFocus) byId(byId("start").disabled || byId("start").hidden ? "emergency" : "start").focus();
+}
+
+/** Give the focus of a button that goes to the emergency stop: who presses the same key again starts nothing. @param {Element | null} had */
+function keepFocus(had) {
+  const isGone = had instanceof HTMLButtonElement && (had.disabled || had.hidden);
+  if (isGone && byId("choices").contains(had)) byId("emergency").focus();
 }
 
 async function start() {
@@ -485,6 +494,7 @@ for (const one of document.querySelectorAll('input[name="show"]')) {
 
 addEventListener("keydown", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
+  if (event.key === "Enter" && event.repeat && target.closest?.("button")) event.preventDefault(); // a key that is held asks once, and answers nothing
   if (event.ctrlKey || event.metaKey || event.altKey || target.closest?.("input:not([type=range], [type=radio]), select")) return;
   if (event.key === "+" || event.key === "=") changeCap(5);
   if (event.key === "-") changeCap(-5);

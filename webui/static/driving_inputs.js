@@ -105,12 +105,17 @@ export class DrivingInputs {
 
   /** @param {number} nowMs */
   readController(nowMs) {
+    const controller = this.watchController();
+    if (controller) this.hands.report(controller.axes, controller.buttons.map((button) => button.value), nowMs);
+  }
+
+  /** Stop where its button asks for that, whoever steers; return the controller that has this page's ear. */
+  watchController() {
     const controller = navigator.getGamepads?.().find((one) => one?.connected && one.mapping === "standard");
-    if (!controller || document.hidden || !document.hasFocus()) return;
-    const buttons = controller.buttons.map((button) => button.value);
+    if (!controller || document.hidden || !document.hasFocus()) return null;
     const isDown = controller.buttons[EMERGENCY_BUTTON]?.pressed ?? false;
     if (isDown && !this.emergencyHeld) this.page.stop();
     this.emergencyHeld = isDown;
-    this.hands.report(controller.axes, buttons, nowMs);
+    return controller;
   }
 }

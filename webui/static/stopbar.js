@@ -10,6 +10,7 @@ const LOOK_MS = 400;
 const button = /** @type {HTMLElement} */ (document.getElementById("emergency"));
 const word = /** @type {HTMLElement} */ (document.getElementById("emergency-word"));
 const problem = /** @type {HTMLElement} */ (document.getElementById("emergency-error"));
+const news = /** @type {HTMLElement} */ (document.getElementById("emergency-news"));
 let underway = false;
 /** @type {import("./control.js").Control | null} */
 let line = null;
@@ -29,8 +30,9 @@ async function stopNow() {
   underway = false;
   dispatchEvent(new Event("lapwing-stop-over"));
   setText(problem, error);
+  setText(news, error ? "" : "The car is stopped.");
   show(error ? "Emergency stop" : "Stopped");
-  if (!error) setTimeout(() => { if (!underway) show("Emergency stop"); }, SHOWN_MS);
+  if (!error) setTimeout(() => { if (!underway) { show("Emergency stop"); setText(news, ""); } }, SHOWN_MS);
 }
 
 /** @param {string} text */

@@ -21,7 +21,13 @@ export function toast(words, undo = null) {
     byId("toast").hidden = true;
     undo?.();
   };
-  timer = setTimeout(() => { byId("toast").hidden = true; }, TOAST_MS);
+  timer = setTimeout(leave, TOAST_MS);
+}
+
+/** Let it go, but not from under somebody's hand. */
+function leave() {
+  if (byId("toast").matches(":hover, :focus-within")) timer = setTimeout(leave, TOAST_MS / 4);
+  else byId("toast").hidden = true;
 }
 
 /** Put the focus on the undo: what had it is gone. */
