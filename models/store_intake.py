@@ -19,7 +19,7 @@ from models.store import Entry, Incoming, PolicyStore
 from models.store_builtin import METADATA_NAME
 from models.store_files import StoreError, as_store_error
 
-UPLOAD_LIMIT_BYTES = 300 << 20  # packed; what it unpacks to has its own limit
+UPLOAD_LIMIT_BYTES = 300_000_000  # packed; what it unpacks to has its own limit
 UNPACKED_FACTOR = 2  # upload and bundle lie beside each other while it is checked
 PIECE_BYTES = 1 << 18
 SKIPPED_SUFFIXES = frozenset({".png", ".md", ".json", ".pt", ".zip"})

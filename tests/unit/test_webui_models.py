@@ -158,7 +158,7 @@ def test_too_large_is_refused_before_it_comes(browser: FlaskClient, store: Polic
         environ_overrides={"CONTENT_LENGTH": str(UPLOAD_LIMIT_BYTES + 1)},
     )
     assert answer.status_code == 413
-    assert "allowed 315 MB" in answer.json["error"]
+    assert "allowed 300 MB" in answer.json["error"]
     assert not store.root.exists()
 
 
@@ -299,7 +299,7 @@ def test_whether_an_upload_fits_is_told_before_it(
     assert browser.get("/api/uploads/room?size_bytes=1000").json == {"error": "", "crowded": False}
     assert not store.root.exists()
     too_large = browser.get(f"/api/uploads/room?size_bytes={UPLOAD_LIMIT_BYTES + 1}").json
-    assert "allowed 315 MB" in too_large["error"]
+    assert "allowed 300 MB" in too_large["error"]
     monkeypatch.setattr(store, "_free_bytes", lambda: 1000)
     assert "free" in browser.get("/api/uploads/room?size_bytes=1000").json["error"]
 

@@ -186,7 +186,7 @@ export class Axis {
     const ends = [-Infinity, -Infinity];
     for (const { us, label, kind = "" } of [...marks].sort((one, other) => one.us - other.us)) {
       const x = this.x(us);
-      const width = 8.4 * label.length;
+      const width = 10 * label.length; // on a phone they are larger
       const anchored = Math.min(640 - width / 2 - 2, Math.max(width / 2 + 2, x));
       const row = anchored - width / 2 > ends[0] ? 0 : 1;
       ends[row] = anchored + width / 2 + 8;
