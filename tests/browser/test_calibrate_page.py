@@ -290,8 +290,11 @@ def test_the_emergency_stop_works_in_the_middle_of_the_walk_and_it_goes_on(
     assert car.state is DriveState.FAILSAFE
     expect(page.locator("#slider")).to_be_disabled()
     page.click("#go-on")
+    expect(page.locator("#step-title")).to_be_focused()  # which the button that has gone had
     expect(page.locator("#slider")).to_be_enabled()
     assert car.state is DriveState.CALIBRATING
+    page.click("#leave")
+    expect(page.locator("#car-name")).to_be_focused()
 
 
 def test_the_trials_of_reverse_pull_only_while_they_are_held(page: Page, car: CalibratingCar) -> None:

@@ -2,7 +2,8 @@
 
 import { setText } from "./dom.js";
 
-const VIEWS = ["rest", "walk", "floor"];
+/** @type {Record<string, string>} each place, and its heading */
+const VIEWS = { rest: "car-name", walk: "step-title", floor: "floor-title" };
 
 /** @param {string} id */
 export const byId = (id) => /** @type {any} */ (document.getElementById(id));
@@ -12,18 +13,27 @@ export function view() {
   return byId("calibrate").dataset.view;
 }
 
-/** @param {string} name */
+/** Show a place; the focus that was in another one comes along. @param {string} name */
 export function show(name) {
+  const hadFocus = byId(view())?.contains(document.activeElement);
   byId("calibrate").dataset.view = name;
-  for (const one of VIEWS) byId(one).hidden = one !== name;
+  for (const one of Object.keys(VIEWS)) byId(one).hidden = one !== name;
+  if (hadFocus) focusHeading();
+}
+
+/** Give the focus of what has gone to the heading of what is shown. */
+function focusHeading() {
+  byId(VIEWS[view()])?.focus({ preventScroll: true });
 }
 
 /** Say what stands in the way of everything; an empty text takes it back. @param {string} text */
 export function trouble(text) {
   const place = byId("trouble");
+  const hadFocus = place.contains(document.activeElement);
   delete place.dataset.offers;
   setText(place, text);
   place.hidden = text === "";
+  if (hadFocus) focusHeading();
 }
 
 /** As `trouble`, with the one button that goes on from there. @param {string} text @param {string} label @param {() => void} act */
