@@ -255,8 +255,10 @@ def test_a_watcher_cannot_drive_and_may_ask_for_the_wheel(driver: Page) -> None:
 def test_the_driver_hands_the_wheel_over_after_a_stop(driver: Page) -> None:
     driver.evaluate("askedBy = [{ source: 'page y', name: 'Ben' }]")
     expect(driver.locator("#request-words")).to_contain_text("Ben asks for the wheel")
-    driver.click("#request-yes")
+    driver.press("#request-yes", "Enter")
     wait_for(driver, "sent.some((one) => one.kind === 'yield_lease' && one.to === 'page y')")
+    driver.evaluate("askedBy = []")
+    expect(driver.locator("#emergency")).to_be_focused()  # the button that had the focus is gone
     kinds = driver.evaluate("sent.map((one) => one.kind)")
     assert kinds.index("stop") < kinds.index("yield_lease")
     assert "release_lease" not in kinds  # whoever has let go has nothing to hand over

@@ -130,6 +130,7 @@ async function followWakeLock() {
 /* ---- what the page shows ---- */
 
 function show() {
+  const had = document.activeElement;
   const connected = isConnected();
   const words = describe(connected ? newest : newestAt === -Infinity ? { car: null, silence: "" } : null);
   if (newestAt === -Infinity) Object.assign(words, { title: "Looking for the car", mood: "unknown" });
@@ -140,6 +141,7 @@ function show() {
   tell(words);
   showControls(connected);
   showWheel(connected);
+  keepFocus(had);
   const now = car();
   if (!connected || !now) return;
 
@@ -180,7 +182,6 @@ function showReasons(reasons) {
 
 /** @param {boolean} connected */
 function showControls(connected) {
-  const had = document.activeElement;
   const state = connected ? car()?.state : undefined;
   const ready = state === "disarmed" && car()?.not_ready.length === 0;
   const taken = Boolean(newest?.lease?.driver) && !isMine();
@@ -189,7 +190,6 @@ function showControls(connected) {
   byId("clear").hidden = state !== "failsafe";
   byId("stop").disabled = state === "disarmed" || state === "failsafe";
   if (!ready) closeQuestion();
-  keepFocus(had);
   if (stopping && (state === "failsafe" || state === "disarmed")) setStopping(false);
 
   const standing = state === "disarmed" || state === "failsafe";
@@ -287,8 +287,8 @@ function closeQuestion() {
 
 /** Give the focus of a button that goes to the emergency stop: who presses the same key again starts nothing. @param {Element | null} had */
 function keepFocus(had) {
-  const isGone = had instanceof HTMLButtonElement && (had.disabled || had.hidden);
-  if (isGone && byId("choices").contains(had)) byId("emergency").focus();
+  const isGone = had instanceof HTMLButtonElement && (had.disabled || had.offsetParent === null);
+  if (isGone && had.closest(".controls, .state")) byId("emergency").focus();
 }
 
 async function start() {
