@@ -63,7 +63,7 @@ def _in_int8(policy: Policy, settings: SessionSettings | None, camera_options: C
     network = network_to_run(bundle.model, bundle.sha256)
     if network == bundle.model:
         return policy
-    runtime = PolicyRuntime(network, settings)
+    runtime = PolicyRuntime(network, settings.for_int8() if settings else None)
     median_ms = runtime.warm_up(noise_feeds(bundle.inputs, seed=0))
     bundle = msgspec.structs.replace(bundle, model=network, infer_median_ms=median_ms)
     return Policy(bundle, runtime, camera_options=camera_options)

@@ -102,12 +102,13 @@ def _matmul(step: Step) -> Value:
         )
     shape = (rows.shape[0], sizes[not is_transposed])
     _check_size(step, shape)
+    # Output by output, so that what one output reads lies together: models.session_choice measures the gain.
     if isinstance(weights, Weights):
-        matrix = step.writer.copied(weights)
+        matrix = step.writer.copied(weights) if is_transposed else step.writer.turned(weights)
     else:
-        matrix = step.writer.constant(_float_array(step, 1), f"{step.node.name}/weights")
-    attributes = {"transB": 1} if is_transposed else {}
-    name = step.writer.emit("Gemm", [step.writer.stored(rows), matrix], step.node.name, **attributes)
+        array = _float_array(step, 1)
+        matrix = step.writer.constant(array if is_transposed else array.T, f"{step.node.name}/weights")
+    name = step.writer.emit("Gemm", [step.writer.stored(rows), matrix], step.node.name, transB=1)
     return Signal(name, shape, shape, layer=_layer(step))
 
 

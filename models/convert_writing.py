@@ -3,9 +3,9 @@
 import contextlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,11 @@ OUTPUT_NAME = "policy"
 MODEL_NAME = "model.onnx"
 WEIGHTS_NAME = "weights.bin"
 CHUNK_BYTES = 1 << 20
+BAND_BYTES = 8 << 20  # of a matrix are turned at a time
 ALIGNMENT = 4096  # so that a runtime can map each tensor
 LOADED_LIMIT_BYTES = 16 << 20  # of weights that must be turned; the field's largest have 0.6 MB
+
+Content = TypeVar("Content")
 
 
 class NetworkWriter:
@@ -73,7 +76,7 @@ class NetworkWriter:
         """Return the name of a small constant kept in the network itself, or a larger one beside it."""
         output = self._fresh(name)
         if array.nbytes >= LARGE_BYTES:
-            self._append(output, array.shape, array.tobytes())
+            self._append(output, array.shape, array, lambda values, file: file.write(values.tobytes()))
         else:
             self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), output))
         return output
@@ -83,7 +86,16 @@ class NetworkWriter:
         key = (weights.name, f"{weights.shape}")
         if key not in self._kept:
             output = self._fresh(weights.name)
-            self._append(output, weights.shape, weights)
+            self._append(output, weights.shape, weights, self._copy)
+            self._kept[key] = output
+        return self._kept[key]
+
+    def turned(self, weights: Weights) -> str:
+        """Return the name of a matrix that goes into the file with rows and columns exchanged."""
+        key = (weights.name, "turned")
+        if key not in self._kept:
+            output = self._fresh(weights.name)
+            self._append(output, weights.shape[::-1], weights, self._copy_turned)
             self._kept[key] = output
         return self._kept[key]
 
@@ -187,7 +199,9 @@ class NetworkWriter:
         self._names.add(name)
         return name
 
-    def _append(self, name: str, shape: Shape, content: Weights | bytes) -> None:
+    def _append(
+        self, name: str, shape: Shape, content: Content, write: Callable[[Content, BinaryIO], object]
+    ) -> None:
         """Add weights to the file beside the network, and their place to the network."""
         if self._weights_file is None:
             self._weights_file = self._create(self._folder / WEIGHTS_NAME)
@@ -195,10 +209,7 @@ class NetworkWriter:
         start = -(-file.tell() // ALIGNMENT) * ALIGNMENT
         file.write(bytes(start - file.tell()))
         length = math.prod(shape) * 4
-        if isinstance(content, bytes):
-            file.write(content)
-        else:
-            self._copy(content, file)
+        write(content, file)
 
         tensor = TensorProto(name=name, dims=shape, data_type=TensorProto.FLOAT)
         tensor.data_location = TensorProto.EXTERNAL
@@ -213,6 +224,21 @@ class NetworkWriter:
             self._read_into(weights, start, part)
             file.write(part)
 
+    def _copy_turned(self, weights: Weights, file: BinaryIO) -> None:
+        rows, columns = weights.shape
+        start = file.tell()
+        file.flush()
+        band = max(1, BAND_BYTES // (4 * columns))
+        buffer = memoryview(bytearray(4 * columns * min(band, rows)))
+        for first in range(0, rows, band):
+            count = min(band, rows - first)
+            part = buffer[: 4 * columns * count]
+            self._read_into(weights, 4 * columns * first, part)
+            turned = np.ascontiguousarray(np.frombuffer(part, "<f4").reshape(count, columns).T)
+            for column in range(columns):
+                _write_at(file, turned[column].data, start + 4 * (rows * column + first))
+        file.seek(start + 4 * rows * columns)
+
     def _read_into(self, weights: Weights, start: int, part: memoryview) -> None:
         """Fill `part` from the frozen graph; raises PolicyError when it holds something but numbers."""
         count = os.preadv(self._source.fileno(), [part], weights.span.start + start)
@@ -223,3 +249,11 @@ class NetworkWriter:
             )
         if not np.isfinite(np.frombuffer(part, "<f4")).all():
             raise not_finite(plain(weights.name))
+
+
+def _write_at(file: BinaryIO, data: memoryview, place: int) -> None:
+    """Write all of it there; raises OSError as a full disk gives it, which may first take a part."""
+    left = data.cast("B")
+    while len(left):
+        written = os.pwrite(file.fileno(), left, place)
+        left, place = left[written:], place + written

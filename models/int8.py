@@ -135,7 +135,7 @@ def make_int8(
         for recipe in RECIPES:
             tell(f"quantising {recipe.name} with {len(calibration)} frames")
             _quantise_with_properties(bundle.model, calibration, target, recipe)
-            int8_runtime = PolicyRuntime(target, float_runtime.settings)
+            int8_runtime = PolicyRuntime(target, float_runtime.settings.for_int8())
             tell("comparing on the test frames")
             agreement = _compare(bundle, float_runtime, int8_runtime, frames)
             speed = _measure(float_runtime, int8_runtime, calibration[0], period_s)

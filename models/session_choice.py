@@ -24,8 +24,9 @@ BLOCKS = 3  # turns that each way takes where only one is held
 WARM_UP_RUNS = 5
 CANDIDATES = (
     SessionSettings(threads=1),
-    SessionSettings(threads=1, bind=True),
+    SessionSettings(threads=1, bind=True, prepack=False),
     SessionSettings(threads=2),
+    SessionSettings(threads=2, bind=True, prepack=False),
 )
 """In order of preference; the first is the one the others have to beat."""
 
@@ -154,7 +155,8 @@ class _Sessions:
 
 def _words(settings: SessionSettings) -> str:
     threads = "1 thread" if settings.threads == 1 else f"{settings.threads} threads"
-    return f"{threads}, bound" if settings.bind else threads
+    bound = ", bound" if settings.bind else ""
+    return f"{threads}{bound}" if settings.prepack else f"{threads}{bound}, weights as they lie"
 
 
 def _network_bytes(model: Path) -> int:

@@ -36,7 +36,13 @@ def compare_sessions(
     runtimes = {
         "1 thread": plain,
         "1 thread, input and output bound": PolicyRuntime(model, SessionSettings(threads=1, bind=True)),
+        "1 thread, bound, weights as they lie": PolicyRuntime(
+            model, SessionSettings(threads=1, bind=True, prepack=False)
+        ),
         "2 threads": PolicyRuntime(model, SessionSettings(threads=2)),
+        "2 threads, bound, weights as they lie": PolicyRuntime(
+            model, SessionSettings(threads=2, bind=True, prepack=False)
+        ),
         "2 threads, spinning": PolicyRuntime(model, SessionSettings(threads=2, spin=True)),
     }
     variants: dict[str, Callable[[], object]] = {DEFAULTS: plain_session(model, feeds)}
@@ -92,9 +98,9 @@ def main(arguments: list[str] | None = None) -> None:
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return
-    lines = [f"{'variant':36} {'p50 ms':>8} {'p99 ms':>8} {'cpu ms':>8}"]
+    lines = [f"{'variant':38} {'p50 ms':>8} {'p99 ms':>8} {'cpu ms':>8}"]
     lines += [
-        f"{name:36} {row.p50_ms:8.2f} {row.p99_ms:8.2f} {row.cpu_mean_ms:8.2f}" for name, row in rows.items()
+        f"{name:38} {row.p50_ms:8.2f} {row.p99_ms:8.2f} {row.cpu_mean_ms:8.2f}" for name, row in rows.items()
     ]
     lines += [this_machine().words]
     sys.stdout.write("\n".join(lines) + "\n")

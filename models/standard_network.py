@@ -2,7 +2,8 @@
 
 Convolutions 8x8x32 stride 4, 4x4x64 stride 2 and 3x3x64 stride 1 without padding, a dense layer of 512,
 one output per action, softmax: 22 million multiplications and 23 MB of weights at 120x160. The division
-of grey levels by 255 is folded into the first layer's weights, as it is for a policy that drives.
+of grey levels by 255 is folded into the first layer's weights, and dense weights lie output by output, as
+both do for a policy that drives.
 """
 
 from collections.abc import Sequence
@@ -59,13 +60,13 @@ def standard_network(action_count: int, seed: int = 0, height_px: int = 120, wid
 
     nodes.append(helper.make_node("Flatten", [tensor], ["flat"], axis=1))
     flat = channels * height_px * width_px
-    weights["dense_w"] = _random_weights(rng, (flat, DENSE_UNITS), flat)
+    weights["dense_w"] = _random_weights(rng, (DENSE_UNITS, flat), flat)
     weights["dense_b"] = np.zeros(DENSE_UNITS, np.float32)
-    nodes.append(helper.make_node("Gemm", ["flat", "dense_w", "dense_b"], ["dense"]))
+    nodes.append(helper.make_node("Gemm", ["flat", "dense_w", "dense_b"], ["dense"], transB=1))
     nodes.append(helper.make_node("Relu", ["dense"], ["dense_relu"]))
-    weights["policy_w"] = _random_weights(rng, (DENSE_UNITS, action_count), DENSE_UNITS)
+    weights["policy_w"] = _random_weights(rng, (action_count, DENSE_UNITS), DENSE_UNITS)
     weights["policy_b"] = np.zeros(action_count, np.float32)
-    nodes.append(helper.make_node("Gemm", ["dense_relu", "policy_w", "policy_b"], ["scores"]))
+    nodes.append(helper.make_node("Gemm", ["dense_relu", "policy_w", "policy_b"], ["scores"], transB=1))
     nodes.append(helper.make_node("Softmax", ["scores"], ["policy"], axis=-1))
 
     graph = helper.make_graph(

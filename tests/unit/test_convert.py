@@ -1,6 +1,7 @@
 """What the converter refuses, by the node's name and operator, and what it makes of odd but honest graphs."""
 
 import builtins
+import os
 import resource
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from models import convert_writing
 from models.convert import convert
 from models.errors import PolicyError
 from models.graph_def import DataType, NodeDef
@@ -343,12 +345,15 @@ def large_graph(spoilt: float | None = None) -> GraphFile:
     return file
 
 
-def test_a_large_matrix_lies_beside_the_network_as_it_was(tmp_path):
+@pytest.mark.parametrize("band_bytes", [convert_writing.BAND_BYTES, 7 * 200 * 4, 1])
+def test_a_large_matrix_lies_beside_the_network_output_by_output(tmp_path, monkeypatch, band_bytes):
+    monkeypatch.setattr(convert_writing, "BAND_BYTES", band_bytes)
+    monkeypatch.setattr("os.pwrite", lambda file, data, at, write=os.pwrite: write(file, data[:1021], at))
     row = np.random.default_rng(2).normal(0, 1, (1, 300)).astype(np.float32)
     conversion, answer = converted(large_graph(), tmp_path, {"in": row})
     weights = Large((300, 200), 5).array()
     np.testing.assert_allclose(answer, row @ weights, atol=1e-5)
-    assert (tmp_path / "made" / "weights.bin").read_bytes() == weights.tobytes()
+    assert (tmp_path / "made" / "weights.bin").read_bytes() == weights.T.tobytes()
     assert (tmp_path / "made" / "model.onnx").stat().st_size < 2000
     assert conversion.head == "linear"
 

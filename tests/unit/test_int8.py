@@ -27,7 +27,7 @@ from models.int8_accept import Laps, Speed
 from models.int8_frames import Recordings, Role
 from models.int8_summary import REPORT_NAME
 from models.observation import Sight
-from models.runtime import PolicyRuntime
+from models.runtime import PolicyRuntime, SessionSettings
 from tests.unit.policy_files import write_small_standard_policy
 
 FAST = Speed(2.0, 3.0, 1.0, 1.5)
@@ -173,8 +173,9 @@ def test_the_vehicle_drives_with_it_once_chosen_and_calls_it_by_the_same_name(
 
     assert checked_policy.load_checked(tmp_path).bundle.model.name == "model.onnx"
     use_int8(tmp_path, accepted.policy_sha256, wanted=True)
-    loaded = checked_policy.load_checked(tmp_path)
+    loaded = checked_policy.load_checked(tmp_path, SessionSettings(bind=True, prepack=False))
     assert loaded.bundle.model.name == INT8_NAME == checked_policy.INT8_NAME
+    assert loaded._runtime.settings == SessionSettings(bind=True)  # not as float has them
     assert (loaded.bundle.name, loaded.bundle.sha256) == ("checked", accepted.policy_sha256)
     exact = PolicyRuntime(policy / "model.onnx").infer(FEEDS)
     picture = np.full((120, 160, 3), 90, np.uint8)

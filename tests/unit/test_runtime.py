@@ -64,6 +64,23 @@ def test_feeds_that_the_network_refuses_are_a_failed_policy(
     assert caught.value.kind is OutputProblem.FAILED
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_weights_used_as_they_lie_answer_the_same(tmp_path: Path, threads: int) -> None:
+    model = tmp_path / "standard.onnx"
+    model.write_bytes(standard_network(5))
+    packed, as_they_lie = (
+        PolicyRuntime(model, SessionSettings(threads=threads, bind=True, prepack=prepack))
+        for prepack in (True, False)
+    )
+    options = as_they_lie._session.get_session_options()
+    rng = np.random.default_rng(4)
+    for _ in range(5):
+        feeds = {"picture": rng.uniform(0, 255, (1, 120, 160, 1)).astype(np.float32)}
+        assert as_they_lie.infer(feeds) == pytest.approx(packed.infer(feeds), abs=1e-5)
+
+    assert options.get_session_config_entry("session.disable_prepacking") == "1"
+
+
 def test_a_bound_session_answers_the_same_and_no_later_run_changes_an_answer(network: Path) -> None:
     bound, plain = PolicyRuntime(network, SessionSettings(bind=True)), PolicyRuntime(network)
     rng = np.random.default_rng(3)
@@ -163,7 +180,7 @@ def test_the_comparison_prints_one_document_with_every_variant(
 
     document = json.loads(capsys.readouterr().out)
 
-    assert len(document["variants"]) == 5
+    assert len(document["variants"]) == 7
     assert all(0.0 < row["p50_ms"] <= row["p99_ms"] for row in document["variants"])
 
 

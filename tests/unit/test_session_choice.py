@@ -54,6 +54,19 @@ def test_something_else_must_be_better_by_a_margin_and_no_worse_at_its_slowest(o
     assert f"{chosen.p50_ms:.2f} ms" in reason
 
 
+def test_the_reason_names_weights_that_stay_as_they_lie() -> None:
+    best = CandidateTimes(SessionSettings(bind=True, prepack=False), 5.0, 15.0, 40)
+
+    chosen, reason = decide([row(1, 10.0, 20.0), best, row(2, 8.5, 15.0)])
+
+    assert chosen is best
+    assert reason.startswith("1 thread, bound, weights as they lie: 5.00 ms")
+
+
+def test_a_choice_of_an_earlier_version_lets_weights_be_laid_out_anew() -> None:
+    assert msgspec.convert({"threads": 2, "spin": False, "bind": True}, SessionSettings).prepack
+
+
 @pytest.mark.usefixtures("quick")
 def test_the_choice_never_spins_and_says_what_it_holds_for(network):
     choice = choose(network, FEEDS, period_s=0.005)
