@@ -19,7 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Lapwing drives a DeepRacer-class car by an exported policy, and stops it when anything fails.",
 )
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="This car's car.toml.")]
@@ -49,6 +48,24 @@ def main() -> None:
     except (LapwingError, CalibrationError) as error:
         print(f"lapwing: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _show_version(asked: bool) -> None:
+    from vehicle.version import version
+
+    if asked:
+        print(f"lapwing {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Say which version this is."),
+    ] = False,
+) -> None:
+    """Lapwing drives a DeepRacer-class car by an exported policy, and stops it when anything fails."""
 
 
 @app.command()

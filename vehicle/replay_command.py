@@ -13,15 +13,16 @@ from models.policy import Policy
 from models.store import PolicyStore
 from vehicle.replay import ReplayReport, replay
 from vehicle.replay_parts import Recording
+from vehicle.run_file import PART_SUFFIX, RunFileError
 from vehicle.run_stream import RunStart
-from vehicle.runs import RunShelf
+from vehicle.runs_cli import mended_shelf
 
 
 def replay_run(
     name: str, *, policy: str, runs_dir: Path | None, diff: bool, exact: bool, as_json: bool
 ) -> int:
     """Replay a run and report; return the exit status. Raises LapwingError and PolicyError."""
-    path = Path(name) if name.endswith(".mcap") else RunShelf(runs_dir).find(name)
+    path = _path_of(name, runs_dir)
     start = Recording(path).start
     assert start is not None
     report = replay(path, _policy_of(start, policy), exact=exact)
@@ -31,6 +32,21 @@ def replay_run(
     else:
         _show(report, diff=diff)
     return 0 if report.is_same else 1
+
+
+def _path_of(name: str, runs_dir: Path | None) -> Path:
+    """Return the file of a run that was named, or given as a file; raises LapwingError."""
+    path = Path(name)
+    if path.name.endswith(f".mcap{PART_SUFFIX}"):
+        folder = path.parent
+        raise RunFileError(
+            f"{name} was cut off; make it whole with `lapwing runs list --runs {folder}` first"
+        )
+    if path.suffix != ".mcap":
+        return mended_shelf(runs_dir).find(name)
+    if not path.is_file():
+        raise RunFileError(f"there is no file {name}")
+    return path
 
 
 def _policy_of(start: RunStart, named: str) -> Policy | None:

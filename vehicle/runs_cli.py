@@ -1,6 +1,7 @@
 """`lapwing runs`: what was recorded, shown, kept, exported, removed."""
 
 import datetime
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vehicle.run_csv import write_csv
+from vehicle.run_file import RunFileError
 from vehicle.run_film import CODECS, write_film
 from vehicle.run_summary import RunSummary
 from vehicle.runs import RunShelf
@@ -25,9 +27,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 @runs_app.command("list")
 def list_runs(runs: RunsOption = None, as_json: JsonOption = False) -> None:
-    """List what was recorded, newest first; what was cut off is made whole before."""
-    shelf = RunShelf(runs)
-    _mend(shelf)
+    """List what was recorded, newest first."""
+    shelf = mended_shelf(runs)
     found = shelf.runs()
     if as_json:
         _print_json([_document(shelf, one) for one in found])
@@ -51,7 +52,7 @@ def list_runs(runs: RunsOption = None, as_json: JsonOption = False) -> None:
 @runs_app.command()
 def show(name: NameArgument = "last", runs: RunsOption = None, as_json: JsonOption = False) -> None:
     """Show one run."""
-    shelf = RunShelf(runs)
+    shelf = mended_shelf(runs)
     path = shelf.find(name)
     one = shelf.summary(path.stem)
     if as_json:
@@ -87,13 +88,13 @@ def star(
     runs: RunsOption = None,
 ) -> None:
     """Keep a run whatever the quota says."""
-    RunShelf(runs).star(name, not off)
+    mended_shelf(runs).star(name, not off)
 
 
 @runs_app.command()
 def remove(name: NameArgument, runs: RunsOption = None) -> None:
     """Remove a run."""
-    shelf = RunShelf(runs)
+    shelf = mended_shelf(runs)
     path = shelf.find(name)
     shelf.remove(path.stem)
     Console().print(f"{path.stem} is removed.")
@@ -106,13 +107,10 @@ def export(
     runs: RunsOption = None,
 ) -> None:
     """Write a run to a file of your own."""
-    path = RunShelf(runs).find(name)
+    path = mended_shelf(runs).find(name)
     match out.suffix:
-        case ".mcap":
-            out.write_bytes(path.read_bytes())
-        case ".csv":
-            with out.open("w", newline="", encoding="utf-8") as file:
-                write_csv(path, file)
+        case ".mcap" | ".csv":
+            _copy(path, out)
         case suffix if suffix in CODECS:
             write_film(path, out)
         case _:
@@ -122,13 +120,31 @@ def export(
     Console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
-def _mend(shelf: RunShelf) -> None:
-    told = Console(stderr=True)
+def _copy(path: Path, out: Path) -> None:
+    """Write the run, or its table, whole or not at all."""
+    part = out.with_name(f".{out.name}.part")
+    try:
+        if out.suffix == ".mcap":
+            shutil.copyfile(path, part)
+        else:
+            with part.open("w", newline="", encoding="utf-8") as file:
+                write_csv(path, file)
+        part.replace(out)
+    except OSError as error:
+        raise RunFileError(f"{out} cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def mended_shelf(folder: Path | None) -> RunShelf:
+    """Return this user's runs, or those of a folder, once what was cut off is whole; tell what is not."""
+    shelf, told = RunShelf(folder), Console(stderr=True)
     try:
         for name in shelf.mend(lambda error: told.print(f"{error}.")):
             told.print(f"{name} was cut off; what is there was saved.")
     except OSError as error:
         told.print(f"What was cut off cannot be made whole: {error.strerror}; free some space on the disk.")
+    return shelf
 
 
 def _document(shelf: RunShelf, one: RunSummary) -> dict[str, object]:

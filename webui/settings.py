@@ -23,6 +23,7 @@ from vehicle.messages import (
     Status,
     WhiteBalanceK,
 )
+from vehicle.version import version
 from webui.car import Vehicle
 from webui.car_logs import CarLogs
 from webui.describing import Ok, described, html_page
@@ -31,7 +32,6 @@ from webui.guard import answer, read_body, sentence
 from webui.hosts import Hosts
 from webui.page_address import own_address, page_addresses, page_port, qr_svg
 from webui.settings_words import FIELDS, GROUPS, Field
-from webui.system_report import version
 
 STANDING = frozenset({DriveState.DISARMED, DriveState.FAILSAFE})
 REQUEST_TIMEOUT_S = 1.0

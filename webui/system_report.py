@@ -1,6 +1,5 @@
 """One file for a bug report: what this car is, how it is, what it said, without its secrets."""
 
-import importlib.metadata
 import io
 import json
 import platform
@@ -15,6 +14,7 @@ from typing import Any
 import msgspec
 
 from vehicle.messages import Status
+from vehicle.version import version
 from webui.car_logs import CarLogs
 from webui.redaction import redacted
 
@@ -30,14 +30,6 @@ log-*.txt         the last of what its processes said
 
 Passwords, links, keys, codes, names of people and networks were removed. Read it before you pass it on.
 """
-
-
-def version() -> str:
-    """Return the version of this software."""
-    try:
-        return importlib.metadata.version("lapwing")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def make_report(status: Status | None, config_file: Path | None, logs: CarLogs) -> bytes:

@@ -3,6 +3,8 @@
 import io
 import re
 import zipfile
+from importlib import metadata
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -395,3 +397,13 @@ def test_every_address_of_the_settings_is_described(app: Flask) -> None:
 
 def test_settings_begin_as_shipped() -> None:
     assert field_bounds("control.speed_cap_frac").default == CarConfig().control.speed_cap_frac
+
+
+def test_the_page_says_which_version_runs(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: str) -> str:
+        raise PackageNotFoundError
+
+    installed = client.get("/settings").get_data(as_text=True)
+    assert f"<dt>Lapwing</dt><dd>{metadata.version('lapwing')}</dd>" in installed
+    monkeypatch.setattr("vehicle.version.importlib.metadata.version", unknown)
+    assert "<dt>Lapwing</dt><dd>not installed</dd>" in client.get("/settings").get_data(as_text=True)
