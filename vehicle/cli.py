@@ -1,6 +1,5 @@
 """The `lapwing` command. Each subcommand imports what only it needs, so that none waits for the others."""
 
-import contextlib
 import dataclasses
 import logging
 import sys
@@ -139,13 +138,9 @@ def web(
     log_dir: Annotated[Path | None, typer.Option(help="Logs of the processes; else the journal.")] = None,
 ) -> None:
     """Serve the car's page."""
-    from vehicle.config import read_config
     from vehicle.remote import default_run_dir
     from webui.__main__ import PageSettings, serve
 
-    if config is not None and not webhook:
-        with contextlib.suppress(ConfigError):  # the page is where a wrong file is put right
-            webhook = read_config(config).page.webhook
     settings = PageSettings(
         run_dir or default_run_dir(),
         hil_dir,

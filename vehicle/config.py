@@ -1,8 +1,10 @@
 """`car.toml`, read and bounded once, at start, into frozen structs; a function gets the piece it needs."""
 
+import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -218,14 +220,40 @@ def parse_config(text: str, path: Path) -> CarConfig:
     return _with_absolute_paths(config, path.resolve().parent)
 
 
+def followed_quota(path: Path | None) -> Callable[[], int]:
+    """Return what asks a `car.toml` how many bytes the runs may take, again whenever the file has changed.
+
+    A file that cannot be used, or is gone, leaves the last answer in force.
+    """
+    seen: object = None
+    quota_bytes = RunsConfig().quota_bytes
+
+    def ask() -> int:
+        nonlocal seen, quota_bytes
+        if path is None:
+            return quota_bytes
+        with contextlib.suppress(OSError, ConfigError):
+            stat = path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if stamp != seen:
+                seen = stamp
+                quota_bytes = read_config(path).runs.quota_bytes
+        return quota_bytes
+
+    return ask
+
+
 def config_digest(config: CarConfig) -> str:
     """Return what changes with every setting that takes effect at a start alone.
 
-    Not with the policy, which is chosen elsewhere too, nor with what the camera locks, which is tuned live.
+    Not with the policy, which is chosen elsewhere too, nor with what takes effect at once: what the camera
+    locks, how much the runs may take, where race events go.
     """
     camera = msgspec.structs.replace(config.camera, exposure_ms=None, gain=None, white_balance_k=None)
+    page = msgspec.structs.replace(config.page, webhook="")
     settings = msgspec.json.encode(
-        msgspec.structs.replace(config, policy="", camera=camera), order="deterministic"
+        msgspec.structs.replace(config, policy="", camera=camera, page=page, runs=RunsConfig()),
+        order="deterministic",
     )
     return hashlib.sha256(settings).hexdigest()[:16]
 

@@ -15,7 +15,7 @@ import msgspec
 import zmq
 
 from vehicle.car_clock import CarClock
-from vehicle.config import CarConfig, read_config
+from vehicle.config import followed_quota
 from vehicle.errors import UNREADABLE, HilError
 from vehicle.hil_client import HilClient
 from vehicle.laps import LAPS, MarkerLaps
@@ -182,5 +182,4 @@ def record(run_dir: Path, runs_dir: Path | None, hil_dir: Path | None, config: P
     die_with_parent()
     with contextlib.suppress(PermissionError):
         os.nice(NICE)
-    kept = (read_config(config) if config else CarConfig()).runs
-    Recorder(run_dir, RunShelf(runs_dir, kept.quota_bytes), hil_dir).run(StopSignal())
+    Recorder(run_dir, RunShelf(runs_dir, followed_quota(config)), hil_dir).run(StopSignal())

@@ -127,8 +127,8 @@ def _children(
             web += ["--name", name]
     if access_dir is not None:
         web += ["--access-dir", str(access_dir)]
-    if options.webhook or page.webhook:
-        web += ["--webhook", options.webhook or page.webhook]
+    if options.webhook:
+        web += ["--webhook", options.webhook]
     if options.config is not None:
         drive += ["--config", str(options.config)]
         web += ["--config", str(options.config)]

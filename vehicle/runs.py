@@ -55,13 +55,18 @@ class RunShelf:
     def __init__(
         self,
         folder: Path | None = None,
-        quota_bytes: int = QUOTA_BYTES,
+        quota_bytes: int | Callable[[], int] = QUOTA_BYTES,
         free: Callable[[Path], int] | None = None,
     ) -> None:
         self.folder = folder or default_runs_dir()
-        self.quota_bytes = quota_bytes
+        self._quota_bytes = quota_bytes
         self._free = free or free_bytes
         self.clock = CarClock(self.folder)
+
+    @property
+    def quota_bytes(self) -> int:
+        """What all runs together may take, as their owner says now."""
+        return self._quota_bytes if isinstance(self._quota_bytes, int) else self._quota_bytes()
 
     def runs(self) -> list[RunSummary]:
         """Return what is there, newest first."""

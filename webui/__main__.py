@@ -12,7 +12,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
-from vehicle.config import CarConfig, read_config
+from vehicle.config import CarConfig, followed_quota, read_config
 from vehicle.errors import ConfigError, LapwingError
 from vehicle.laps_client import MarkerFollower
 from vehicle.realtime import die_with_parent
@@ -59,7 +59,7 @@ class PageSettings:
     log_dir: Path | None = None
     """Where the processes' words are kept; None: in the system's journal."""
     webhook: str = ""
-    """Where race events are sent; empty: nowhere."""
+    """Where race events are sent; empty: where the configuration says, which the page may change."""
 
 
 def serve(settings: PageSettings) -> None:
@@ -110,12 +110,12 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         is_loopback = ipaddress.ip_address(address).is_loopback
         config = CarConfig() if settings.config is None else read_config(settings.config)
         self._name = "" if settings.config is None or is_loopback else config.name
-        self._quota_bytes = config.runs.quota_bytes
         names = (*settings.names, f"{host_label(self._name)}.local") if self._name else settings.names
         self._hosts = Hosts(names, loopback_only=is_loopback)
         self._access = AccessStore(settings.access_dir)
-        if settings.webhook:  # refused here, in words, not in the worker
-            checked_url(settings.webhook)
+        self._webhook = settings.webhook or config.page.webhook
+        if self._webhook:  # refused here, in words, not in the worker
+            checked_url(self._webhook)
             webhook_key(self._access.root)
         self._tls: TlsContexts | None = None
         if is_secure(settings):
@@ -150,10 +150,12 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         if self._name:
             secure, port = self._tls is not None, self._settings.port
             Announcer(self._name, port, is_secure=secure, addresses=self._hosts.addresses).start()
-        webhook = None
-        if self._settings.webhook:
-            webhook = Webhook(self._settings.webhook, webhook_key(self._access.root))
-            webhook.start()
+        webhook = Webhook(
+            self._webhook,
+            lambda: webhook_key(self._access.root),
+            is_fixed=bool(self._settings.webhook),
+        )
+        webhook.start()
         app = create_app(
             vehicle,
             None if hil_dir is None else WorldFollower(hil_dir),
@@ -162,7 +164,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             hosts=self._hosts,
             certificates=None if self._tls is None else self._tls.certificates,
             simulator=None if hil_dir is None else SimulatorDesk(hil_dir),
-            shelf=RunShelf(self._settings.runs_dir, self._quota_bytes),
+            shelf=RunShelf(self._settings.runs_dir, followed_quota(self._settings.config)),
             recorder=RecorderFollower(self._settings.run_dir),
             marker=MarkerFollower(self._settings.run_dir),
             config_file=self._settings.config,

@@ -182,6 +182,20 @@ GROUPS: tuple[Group, ...] = (
         ),
     ),
     Group(
+        "runs",
+        "Runs",
+        "In effect at once.",
+        (
+            Field(
+                "runs.quota_gb",
+                "Room for all runs",
+                "When they take more, the oldest without a star are removed after the next drive. 1 GB of "
+                "the disk stays free in any case.",
+                "GB",
+            ),
+        ),
+    ),
+    Group(
         "failsafe",
         "Failsafe",
         "When the car stops by itself. Beyond these ranges a failsafe would not deserve its name.",

@@ -7,16 +7,19 @@ from typing import Annotated
 
 import msgspec
 from flask import Blueprint, Response
-from werkzeug.exceptions import Forbidden, NotFound, TooManyRequests
+from werkzeug.exceptions import Conflict, Forbidden, NotFound, TooManyRequests
 
+from vehicle.config_file import edit
+from vehicle.errors import ConfigError
 from webui.access import visitor
 from webui.car import Vehicle
 from webui.car_logs import CarLogs
 from webui.describing import described
-from webui.guard import answer, read_query
+from webui.guard import answer, read_body, read_query, sentence
 from webui.redaction import redacted
+from webui.settings import STANDING
 from webui.system_report import file_name, make_report
-from webui.webhook import Webhook, WebhookStatus
+from webui.webhook import Webhook, WebhookStatus, checked_url
 
 
 class LogQuery(msgspec.Struct, frozen=True):
@@ -30,6 +33,15 @@ class WebhookDocument(msgspec.Struct, frozen=True):
 
     status: WebhookStatus | None
     """None: the owner has named no webhook."""
+    is_fixed: bool
+    """It was given on the command line, and is not changed here."""
+
+
+class WebhookBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where race events are to be sent from now on."""
+
+    address: Annotated[str, msgspec.Meta(max_length=2000)]
+    """http:// or https://, without user and password; empty: nowhere. It is told to nobody again."""
 
 
 def make_blueprint(
@@ -38,6 +50,11 @@ def make_blueprint(
     """Return the routes of the log, the report, and how the webhook fares."""
     blueprint = Blueprint("support", __name__)
     at_work = threading.Lock()
+
+    def webhook_document() -> WebhookDocument:
+        if webhook is None:
+            return WebhookDocument(None, is_fixed=True)
+        return WebhookDocument(webhook.status(), webhook.is_fixed)
 
     @blueprint.get("/api/log")
     @described(answers={200: "text/plain"}, query=LogQuery, refuses=(404,))
@@ -56,7 +73,33 @@ def make_blueprint(
     def tell_webhook() -> Response:
         """Tell how the deliveries of race events fare: the last that arrived, the last that failed."""
         _only_drivers()
-        return answer(WebhookDocument(None if webhook is None else webhook.status()))
+        return answer(webhook_document())
+
+    @blueprint.post("/api/race/webhook")
+    @described(body=WebhookBody, answers=WebhookDocument, refuses=(409,))
+    def set_webhook() -> Response:
+        """Send race events to another address, or nowhere, from now on, and keep it in the car's file."""
+        _only_drivers()
+        address = read_body(WebhookBody).address.strip()
+        if webhook is None or config_file is None:
+            raise Conflict(
+                "This car was started without a file of settings; start it with --config car.toml."
+            )
+        if webhook.is_fixed:
+            raise Conflict(
+                "The webhook was given by --webhook when the car was started; leave that out there."
+            )
+        car = vehicle.status()
+        if car is not None and car.state not in STANDING:
+            raise Conflict("The car drives; stop it first. Settings are changed while it stands.")
+        try:
+            if address:
+                checked_url(address)
+            edit(config_file, {"page.webhook": address or None})
+            webhook.point_at(address)
+        except ConfigError as error:
+            raise Conflict(sentence(str(error))) from error
+        return answer(webhook_document())
 
     @blueprint.get("/api/report")
     @described(answers={200: "application/zip"}, refuses=(429,))

@@ -310,6 +310,22 @@ interface QueueIo {
   draw: () => string;
 }
 
+interface WebhookStatus {
+  waiting: number;
+  delivered: number;
+  dropped: number;
+  problem: string;
+  host: string;
+  delivered_ago_s: number | null;
+  last_problem: string;
+  failed_ago_s: number | null;
+}
+
+interface WebhookDocument {
+  status: WebhookStatus | null;
+  is_fixed: boolean;
+}
+
 interface RunRow {
   name: string;
   started_wall_ns: number;

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,17 +58,20 @@ class WebhookStatus(msgspec.Struct, frozen=True):
 
 
 def checked_url(url: str) -> str:
-    """Return the address; raises ConfigError for one that cannot be posted to."""
-    allowed = "allowed is http:// or https:// and an address, without user and password"
+    """Return the address; raises ConfigError for one that cannot be posted to, and does not repeat it."""
+    refusal = ConfigError(
+        "the webhook's address cannot be used, allowed is http:// or https:// and an address, without user "
+        "and password"
+    )
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConfigError(f"the webhook is {url!r}, {allowed}") from None
+        raise refusal from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        raise ConfigError(f"the webhook is {url!r}, {allowed}")
+        raise refusal
     if parts.username or parts.password or any(sign <= " " for sign in url):
-        raise ConfigError(f"the webhook is {url!r}, {allowed}")
+        raise refusal
     return url
 
 
@@ -102,15 +106,21 @@ class Webhook:
     def __init__(
         self,
         url: str,
-        key: bytes,
+        key: bytes | Callable[[], bytes],
         *,
+        is_fixed: bool = False,
         post: Post | None = None,
         now_s: Callable[[], float] = time.monotonic,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
-        """Raise ConfigError for an address that cannot be posted to."""
-        self._url = checked_url(url)
-        self._key = key
+        """Begin with an address, empty for none; raises ConfigError as `point_at` does.
+
+        `key` may be asked for when it is needed. A fixed address was given on the command line: no page
+        changes it.
+        """
+        self.is_fixed = is_fixed
+        self._url, self._key = "", b""
+        self._find_key = key if callable(key) else lambda: key
         self._post = post or post_once
         self._now_s = now_s
         self._wall_s = wall_s
@@ -122,6 +132,23 @@ class Webhook:
         self._failed_s: float | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
+        self.point_at(url)
+
+    def point_at(self, url: str) -> None:
+        """Send what comes from now on to another address, empty for nowhere; what waited was for the old one.
+
+        Raises ConfigError for an address that cannot be posted to, or without a key to sign with.
+        """
+        key = self._find_key() if url and checked_url(url) else b""
+        with self._came:
+            if url == self._url:
+                return
+            self._url, self._key = url, key
+            self._waiting.clear()
+            self._delivered = self._dropped = 0
+            self._problem = self._last_problem = ""
+            self._delivered_s = self._failed_s = None
+            self._came.notify_all()
 
     def start(self) -> None:
         """Send what comes, in a thread of its own."""
@@ -130,15 +157,19 @@ class Webhook:
     def put(self, event: RaceEvent) -> None:
         """Take an event to be sent; never waits for the network."""
         with self._came:
+            if not self._url:
+                return
             if len(self._waiting) >= WAITING_LIMIT:
                 self._waiting.popleft()
                 self._dropped += 1
             self._waiting.append((self._now_s(), event))
             self._came.notify_all()
 
-    def status(self) -> WebhookStatus:
-        """Return how deliveries fare."""
+    def status(self) -> WebhookStatus | None:
+        """Return how deliveries fare, None where they go nowhere."""
         with self._came:
+            if not self._url:
+                return None
             return WebhookStatus(
                 waiting=len(self._waiting),
                 delivered=self._delivered,
@@ -169,20 +200,29 @@ class Webhook:
                 if self._closing:
                     return
                 since_s, event = self._waiting[0]
+                url = self._url
             if self._try(since_s, event):
                 pause_s = FIRST_PAUSE_S
                 continue
             with self._came:
-                self._came.wait_for(lambda: self._closing, pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                is_new = self._came.wait_for(partial(self._has_left, url), pause_s)
+            pause_s = FIRST_PAUSE_S if is_new else min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _has_left(self, url: str) -> bool:
+        """Whether nothing is sent to that address any more."""
+        return self._closing or self._url != url
 
     def _try(self, since_s: float, event: RaceEvent) -> bool:
         """Try to deliver the oldest event; return whether the next one may follow at once."""
-        problem, is_final = self._send(event)
+        with self._came:
+            url, key = self._url, self._key
+        problem, is_final = self._send(url, key, event)
         is_old = self._now_s() - since_s > GIVE_UP_S
         with self._came:
+            if url != self._url:  # how the old address fares is nobody's business any more
+                return True
             if problem and problem != self._problem:
-                log.warning("the webhook %s: %s", self._url, problem)
+                log.warning("the webhook at %s: %s", urlsplit(url).hostname, problem)
             self._problem = problem
             if problem:
                 self._last_problem, self._failed_s = problem, self._now_s()
@@ -197,7 +237,7 @@ class Webhook:
                 self._delivered_s = self._now_s()
             return not problem or is_final
 
-    def _send(self, event: RaceEvent) -> tuple[str, bool]:
+    def _send(self, url: str, key: bytes, event: RaceEvent) -> tuple[str, bool]:
         """Return what went wrong, empty for nothing, and whether trying again is of no use."""
         body, stamp = msgspec.json.encode(event), str(int(self._wall_s()))
         headers = {
@@ -206,10 +246,10 @@ class Webhook:
             "X-Lapwing-Event": event.kind.value,
             "X-Lapwing-Delivery": event.id,
             "X-Lapwing-Timestamp": stamp,
-            "X-Lapwing-Signature": signature(self._key, stamp, body),
+            "X-Lapwing-Signature": signature(key, stamp, body),
         }
         try:
-            status = self._post(self._url, body, headers)
+            status = self._post(url, body, headers)
         except (OSError, http.client.HTTPException, ValueError) as error:
             return f"nobody answers ({error})", False
         if 200 <= status < 300:

@@ -118,6 +118,10 @@ class PageServer:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
+    def drop_connections(self) -> None:
+        """End every connection; new ones are taken."""
+        self._server.drop_connections()
+
     def stop(self) -> None:
         self.wire.released.set()
         self._server.shutdown()

@@ -261,4 +261,42 @@ def test_the_page_tells_the_last_delivery_and_the_last_error_and_keeps_the_addre
 
 
 def test_a_car_without_a_webhook_says_so():
-    assert signed_in(create_app(RecordingVehicle())).get("/api/race/webhook").json == {"status": None}
+    assert signed_in(create_app(RecordingVehicle())).get("/api/race/webhook").json["status"] is None
+
+
+def test_what_comes_after_another_address_was_chosen_goes_there_alone(receiver, hook, hurried):
+    keys_asked = []
+    post = Post(OSError("no route"))
+    moved = hook("http://timing.example/secret-1", post=post)
+    moved.put(event(1))
+    until(lambda: moved.status().problem)
+    moved._post = post_once
+    moved.point_at(receiver.url)  # where the old address is waited for
+    assert moved.status().waiting == 0
+    assert moved.status().last_problem == ""
+    moved.put(event(2))
+    until(lambda: receiver.came)
+    assert [headers["X-Lapwing-Delivery"] for headers, _ in receiver.came] == ["ab-2"]
+    moved.point_at("")
+    moved.put(event(3))
+    assert moved.status() is None
+    late = hook("", post=post_once)
+    late._find_key = lambda: keys_asked.append(1) or KEY
+    late.put(event(4))  # nowhere, and no key is made for it
+    assert not keys_asked
+    late.point_at(receiver.url)
+    late.put(event(5))
+    until(lambda: len(receiver.came) == 2)
+    assert receiver.came[1][0]["X-Lapwing-Delivery"] == "ab-5"
+    assert keys_asked
+
+
+def test_an_address_is_repeated_neither_in_a_refusal_nor_in_the_log(hook, hurried, caplog):
+    with pytest.raises(ConfigError) as refused:
+        checked_url("https://ann:s3cret@timing.example/T0k3n")
+    assert "s3cret" not in str(refused.value)
+    failing = hook("https://timing.example/T0k3n", post=Post(500))
+    failing.put(event(1))
+    until(lambda: failing.status().problem)
+    assert "timing.example: it answers 500" in caplog.text
+    assert "T0k3n" not in caplog.text

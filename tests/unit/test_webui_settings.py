@@ -3,6 +3,7 @@
 import io
 import re
 import zipfile
+from collections.abc import Iterator
 from importlib import metadata
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -15,13 +16,22 @@ from flask.testing import FlaskClient
 from test_webui import RecordingVehicle
 
 from tests.unit.webui_visitors import script, signed_in, watcher
-from vehicle.config import CarConfig, FailsafeConfig, config_digest, field_bounds, read_config
+from vehicle.config import (
+    CarConfig,
+    FailsafeConfig,
+    config_digest,
+    field_bounds,
+    followed_quota,
+    read_config,
+)
 from vehicle.messages import CameraLocks, DriveState, RequestKind, Status
+from vehicle.runs import RunShelf
 from webui import create_app, system_report
 from webui.car_logs import CarLogs
 from webui.describing import undescribed
 from webui.settings import suggestions
 from webui.settings_words import FIELDS
+from webui.webhook import Webhook
 
 PAGE = "0123456789abcdef" * 2
 WRITTEN = """\
@@ -407,3 +417,85 @@ def test_the_page_says_which_version_runs(client: FlaskClient, monkeypatch: pyte
     assert f"<dt>Lapwing</dt><dd>{metadata.version('lapwing')}</dd>" in installed
     monkeypatch.setattr("vehicle.version.importlib.metadata.version", unknown)
     assert "<dt>Lapwing</dt><dd>not installed</dd>" in client.get("/settings").get_data(as_text=True)
+
+
+def test_how_much_the_runs_may_take_is_chosen_on_the_page_and_obeyed_at_once(
+    app: Flask, client: FlaskClient, vehicle: DigestingVehicle, path: Path
+) -> None:
+    vehicle.digest = config_digest(read_config(path))
+    shelf = RunShelf(path.parent / "runs", followed_quota(path))
+    assert shelf.quota_bytes == 4 * 10**9
+    for refused in (0.05, 20_000, "much"):
+        assert save(client, {"runs.quota_gb": refused}).status_code == 409
+    assert save(client, {"runs.quota_gb": 12}).status_code == 200
+    assert shelf.quota_bytes == 12 * 10**9
+    assert client.get("/api/settings").json["needs_restart"] is False
+    path.write_text('[runs]\nquota_gb = "much"\n')
+    assert shelf.quota_bytes == 12 * 10**9  # a file that cannot be used removes nothing
+    path.unlink()
+    assert shelf.quota_bytes == 12 * 10**9
+
+
+SECRET_ADDRESS = "https://timing.example/T0/s3cret?with=more"
+
+
+@pytest.fixture
+def hooked(vehicle: DigestingVehicle, path: Path) -> Iterator[tuple[FlaskClient, Webhook]]:
+    """A driver's browser, and the webhook of the car."""
+    webhook = Webhook("", lambda: b"signing-k3y", post=lambda *_: 200)
+    logs = path.parent / "log"
+    logs.mkdir()
+    app = create_app(vehicle, config_file=path, logs=CarLogs(logs), webhook=webhook)
+    yield signed_in(app), webhook
+    webhook.close()
+
+
+def test_the_webhook_is_pointed_elsewhere_from_the_page_at_once_and_for_good(
+    hooked: tuple[FlaskClient, Webhook], vehicle: DigestingVehicle, path: Path
+) -> None:
+    client, webhook = hooked
+    vehicle.digest = config_digest(read_config(path))
+    assert client.get("/api/race/webhook").json == {"status": None, "is_fixed": False}
+    pointed = post(client, "/api/race/webhook", {"address": f" {SECRET_ADDRESS} "})
+    assert pointed.json["status"]["host"] == "timing.example"
+    assert read_config(path).page.webhook == SECRET_ADDRESS
+    assert "# Blue." in path.read_text()
+    assert webhook._url == SECRET_ADDRESS
+    assert client.get("/api/settings").json["needs_restart"] is False
+    for refused in ("ftp://timing.example", "https://ann:pw@timing.example/", "nonsense", "x" * 2001):
+        told = post(client, "/api/race/webhook", {"address": refused})
+        assert told.status_code in {400, 409}
+        assert refused not in told.get_data(as_text=True)
+    vehicle.state = DriveState.MANUAL
+    assert "The car drives" in post(client, "/api/race/webhook", {"address": ""}).json["error"]
+    assert webhook._url == SECRET_ADDRESS
+    vehicle.state = DriveState.DISARMED
+    assert post(client, "/api/race/webhook", {"address": ""}).json["status"] is None
+    assert read_config(path).page.webhook == ""
+    webhook.is_fixed = True
+    assert "--webhook" in post(client, "/api/race/webhook", {"address": SECRET_ADDRESS}).json["error"]
+
+
+def test_neither_the_webhooks_address_nor_its_key_is_ever_shown(
+    hooked: tuple[FlaskClient, Webhook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = hooked
+    monkeypatch.setattr(system_report, "_doctor", list)
+    answers = [post(client, "/api/race/webhook", {"address": SECRET_ADDRESS})]
+    answers += [client.get(where) for where in ("/settings", "/api/settings", "/api/race/webhook", "/race")]
+    report = zipfile.ZipFile(io.BytesIO(client.get("/api/report").get_data()))
+    texts = [each.get_data(as_text=True) for each in answers]
+    texts += [report.read(name).decode() for name in report.namelist()]
+    assert all(each.status_code == 200 for each in answers)
+    assert any("webhook" in text for text in texts)
+    for text in texts:
+        assert "s3cret" not in text
+        assert "signing-k3y" not in text
+
+
+def test_watchers_and_a_car_without_a_file_change_no_webhook(app: Flask, vehicle: DigestingVehicle) -> None:
+    body = {"address": SECRET_ADDRESS}
+    assert post(watcher(app), "/api/race/webhook", body).status_code == 403
+    bare = signed_in(create_app(vehicle))
+    assert "--config" in post(bare, "/api/race/webhook", body).json["error"]
+    assert 'id="webhook-form"' not in bare.get("/settings").get_data(as_text=True)

@@ -7,6 +7,7 @@ const SAMPLE = { width: 128, height: 96 };
 const DARK = 8; // of 255: nothing to see
 const BRIGHT = 247; // burnt out
 const AGAIN_MS = 1000; // after a connection was lost, as long as somebody wants to see
+const LOST = "The picture was lost; looking for it again";
 const MUCH = 0.05; // of all pixels
 
 /**
@@ -59,7 +60,8 @@ export class Light {
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     this.show(true);
-    this.words.textContent = "Waiting for a picture";
+    this.saidMs = 0;
+    if (this.words.textContent !== LOST) this.words.textContent = "Waiting for a picture";
     socket.addEventListener("message", async (event) => {
       const picture = readPicture(event.data);
       if (!picture || this.socket !== socket) return;
@@ -70,13 +72,18 @@ export class Light {
         // Damaged: the next one replaces it.
       }
     });
-    socket.addEventListener("close", () => setTimeout(() => { if (this.socket === socket) this.open(); }, AGAIN_MS));
+    socket.addEventListener("close", () => {
+      if (this.socket !== socket) return; // nobody wants to see it any more
+      this.words.textContent = LOST;
+      setTimeout(() => { if (this.socket === socket) this.open(); }, AGAIN_MS);
+    });
   }
 
   close() {
     const socket = this.socket;
     this.socket = null;
     socket?.close();
+    this.words.textContent = "";
     this.show(false);
   }
 

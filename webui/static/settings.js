@@ -192,12 +192,20 @@ async function lookAtWebhook() {
   if (isWatching) return;
   const said = await read("/api/race/webhook");
   if (!said) return;
+  showWebhook(said);
+}
+
+/** @param {WebhookDocument} said */
+function showWebhook(said) {
   const hook = said.status;
   byId("webhook-facts").hidden = !hook;
+  if (byId("webhook-form")) {
+    byId("webhook-form").hidden = said.is_fixed;
+    byId("webhook-off").hidden = !hook;
+  }
   if (!hook) {
     setText(byId("webhook-words"), "Sent nowhere.");
-    byId("webhook-hint").hidden = false;
-    setText(byId("webhook-hint"), "An address for starts and laps is given in car.toml, [page] webhook, or by lapwing run --webhook.");
+    byId("webhook-hint").hidden = true;
     return;
   }
   const waiting = hook.waiting === 0 ? "" : hook.waiting === 1 ? ", 1 event waits" : `, ${hook.waiting} events wait`;
@@ -207,6 +215,17 @@ async function lookAtWebhook() {
   setText(byId("webhook-failed"), hook.failed_ago_s === null ? "none" : `${longAgo(hook.failed_ago_s)}: ${hook.last_problem}`);
   byId("webhook-hint").hidden = hook.dropped === 0;
   setText(byId("webhook-hint"), hook.dropped === 1 ? "1 event was given up." : `${hook.dropped} events were given up.`);
+}
+
+/** Send race events elsewhere, or with an empty address nowhere. @param {string} address */
+async function pointWebhook(address) {
+  const answer = await change("POST", "/api/race/webhook", { address });
+  byId("webhook-trouble").hidden = answer.ok;
+  setText(byId("webhook-trouble"), answer.ok ? "" : answer.error);
+  if (!answer.ok) return;
+  byId("webhook-address").value = "";
+  await Promise.all([look(), lookAtWebhook()]);
+  setText(byId("news"), "Saved");
 }
 
 /** @param {number} s */
@@ -328,6 +347,11 @@ byId("restart").addEventListener("click", async () => {
     await look();
   }
 });
+byId("webhook-form")?.addEventListener("submit", (/** @type {Event} */ event) => {
+  event.preventDefault();
+  pointWebhook(byId("webhook-address").value.trim());
+});
+byId("webhook-off")?.addEventListener("click", () => pointWebhook(""));
 byId("log-show")?.addEventListener("click", async () => {
   const pane = byId("log");
   try {
