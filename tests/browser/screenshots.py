@@ -208,6 +208,7 @@ SHOTS = (
     Shot("settings", "settings"),
     Shot("simulator", "simulator", broken),
     Shot("access", "access"),
+    Shot("refused", "nowhere"),
 )
 
 

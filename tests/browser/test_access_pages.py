@@ -189,6 +189,8 @@ def test_the_pages_of_access_are_accessible_and_fit(
     page.fill("#key-name", "another")
     page.get_by_role("button", name="Make a key").click()
     check()
+    page.goto(f"{server.url}nowhere")
+    check()
     context.clear_cookies()
     for where in ("login", "watch?link=x"):
         page.goto(server.url + where)
