@@ -6,6 +6,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 unexport PYTHONDONTWRITEBYTECODE # what is imported by every process of every test is compiled once
 
+# All but the training's; a file of the browser's, which mostly waits, beside one that computes.
+TESTS := paste -d '\n' <(ls tests/browser/test_*.py) <(find tests -name 'test_*.py' ! -path 'tests/browser/*' ! -path 'tests/train/*' | sort)
+
 .PHONY: demo test test-train check bench coverage mutation faults screenshots no-avx clean
 
 demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (KEEP=1 leaves the page up)
@@ -14,8 +17,7 @@ demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (
 test: .venv/.ready-dev .venv/.ready-chromium      ## every test but the training one
 	@failed=; \
 	run() { $(BIN)/python -m pytest "$$@" || { [ $$? = 1 ] && failed=1; } || exit 1; }; \
-	run --numprocesses 3 --dist worksteal --ignore tests/browser --ignore tests/train -m "not realtime"; \
-	run --numprocesses 3 --dist loadfile -m "not realtime" tests/browser; \
+	run --numprocesses 4 --dist loadfile --no-loadscope-reorder -m "not realtime" $$($(TESTS)); \
 	run -m realtime $$(grep -lr --include='test_*.py' mark.realtime tests); \
 	[ -z "$$failed" ] || { \
 	  echo "Once more, alone, what failed: on a busy computer a test counts as failed when it fails twice."; \

@@ -11,7 +11,7 @@ from typing import Any
 import chromium as pinned
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from simulated_page_car import SimulatedPageCar
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
@@ -30,6 +30,10 @@ CHROMIUM_FLAGS = [
     "--host-resolver-rules=MAP blue.local 127.0.0.1",  # a name that is not loopback, as on a car
 ]
 PATIENCE_S = 5.0
+WAIT_MS = 20_000
+"""For a page to load or to come to show something; what has to be quick is measured."""
+expect.set_options(timeout=WAIT_MS)
+
 PHONE = {"width": 390, "height": 844}
 LAPTOP = {"width": 1280, "height": 800}
 
@@ -195,7 +199,7 @@ def page(
     """A tab with the page open and connected; parametrise indirectly with options of `new_context`."""
     options = {"viewport": LAPTOP, **getattr(request, "param", {})}
     context = chromium.new_context(**options)
-    context.set_default_timeout(5000)
+    context.set_default_timeout(WAIT_MS)
     context.add_cookies(browser_cookies(server.app, server.url))
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)

@@ -57,7 +57,7 @@ class SimulatedPageCar:
         self._jpeg = _picture()
         self._last_picture_ns = 0
 
-    def await_that(self, fact: Callable[[], bool], timeout_s: float = 5.0) -> bool:
+    def await_that(self, fact: Callable[[], bool], timeout_s: float = 20.0) -> bool:
         """Wait until `fact` holds after some request; False when it does not in time."""
         with self.changed:
             return self.changed.wait_for(fact, timeout_s)

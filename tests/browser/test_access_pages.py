@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from accessibility import findings, fits
-from conftest import LAPTOP, PHONE, PageServer
+from conftest import LAPTOP, PHONE, WAIT_MS, PageServer
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from simulated_page_car import SimulatedPageCar
 
@@ -30,7 +30,7 @@ def server(car: SimulatedPageCar, tmp_path: Path) -> Iterator[PageServer]:
 @pytest.fixture
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     context = chromium.new_context(viewport=LAPTOP, ignore_https_errors=True)
-    context.set_default_timeout(8000)
+    context.set_default_timeout(WAIT_MS)
     yield context
     context.close()
 

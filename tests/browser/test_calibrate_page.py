@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from accessibility import findings, fits
-from conftest import LAPTOP, PHONE, PageServer, is_complaint
+from conftest import LAPTOP, PHONE, WAIT_MS, PageServer, is_complaint
 from playwright.sync_api import Browser, Page, Route, expect
 
 from calibration import store
@@ -73,7 +73,7 @@ def page(
     chromium: Browser, server: PageServer, complaints: Complaints, request: pytest.FixtureRequest
 ) -> Iterator[Page]:
     context = chromium.new_context(**{"viewport": LAPTOP, **getattr(request, "param", {})})
-    context.set_default_timeout(8000)
+    context.set_default_timeout(WAIT_MS)
     context.add_cookies(browser_cookies(server.app, server.url))
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)

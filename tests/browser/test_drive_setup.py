@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE_S, PageServer
+from conftest import PATIENCE_S, WAIT_MS, PageServer
 from playwright.sync_api import Browser, Page, expect
 from simulated_page_car import SimulatedPageCar
 
@@ -54,7 +54,7 @@ def bare(
     """The page of a car without a world: nothing sees its laps."""
     server = PageServer(create_app(car, None, store=policies))
     context = chromium.new_context()
-    context.set_default_timeout(5000)
+    context.set_default_timeout(WAIT_MS)
     context.add_cookies(browser_cookies(server.app, server.url))
     page = context.new_page()
     page.on("pageerror", lambda error: complaints.append(str(error)))

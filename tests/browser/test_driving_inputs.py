@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from conftest import PHONE, PageServer
+from conftest import PHONE, WAIT_MS, PageServer
 from playwright.sync_api import Browser, Page, Route, expect
 from simulated_page_car import SimulatedPageCar
 
@@ -59,7 +59,7 @@ def driver(
 ) -> Iterator[Page]:
     """A phone whose page drives the car by hand."""
     context = chromium.new_context(viewport=PHONE, has_touch=True)
-    context.set_default_timeout(5000)
+    context.set_default_timeout(WAIT_MS)
     context.add_cookies(browser_cookies(server.app, server.url))
     status = msgspec.json.encode(car.status()).decode()
     context.add_init_script(f"const CAR = {status};\n{RECORDING_SOCKET}")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import LAPTOP, PHONE, PageServer, is_complaint
+from conftest import LAPTOP, PHONE, WAIT_MS, PageServer, is_complaint
 from playwright.sync_api import Browser, Page, expect
 from simulated_page_car import LAP_S, SimulatedPageCar
 
@@ -41,7 +41,7 @@ def page(
 ) -> Iterator[Page]:
     """The race page as somebody opens it who may only watch."""
     context = chromium.new_context(**{"viewport": BIG, **getattr(request, "param", {})})
-    context.set_default_timeout(5000)
+    context.set_default_timeout(WAIT_MS)
     context.add_cookies(browser_cookies(server.app, server.url, "viewer"))
     page = context.new_page()
     page.on("console", lambda said: complaints.append(said.text) if is_complaint(said) else None)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import LAPTOP, PHONE, PageServer
+from conftest import LAPTOP, PHONE, WAIT_MS, PageServer
 from playwright.sync_api import Browser, Page, expect
 from simulated_page_car import SimulatedPageCar
 
@@ -59,7 +59,7 @@ def open_runs(server: PageServer, chromium: Browser, complaints: list[str]) -> I
     def opened(kind: str = "owner", where: str = "runs", **options: object) -> Page:
         context = chromium.new_context(**{"viewport": LAPTOP, **options})
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(WAIT_MS)
         context.add_cookies(browser_cookies(server.app, server.url, kind))  # type: ignore[arg-type]
         page = context.new_page()
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import LAPTOP, PHONE, PageServer
+from conftest import LAPTOP, PHONE, WAIT_MS, PageServer
 from playwright.sync_api import Browser, Page, expect
 from simulated_page_car import SimulatedPageCar
 
@@ -66,7 +66,7 @@ def settings_page(
     chromium: Browser, server: PageServer, complaints: list[str], request: pytest.FixtureRequest
 ) -> Iterator[Page]:
     context = chromium.new_context(**{"viewport": LAPTOP, **getattr(request, "param", {})})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(WAIT_MS)
     context.add_cookies(browser_cookies(server.app, server.url))  # type: ignore[arg-type]
     page = context.new_page()
     page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
