@@ -60,11 +60,12 @@ def car() -> dict[str, list[float]]:
 
 
 def conversion() -> list[float]:
-    """Convert a TensorFlow graph of full size and return what its network answers."""
+    """Convert a TensorFlow graph of full size and return what its network answers, however it may be run."""
     import numpy as np
 
     from models.convert import convert
     from models.runtime import PolicyRuntime
+    from models.session_choice import CANDIDATES
     from models.simplify import simplify
     from models.standard_graph import write_frozen_graph
 
@@ -73,12 +74,12 @@ def conversion() -> list[float]:
         write_frozen_graph(graph)
         convert(graph, Path(folder))
         simplify(Path(folder) / "model.onnx")
-        runtime = PolicyRuntime(Path(folder) / "model.onnx")
+        runtimes = [PolicyRuntime(Path(folder) / "model.onnx", settings) for settings in CANDIDATES]
         rng = np.random.default_rng(1)
         feeds = {
-            info.name: rng.uniform(0, 255, info.known_shape).astype(np.float32) for info in runtime.inputs
+            info.name: rng.uniform(0, 255, info.known_shape).astype(np.float32) for info in runtimes[0].inputs
         }
-        return [float(value) for value in runtime.infer(feeds).ravel()]
+        return [float(value) for runtime in runtimes for value in runtime.infer(feeds).ravel()]
 
 
 if __name__ == "__main__":

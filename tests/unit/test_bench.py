@@ -231,6 +231,13 @@ def test_inference_rows_compare_with_onnxruntimes_defaults_of_the_same_run(tmp_p
     ]
     assert all(0.0 < row.values["p50"] <= row.values["p99"] for row in rows.values())
     assert "of the defaults' median" in rows["plover: inference, int8"].note
+    chosen, plain = (
+        rows[f"plover: inference, {way}"] for way in ("float as chosen here", bench_policy.PLAIN)
+    )
+    assert chosen.values["cpu"] > 0.0
+    assert f"processor {plain.values['cpu']:.2f} ms" in plain.measured
+    assert "spin between decisions" in plain.note
+    assert "never spins" in chosen.note
 
 
 def test_loading_is_measured_in_a_process_of_its_own(tmp_path):
