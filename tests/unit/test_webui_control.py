@@ -2,10 +2,13 @@
 
 import contextlib
 import queue
+import random
 import selectors
 import socket
 import threading
 import time
+import tracemalloc
+from collections import deque
 from pathlib import Path
 
 import msgspec
@@ -243,6 +246,33 @@ def test_no_message_whatever_breaks_the_line_or_moves_the_car(message):
 
     assert replies[0].startswith("The message cannot be read")
     assert car.asked == []
+
+
+def test_thousands_of_messages_good_and_bad_leave_no_memory_behind():
+    car, rng = Car(), random.Random(6)
+    commands = commands_of(car)
+    talk = control._Conversation.__new__(control._Conversation)
+    talk._obey = lambda command: commands.obey(command, "page 1")
+    talk._visitor = type("Anybody", (), {"may_drive": True})()
+    talk._replies = deque(maxlen=control.REPLIES_WAITING)
+    talk._wake, talk._heard, talk._waiting = threading.Event(), threading.Condition(), []
+
+    def hear(count: int) -> int:
+        for number in range(count):
+            good = msgspec.json.encode(EmergencyStop(id=f"{rng.random()}"))
+            cut = rng.randrange(len(good))
+            talk._hear([good if number % 3 == 0 else good[:cut] + rng.randbytes(3) + good[cut + 1 :]])
+            talk._waiting.clear()
+        car.asked.clear()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = hear(1000)
+        assert hear(3000) - before < 30_000
+    finally:
+        tracemalloc.stop()
+    assert car.stops > 1000
 
 
 DRIVERS_COMMANDS = [StartDrive(echo_ns=NOW_NS), SpeedCap(echo_ns=NOW_NS, speed_cap_frac=0.5)]

@@ -3,7 +3,11 @@
 Schemathesis draws the requests from the description that the car serves; the same ones each time.
 """
 
+import gc
 import json
+import random
+import re
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -213,6 +217,51 @@ def test_whatever_is_sent_is_answered_as_described_and_never_by_a_mistake(
         client.delete(f"/api/uploads/{upload['id']}")
     expected = {200: 60, 400: 30, 404: 60, 409: 60} if mode is GenerationMode.POSITIVE else {400: 200}
     assert [status for status, least in expected.items() if answered[status] < least] == []
+
+
+BODIES = (
+    b"",
+    b"{}",
+    b"[" * 3000,
+    b"\xff\xfe",
+    b'{"page": "x", "echo_ns": 1, "seen_ns": NaN}',
+    b'{"x": "' + b"y" * 5000,
+)
+
+
+def test_requests_to_every_address_again_and_again_leave_no_memory_behind(
+    app: Flask, vehicle: WholeVehicle
+) -> None:
+    rng, client = random.Random(5), script(app)
+    rules = [rule for rule in app.url_map.iter_rules() if "static" not in rule.rule]
+    addresses = [
+        (method, re.sub("<[^>]*>", "x", rule.rule))
+        for rule in rules
+        for method in sorted(rule.methods or set())
+        if f"{method} {rule.rule}" not in {STREAM, *SLOW} and not rule.rule.startswith("/setup")
+    ]
+    assert len(addresses) > 60
+
+    def after(rounds: int) -> int:
+        """Return the bytes in use after so many more rounds."""
+        for _ in range(rounds):
+            for method, path in addresses:
+                vehicle.driver, vehicle.state = "", DriveState.DISARMED
+                body = rng.choice(BODIES) + rng.randbytes(rng.randrange(3))
+                client.open(path, method=method, data=body, content_type="application/json").close()
+        vehicle.asked.clear()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    after(1)  # what is imported, compiled and kept once
+    tracemalloc.start()
+    try:
+        before = after(1)
+        grown = after(2) - before
+    finally:
+        tracemalloc.stop()
+    print(f"{2 * len(addresses)} requests left {grown} bytes behind")
+    assert grown < 80_000
 
 
 def test_a_silent_vehicle_is_said_as_described(app: Flask, vehicle: WholeVehicle) -> None:
