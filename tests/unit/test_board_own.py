@@ -356,6 +356,47 @@ def test_a_refused_arm_is_not_armed_and_says_what_to_do(bench):
     assert "refused to arm; disarm" in status.problem
 
 
+def stubborn(peer, *, until_told=None):
+    """Have a board acknowledge all, and go on with full throttle, armed; until told this many us."""
+    honest = peer.answer
+
+    def answer(payload):
+        if payload[0] == 1 and int.from_bytes(payload[5:7], "little") != until_told:
+            return honest(payload[:2] + bytes([ARMED]) + payload[3:5] + (1311).to_bytes(2, "little"))
+        return honest(payload)
+
+    peer.answer = answer
+
+
+def test_a_board_that_acknowledges_and_does_something_else_is_stopped_and_named(bench):
+    bench.tick(NEUTRAL)
+    bench.tick(FORWARD)
+    _, status = bench.tick(FORWARD)
+    assert status.problem == ""
+    stubborn(bench.peer, until_told=1446)
+    _, status = bench.tick(FORWARD)
+    assert "acknowledged 1400 us armed and puts out 1311 us armed; if a wheel turns" in status.problem
+    heard, status = bench.tick(FORWARD)
+
+    assert heard[0][2] == 0  # it is told to stop, whatever the loop would still want
+    assert not status.acked_armed
+    assert status.problem == ""  # and has obeyed
+
+
+def test_a_board_that_will_not_stop_is_named_for_as_long_and_never_counts_as_neutral(bench):
+    bench.tick(NEUTRAL)
+    stubborn(bench.peer)
+    for _ in range(3):
+        _, status = bench.tick(NEUTRAL)
+        assert "acknowledged 1446 us disarmed and puts out 1311 us armed; if a wheel turns" in status.problem
+        assert status.neutral_acked_since_ns == 0
+    del bench.peer.answer
+    _, status = bench.tick(NEUTRAL)
+    assert status.problem == ""
+    _, status = bench.tick(FORWARD)
+    assert status.acked_armed
+
+
 @pytest.mark.parametrize(
     ("settings", "seen"),
     [

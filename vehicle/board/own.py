@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -33,6 +34,13 @@ class _Storing(msgspec.Struct):
     """When the next attempt is due."""
 
 
+class _Told(NamedTuple):
+    """What a command said of the motor."""
+
+    armed: bool
+    throttle_us: float
+
+
 class OwnBoard(SerialBoard):
     """The `board` driver. See `vehicle.board.base.Board` for the contract."""
 
@@ -59,6 +67,9 @@ class OwnBoard(SerialBoard):
 
         # An acknowledgement counts for the command sent last with its sequence; 0 for any other frame.
         self._sent_ns = [0] * SEQUENCES
+        self._told = [_Told(False, 0)] * SEQUENCES
+        self._disobeyed = ""
+        """What the board does in place of what it was told and has acknowledged, as a sentence."""
         self._waiting_since_ns = 0
         self._status: Status | None = None
         self._wheel_ticks = 0
@@ -104,17 +115,19 @@ class OwnBoard(SerialBoard):
 
     def _write_command(self, command: DriveCommand, now_ns: int, *, arm: bool) -> None:
         steering_us, throttle_us, wanted = command.steering_us, command.throttle_us, self._wanted
-        if not arm or self._config_problem:
+        if not arm or self._config_problem or self._disobeyed:
             arm, steering_us, throttle_us = False, wanted.steering_center_us, wanted.throttle_neutral_us
         sequence = self._next_sequence()
+        throttle_us = min(max(throttle_us, wanted.throttle_min_us), wanted.throttle_max_us)
         frame = protocol.encode_command(
             sequence,
             armed=arm,
             steering_us=min(max(steering_us, wanted.steering_min_us), wanted.steering_max_us),
-            throttle_us=min(max(throttle_us, wanted.throttle_min_us), wanted.throttle_max_us),
+            throttle_us=throttle_us,
         )
         if self._send(frame, now_ns):
             self._sent_ns[sequence] = now_ns
+            self._told[sequence] = _Told(arm, throttle_us)
             self._waiting_since_ns = self._waiting_since_ns or now_ns
 
     def _next_sequence(self) -> int:
@@ -211,9 +224,26 @@ class OwnBoard(SerialBoard):
             self._compare_with_last(self._status, status)
         self._status = status
         self._waiting_since_ns = 0
+        self._compare_with_told(self._told[status.sequence], status)
         neutral = abs(status.throttle_us - self._wanted.throttle_neutral_us) <= MATCH_US
         self._note_acknowledged(sent_ns, now_ns, neutral=neutral)
         self._note_stored(bool(status.flags & protocol.FLAG_STORED))
+
+    def _compare_with_told(self, told: "_Told", status: Status) -> None:
+        """Note a board that acknowledges and does something else: from then on it is told to stop."""
+        if self._config_problem or self._storing is not None:
+            return  # its neutral is another, which has a sentence of its own
+        armed = bool(status.flags & protocol.FLAG_ARMED)
+        differs = bool(status.throttle_us) and abs(status.throttle_us - told.throttle_us) > MATCH_US
+        if told.armed and not armed:
+            return  # it refused, or has stopped by itself
+        self._disobeyed = ""
+        if differs or armed != told.armed:
+            self._disobeyed = (
+                f"the board acknowledged {told.throttle_us:g} us {_in_words(told.armed)} and puts out "
+                f"{status.throttle_us} us {_in_words(armed)}; if a wheel turns, unplug the drive battery, "
+                "then replace the board"
+            )
 
     def _compare_with_last(self, before: Status, status: Status) -> None:
         """Count boots, wheel ticks and frames found bad at the board; the last two begin at 0 with a boot."""
@@ -364,11 +394,15 @@ class OwnBoard(SerialBoard):
         return status.battery_mv / 1000.0
 
     def _protocol_problem(self) -> str:
-        if self._config_problem or self._write_problem:
-            return self._config_problem or self._write_problem
+        if problem := self._config_problem or self._disobeyed or self._write_problem:
+            return problem
         flags = self._status.flags if self._status is not None else 0
         if flags & protocol.FLAG_STOP_INPUT:
             return "the board's stop switch is pressed; release it, then disarm and start again"
         if flags & protocol.FLAG_ARM_REFUSED:
             return "the board refused to arm; disarm, then start from neutral again"
         return ""
+
+
+def _in_words(armed: bool) -> str:
+    return "armed" if armed else "disarmed"
