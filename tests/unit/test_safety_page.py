@@ -1,6 +1,7 @@
 """What docs/safety.md claims is what is proved: its tables are made, and its tests exist."""
 
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from vehicle.errors import LapwingError
 from vehicle.proof.safety_page import BEGIN, END, renewed, with_soak
 from vehicle.proof.soak import Stretch
+from vehicle.proof.software import software
 
 PAGE = Path("docs/safety.md")
 
@@ -25,11 +27,14 @@ def test_a_page_without_a_place_for_them_is_refused():
 
 def test_what_a_soak_saw_takes_the_place_of_what_the_one_before_saw(tmp_path):
     kept = tmp_path / "soak.jsonl"
-    stretches = [Stretch(7, 3600.0, 1500.0, 3), Stretch(8, 1800.0, 600.0, 4, broken=["armed while disarmed"])]
+    stretches = [
+        Stretch(7, 3600.0, 1500.0, 3, software="commit 1d596dc"),
+        Stretch(8, 1800.0, 600.0, 4, broken=["armed while disarmed"]),
+    ]
     kept.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in stretches))
     text = with_soak(PAGE.read_text(), kept)
 
-    assert "Seeds 7 to 8:" in text
+    assert "Seeds 7 to 8, by `lapwing soak` at a commit that was not kept, commit 1d596dc:" in text
     assert "| driven | 2.10 km |" in text
     assert "| invariants broken | 1 |" in text
     assert renewed(text) == text
@@ -43,6 +48,7 @@ def test_a_soak_in_real_time_has_a_place_of_its_own(tmp_path):
     text = with_soak(before, kept)
 
     assert "| on the real clock | 0.50 h |" in text
+    assert "by `lapwing soak --real-time` at" in text
     assert "| stops whose time the busy computer spoilt | 2 |" in text
     assert (
         text.split("<!-- made from the file of a soak in real time")[0]
@@ -59,3 +65,9 @@ def test_every_test_that_the_page_names_is_there():
     named = set(re.findall(r"tests/[a-z_/]+\.py", PAGE.read_text()))
     assert named
     assert all(Path(path).exists() for path in named)
+
+
+def test_what_is_measured_says_of_which_software(monkeypatch):
+    assert re.fullmatch(r"commit [0-9a-f]{7,40}(-dirty)?|version [0-9.]+", software())
+    monkeypatch.setenv("PATH", "")  # no git
+    assert software() == f"version {version('lapwing')}"

@@ -12,6 +12,7 @@ from vehicle.hil.faults import Part
 from vehicle.messages import DriveState
 from vehicle.proof.matrix import Proof, prove
 from vehicle.proof.outcomes import ALL, PROVED_PARTS, in_words, rows
+from vehicle.proof.software import software
 from vehicle.proof.stepped_car import stepped_car
 
 WIRINGS = ("aws", "standard")
@@ -57,5 +58,5 @@ def run_faults(policy: str, parts: Iterable[str] = (), *, as_json: bool = False)
         print(msgspec.json.encode([proof for _, proof in proved]).decode())  # noqa: T201 - the answer
     else:
         console.print(table)
-        console.print(f"{len(proved)} drives, {len(wrong)} not as claimed")
+        console.print(f"{len(proved)} drives, {len(wrong)} not as claimed, at {software()}")
     return 1 if wrong else 0

@@ -38,6 +38,7 @@ from vehicle.proof.soak import (
     begin,
     finish,
 )
+from vehicle.proof.software import software
 from vehicle.proof.stepped_car import CALIBRATION_SHARE, PULSE_NS
 from vehicle.remote import VehicleClient
 from vehicle.run_command import RunningCar, RunOptions, running_car
@@ -285,7 +286,7 @@ class Soak:
     def drive_stretch(self, seed: int, length_s: float) -> Stretch:
         """Drive one stretch and return what was seen."""
         rng = random.Random(seed)  # noqa: S311 # repeatable, not secret
-        seen = Stretch(seed, is_live=True)
+        seen = Stretch(seed, is_live=True, software=software())
         began_s, gaps = time.monotonic(), self._car.watcher.gaps
         while time.monotonic() - began_s < length_s:
             self._one_drive(rng, seen)

@@ -106,7 +106,7 @@ def _mend_and_watch(car: SteppedCar, row: Row) -> list[str]:
         expected = DriveState.DISARMED
     else:
         _mend(car, row)
-    mended_ns = car.now_ns
+    mended_ns = car.now_ns + 1  # a pulse that starts in this very moment is still of the time before
     car.run(AFTER_S)
     problems = []
     if car.state is not expected:

@@ -20,6 +20,7 @@ from vehicle.errors import HilError
 from vehicle.hil.faults import FAULTS, HOST_PARTS, MOMENTARY, Part, order_fault
 from vehicle.messages import GUARDED_STATES, MOVING_STATES, DriveState, RequestKind, TickRecord
 from vehicle.proof.outcomes import ALL, BOARD_BOUND_S, PROVED_PARTS
+from vehicle.proof.software import software
 from vehicle.proof.stepped_car import NEUTRAL_TOLERANCE_US, SteppedCar, stepped_car
 
 STRETCH_S = 120.0
@@ -55,6 +56,8 @@ class Stretch(msgspec.Struct):
     """Stops that the board's diary cannot date, because its process woke up too late."""
     gaps: int = 0
     """Times when records were lost on their way to the judge."""
+    software: str = ""
+    """What was soaked: a commit, or a version; empty in files of before that was kept."""
 
 
 class Judge:
@@ -96,7 +99,7 @@ class Judge:
 def drive_stretch(policy: str, seed: int, length_s: float) -> Stretch:
     """Drive one stretch and return what was seen."""
     rng = random.Random(seed)  # noqa: S311 # repeatable, not secret
-    seen = Stretch(seed)
+    seen = Stretch(seed, software=software())
     with stepped_car(policy, wiring=("aws", "standard")[seed % 2], seed=seed) as car:
         throttle = car.calibration.throttle
         judge = Judge(car.neutral_us, -1.0 if throttle.reverse_us < throttle.neutral_us else 1.0)
@@ -254,7 +257,10 @@ def as_markdown(kept: Path) -> str:
     if not stretches:
         raise HilError(f"{kept} holds no finished stretch of a soak; run `lapwing soak --kept {kept}` first")
     rows = [f"| {what} | {figure} |" for what, figure in figures(stretches).items()]
-    seeds = f"Seeds {min(one.seed for one in stretches)} to {max(one.seed for one in stretches)}:"
+    command = "lapwing soak --real-time" if was_live(kept) else "lapwing soak"
+    by = ", ".join(sorted({one.software or "a commit that was not kept" for one in stretches}))
+    numbers = [one.seed for one in stretches]
+    seeds = f"Seeds {min(numbers)} to {max(numbers)}, by `{command}` at {by}:"
     return "\n".join([seeds, "", "| what | seen |", "|---|---|", *rows])
 
 
