@@ -461,6 +461,7 @@ def train(
     height_px: Annotated[int, typer.Option(min=8, max=480)] = 60,
     reward: Annotated[str | None, typer.Option(help="Python file with reward_function(params).")] = None,
     off_track_penalty: float | None = None,
+    edge_penalty: Annotated[float, typer.Option(min=0.0, help="For a decision at the track's edge.")] = 0.0,
     replay_share: Annotated[
         float, typer.Option(min=0.0, max=0.9, help="Of the episodes, at most: repeat a draw that failed.")
     ] = 0.0,

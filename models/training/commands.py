@@ -19,7 +19,16 @@ from vehicle.errors import LapwingError
 
 TABLE_COLUMNS = 130
 FAILURE_TABLE_COLUMNS = 200
-STAGE_FIELDS = ("seed", "speeds_mps", "off_track_penalty", "gamma", "learning_rate", "batch", "epochs")
+STAGE_FIELDS = (
+    "seed",
+    "speeds_mps",
+    "off_track_penalty",
+    "edge_penalty",
+    "gamma",
+    "learning_rate",
+    "batch",
+    "epochs",
+)
 
 
 def train_command(

@@ -47,6 +47,8 @@ class TrainSettings:
     """Of the cars, more: their pictures come late, by the last third of the range of delays."""
     off_track_penalty: float = OFF_TRACK_PENALTY
     """Of the default reward."""
+    edge_penalty: float = 0.0
+    """Of the default reward: for a decision at the very edge of the track."""
     start_from: str | None = None
     """Folder of an earlier training whose network this one begins with, or a policy that it made."""
     critic_first: int = 0

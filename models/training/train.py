@@ -63,7 +63,10 @@ def make_course(settings: TrainSettings, *, cars: int, seed: int) -> Course:
     )
     tracks = [load_track(name) for name in settings.track_names]
     return Course(
-        tracks, settings.actions, environment, load_reward(settings.reward, settings.off_track_penalty)
+        tracks,
+        settings.actions,
+        environment,
+        load_reward(settings.reward, settings.off_track_penalty, settings.edge_penalty),
     )
 
 

@@ -31,6 +31,18 @@ def test_the_middle_of_the_track_pays_a_little_more() -> None:
     assert reward_function(PARAMS) > reward_function(PARAMS | {"distance_from_center": 0.4}) > 0.3
 
 
+def test_nearness_to_the_edge_costs_what_is_asked_and_the_middle_nothing() -> None:
+    priced = load_reward(None, edge_penalty=1.0)
+    for distance_m in (0.0, 0.25):  # of the half metre from the middle to the edge
+        params = PARAMS | {"distance_from_center": distance_m}
+        assert priced(params) == reward_function(params)
+    cost = [
+        reward_function(params) - priced(params)
+        for params in (PARAMS | {"distance_from_center": distance_m} for distance_m in (0.375, 0.5))
+    ]
+    assert cost == pytest.approx([0.25, 1.0])
+
+
 def test_leaving_the_track_costs_a_lot() -> None:
     assert reward_function(PARAMS | {"is_offtrack": True}) == -OFF_TRACK_PENALTY
     assert load_reward(None, 3.0)(PARAMS | {"is_offtrack": True}) == -3.0
