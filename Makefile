@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE # what is imported by every process of every te
 # All but the training's; a file of the browser's, which mostly waits, beside one that computes.
 TESTS := paste -d '\n' <(ls tests/browser/test_*.py) <(find tests -name 'test_*.py' ! -path 'tests/browser/*' ! -path 'tests/train/*' | sort)
 
-.PHONY: demo test test-train check bench coverage mutation faults screenshots no-avx clean
+.PHONY: demo test test-train check bench coverage mutation faults deaths screenshots no-avx clean
 
 demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (KEEP=1 leaves the page up)
 	$(BIN)/lapwing demo $(if $(KEEP),--keep)
@@ -41,6 +41,9 @@ mutation: .venv/.ready-dev  ## every small change of the safety core is noticed 
 
 faults: .venv/.ready        ## every part broken in every way in every moving state, as a table
 	$(BIN)/lapwing faults
+
+deaths: .venv/.ready-dev    ## every process ended by every signal, in real time, as a table (on a quiet computer)
+	$(BIN)/python -m tests.hil.deaths
 
 screenshots: .venv/.ready-chromium ## pictures of every page at two widths, into docs/screenshots
 	PYTHONPATH=. $(BIN)/python tests/browser/screenshots.py

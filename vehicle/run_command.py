@@ -68,7 +68,8 @@ class RunningCar(msgspec.Struct, frozen=True):
 
 def default_hil_dir() -> Path:
     """Return where `lapwing run --hil` keeps its car's sockets, so that other commands find them."""
-    return default_run_dir().with_name("lapwing-hil")
+    run_dir = default_run_dir()  # names the user where the place does not
+    return run_dir.with_name(f"{run_dir.name}-hil")
 
 
 @contextmanager

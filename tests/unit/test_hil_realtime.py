@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from vehicle.errors import HilError
 from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.port import BoardPort
 from vehicle.hil.settings import CameraSettings, HilSettings, from_json, prepare_hil_dir, to_json
+from vehicle.run_command import default_hil_dir
 
 pytestmark = pytest.mark.realtime
 
@@ -281,6 +283,26 @@ def test_settings_survive_their_journey_and_wrong_ones_are_named(hil_dir):
 
     with pytest.raises(HilError, match=r"camera\.fps"):
         from_json(msgspec.json.encode(wrong).decode())
+
+
+def test_a_directory_that_others_may_enter_is_closed_to_them_and_one_of_somebody_else_refused(
+    tmp_path, monkeypatch
+):
+    hil_dir = tmp_path / "hil"
+    hil_dir.mkdir(mode=0o777)
+    prepare_hil_dir(hil_dir)
+    assert stat.S_IMODE(hil_dir.stat().st_mode) == 0o700
+
+    monkeypatch.setattr(os, "getuid", lambda: 4321)
+    with pytest.raises(HilError, match=r"belongs to user \d+, not to 4321; choose another --hil-dir"):
+        prepare_hil_dir(hil_dir)
+
+
+def test_the_default_directory_is_this_users_own(monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    assert default_hil_dir() == Path("/run/user/7/lapwing-hil")
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert default_hil_dir() == Path(f"/tmp/lapwing-{os.getuid()}-hil")
 
 
 def test_a_path_too_long_for_sockets_is_refused():

@@ -163,6 +163,10 @@ def prepare_hil_dir(hil_dir: Path) -> None:
             f"the HIL directory's path has {len(str(hil_dir))} characters, allowed {LONGEST_DIR}: {hil_dir}"
         )
     hil_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    owner = hil_dir.stat().st_uid
+    if owner != os.getuid():
+        raise HilError(f"{hil_dir} belongs to user {owner}, not to {os.getuid()}; choose another --hil-dir")
+    hil_dir.chmod(0o700)
 
 
 def claim(hil_dir: Path, part: str) -> int:
