@@ -3,6 +3,7 @@
 import { fetchGently, makeRoom } from "./link.js";
 
 const RETRY_MS = 150;
+const ANSWER_MS = 2000; // a starved computer is no reason to stop a standing car
 const GIVE_UP_MS = 3000; // long after that it might stop somebody else's start
 
 /**
@@ -87,7 +88,7 @@ async function stopUnlessAtRest(stop, pressed = null) {
 /** Whether the car may move, as its computer knows it now; true where that does not answer. */
 export async function mayMoveNow() {
   try {
-    const { response, body } = await fetchGently("/emergency-stop");
+    const { response, body } = await fetchGently("/emergency-stop", { timeoutMs: ANSWER_MS });
     if (response.status === 401) return false; // where only those signed in may stop it
     return !response.ok || !body || JSON.parse(await body.text()).may_move;
   } catch {
