@@ -48,6 +48,8 @@ SILENT_S = 2.0  # of records: the vehicle process is gone
 LAYOUT_S = 0.5  # a world answers between two pictures; pictures wait two seconds
 ASK_AGAIN_S = 5.0
 BATCH = 200  # messages taken from one socket before the others get their turn
+RECORD_BATCH = 30  # half a second: what they speak of is looked for in between, however late this process is
+GOODBYE_S = 0.5  # for what a run that is over still lacks, when the recorder is stopped
 
 
 class Recorder:
@@ -66,13 +68,13 @@ class Recorder:
         self._takers: dict[zmq.Socket[Any], Callable[[bytes], None]] = {}
         self._heard_s = time.monotonic()
         self._told_s = 0.0
-        records = msgspec.msgpack.Decoder(TickRecord)
+        self._records = msgspec.msgpack.Decoder(TickRecord)
         run = msgspec.msgpack.Decoder(RunMessage)
         pictures = msgspec.msgpack.Decoder(Picture)
         turns = msgspec.msgpack.Decoder(LidarTurn)
         recording = self.recording
         self._listen(run_dir / RUN, lambda data: self._take_run(run.decode(data)), RECORD_QUEUE)
-        self._listen(run_dir / "records", lambda data: self.take_tick(records.decode(data)), RECORD_QUEUE)
+        self._listen(run_dir / "records", self._take_record, RECORD_QUEUE)
         self._listen(run_dir / FRAMES, lambda data: recording.picture(Topic.CAMERA, pictures.decode(data)))
         self._listen(
             run_dir / RIGHT_FRAMES, lambda data: recording.picture(Topic.RIGHT_CAMERA, pictures.decode(data))
@@ -107,7 +109,7 @@ class Recorder:
         """Take what has come, within a moment."""
         self._poller.poll(timeout_ms)
         for socket, take in self._takers.items():
-            for _ in range(BATCH):
+            for _ in range(RECORD_BATCH if take == self._take_record else BATCH):
                 try:
                     data = socket.recv(zmq.NOBLOCK)
                 except zmq.Again:
@@ -120,7 +122,7 @@ class Recorder:
                     self._take_truth(self._world, truth)
         now_s = time.monotonic()
         if self.recording.run and now_s - self._heard_s > SILENT_S:
-            self.recording.end("the vehicle process fell silent")
+            self.recording.end("" if self.recording.is_closing else "the vehicle process fell silent")
         while self.recording.finished:
             self._shelf.put(self.recording.finished.popleft())
         if now_s - self._told_s > STATUS_PERIOD_S:
@@ -151,6 +153,9 @@ class Recorder:
         else:
             self.recording.inputs(message)
 
+    def _take_record(self, data: bytes) -> None:
+        self.take_tick(self._records.decode(data))
+
     def take_tick(self, record: TickRecord) -> None:
         """Take one tick's record, as it comes or from a test that steps the vehicle itself."""
         self._heard_s = time.monotonic()
@@ -163,6 +168,9 @@ class Recorder:
 
     def close(self) -> None:
         """Finish the run that is being written and let go of everything."""
+        deadline_s = time.monotonic() + GOODBYE_S
+        while self.recording.is_closing and not self.recording.has_all and time.monotonic() < deadline_s:
+            self.turn(20)
         self.recording.end("" if self.recording.is_closing else "the recorder was stopped")
         while self.recording.finished:
             self._shelf.put(self.recording.finished.popleft())

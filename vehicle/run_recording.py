@@ -28,6 +28,7 @@ from vehicle.truth import TrackLayout, WorldTruth
 PRE_ROLL_READINGS = 40  # pictures, or scans: more than a second
 FAILSAFE_LIMIT_S = 5.0  # what happens after a stop is soon told
 CLOSING_S = 0.15
+CLOSING_LIMIT_S = 2.0  # for what the run's ticks speak of and has not come yet
 SYNC_PERIOD_S = 0.9  # a kill may cost the last second, not more
 
 Array = npt.NDArray[np.generic]
@@ -39,6 +40,36 @@ class Moment(NamedTuple):
     wall_ns: int
     boot_id: str
     clock_known: bool = True
+
+
+class Awaited:
+    """Which of the things that ticks speak of have not come yet: they travel apart, in any order."""
+
+    def __init__(self) -> None:
+        self.missing: set[int] = set()
+        self.has_come = False
+        """Whether any came since the run began."""
+        self._here: deque[int] = deque(maxlen=PRE_ROLL_READINGS)
+        self._newest = -1
+
+    def begin(self) -> None:
+        """Begin a run."""
+        self.missing.clear()
+        self.has_come, self._newest = False, -1
+
+    def came(self, number: int) -> None:
+        """Take note of one that has come."""
+        self._here.append(number)
+        self.has_come = True
+        self.missing.discard(number)
+
+    def spoken_of(self, number: int) -> None:
+        """Take note of one that a tick speaks of; negative for none."""
+        if number < 0 or number == self._newest:
+            return
+        self._newest = number
+        if number not in self._here:
+            self.missing.add(number)
 
 
 class RunRecording:
@@ -59,6 +90,7 @@ class RunRecording:
             topic: deque(maxlen=PRE_ROLL_READINGS) for topic in (Topic.CAMERA, Topic.RIGHT_CAMERA)
         }
         self._scans: deque[LidarTurn] = deque(maxlen=PRE_ROLL_READINGS)
+        self._awaited = {topic: Awaited() for topic in (*self._pictures, Topic.TURN, Topic.INPUTS)}
         self._writer: RunWriter | None = None
         self._summary: RunSummary | None = None
         self._tally: RunTally | None = None
@@ -91,6 +123,14 @@ class RunRecording:
         return self._closing_ns > 0
 
     @property
+    def has_all(self) -> bool:
+        """Whether everything has come that the ticks of the run speak of."""
+        inputs = self._awaited[Topic.INPUTS]
+        return not any(
+            awaited.missing for awaited in self._awaited.values() if awaited is not inputs or inputs.has_come
+        )
+
+    @property
     def size_bytes(self) -> int:
         """Of the run that is being written."""
         return self._writer.size_bytes if self._writer is not None else 0
@@ -103,9 +143,10 @@ class RunRecording:
         gap = before is not None and record.sequence != before.sequence + 1
         if gap and before is not None and record.sequence <= before.sequence:  # another vehicle process
             self.end("the vehicle process ended")
-        armed = record.state is not DriveState.DISARMED
         if self._closing_ns:  # the run is over; its last pictures may still be on their way
-            if not armed and record.now_ns - self._closing_ns < CLOSING_S * 1e9:
+            waited_s = (record.now_ns - self._closing_ns) / 1e9
+            is_on_its_way = waited_s < CLOSING_S or (waited_s < CLOSING_LIMIT_S and not self.has_all)
+            if is_on_its_way and record.state not in GUARDED_STATES:
                 return
             self.end()
         if self._summary is None:
@@ -116,14 +157,14 @@ class RunRecording:
         elif gap:
             self._mark_incomplete()
         self._put_tick(record)
-        if not armed:
+        if record.state is DriveState.DISARMED:
             self._failsafe_ns = 0
             self._closing_ns = record.now_ns
             return
         if record.state is DriveState.FAILSAFE:
             self._failsafe_ns = self._failsafe_ns or record.now_ns
             if record.now_ns - self._failsafe_ns > FAILSAFE_LIMIT_S * 1e9:
-                self.end()
+                self._closing_ns = record.now_ns
                 return
         else:
             self._failsafe_ns = 0
@@ -136,6 +177,7 @@ class RunRecording:
 
     def inputs(self, inputs: PolicyInputs) -> None:
         """Take what the network was shown."""
+        self._awaited[Topic.INPUTS].came(inputs.sequence)
         if self._summary is None or self._last is None:
             return
         now_ns = self._last.now_ns
@@ -154,12 +196,14 @@ class RunRecording:
                 self._mark_incomplete()
             self._put_picture(topic, picture)
         kept.append(picture)
+        self._awaited[topic].came(picture.number)
 
     def scan(self, scan: LidarTurn) -> None:
         """Take one turn of the LIDAR."""
         if self._summary is not None:
             self._put_scan(scan)
         self._scans.append(scan)
+        self._awaited[Topic.TURN].came(scan.number)
 
     def truth(self, truth: WorldTruth) -> None:
         """Take what really happens in a HIL world."""
@@ -198,6 +242,8 @@ class RunRecording:
 
     def end(self, note: str = "") -> None:
         """Finish the run that is being written, if any."""
+        if not self.has_all:
+            self._mark_incomplete()
         summary, writer = self._summary, self._writer
         self._summary = self._tally = self._writer = self._start = None
         self._closing_ns = 0
@@ -240,6 +286,8 @@ class RunRecording:
         self._synced_ns = record.now_ns
         self._traces = TraceKeeper()
         self._marker_counts = (0, 0, 0, 0)
+        for awaited in self._awaited.values():
+            awaited.begin()
         free_bytes = self._free_bytes()
         if free_bytes < RESERVE_BYTES:
             self.problem = (
@@ -282,6 +330,10 @@ class RunRecording:
         self._put(Topic.EXACT_TICK, record.now_ns, pack(record))
         self._traces.tick(record)
         self._tally.tick(record)
+        self._awaited[Topic.CAMERA].spoken_of(record.sensed.newest_frame)
+        self._awaited[Topic.RIGHT_CAMERA].spoken_of(record.right_frame_number)
+        self._awaited[Topic.TURN].spoken_of(record.scan_number)
+        self._awaited[Topic.INPUTS].spoken_of(record.sequence if record.policy_output else -1)
         for request in record.requests:
             asked = (request.source, request.kind.value)
             if request.kind.value not in OF_THE_LEASE and asked != self._request:

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from tests.unit.tick_records import record_of
 from vehicle.cli import app
 from vehicle.config import CarConfig, read_config
-from vehicle.messages import DriveState, Fault, TickRecord
+from vehicle.messages import DriveState, Fault, Sensed, TickRecord
 from vehicle.recorder import Recorder
 from vehicle.recorder import record as record_runs
 from vehicle.run_file import RunFileError, RunWriter, held, read, read_whole
@@ -110,6 +110,67 @@ def test_a_missing_tick_or_picture_is_said(tmp_path: Path) -> None:
                 one.tick(record)
         assert not one.finished[0].is_complete
         assert "incomplete" in one.finished[0].note
+
+
+def seeing(record: TickRecord, frame: int) -> TickRecord:
+    return msgspec.structs.replace(record, sensed=Sensed(newest_frame=frame))
+
+
+def shown(number: int) -> Picture:
+    return Picture(number, number * TICK_NS, number * TICK_NS, b"jpeg")
+
+
+def pictures_of(folder: Path, summary: RunSummary) -> int:
+    return len(list(read(folder / f"{summary.name}.mcap", [Topic.CAMERA])))
+
+
+@pytest.mark.parametrize("end", ["disarmed", "failsafe for long"])
+def test_a_run_waits_for_the_pictures_that_its_ticks_speak_of(tmp_path: Path, end: str) -> None:
+    """A recorder on a busy computer reads a second of ticks, and the pictures of that second afterwards."""
+    last = DriveState.DISARMED if end == "disarmed" else DriveState.FAILSAFE
+    states = (*DRIVE[:22], *[last] * 330)
+    if end == "disarmed":
+        states = (*DRIVE[:22], *[last] * 60)  # 1.2 s
+    one = recording(tmp_path)
+    one.picture(Topic.CAMERA, shown(0))
+    for record in ticks(*states):
+        one.tick(seeing(record, min(record.sequence, 24)))
+    assert one.run
+    assert not one.has_all
+    for number in range(1, 25):
+        one.picture(Topic.CAMERA, shown(number))
+    assert one.has_all
+    one.tick(seeing(ticks(last, first=len(states))[0], 24))
+    (summary,) = one.finished
+    assert summary.is_complete, summary.note
+    assert pictures_of(tmp_path, summary) == 25
+
+
+def test_pictures_and_inputs_that_never_come_are_said_and_waited_for_no_longer_than_two_seconds(
+    tmp_path: Path,
+) -> None:
+    one = recording(tmp_path)
+    one.picture(Topic.CAMERA, shown(0))
+    records = ticks(*DRIVE[:22], *[DriveState.DISARMED] * 110)
+    for record in records[:30]:
+        one.tick(seeing(record, min(record.sequence, 20)))
+        if record.sequence < 19:  # the last one of the run is lost, and no later one shows the gap
+            one.picture(Topic.CAMERA, shown(record.sequence + 1))
+    assert one.run
+    for record in records[30:]:
+        one.tick(seeing(record, 20))
+    (summary,) = one.finished
+    assert not summary.is_complete
+    assert "incomplete" in summary.note
+
+    for lost in (None, 12):
+        one = recording(tmp_path)
+        for record in records:
+            output = (0.2, 0.8) if record.state is DriveState.AUTONOMOUS else ()
+            one.tick(msgspec.structs.replace(record, policy_output=output))
+            if output and record.sequence != lost:
+                one.inputs(PolicyInputs(record.sequence, 0, ()))
+        assert one.finished[0].is_complete is (lost is None)
 
 
 def test_a_recorder_that_comes_late_says_so(tmp_path: Path) -> None:
