@@ -1,5 +1,6 @@
 """The Runs page in a real Chromium: a run is found, played, looked into, kept and removed."""
 
+import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from simulated_page_car import SimulatedPageCar
 
 from tests.unit.run_files import WALL_NS, StatedRecorder, make_run, shelf_of
 from tests.unit.webui_visitors import browser_cookies
+from vehicle.run_mending import NotMendedError
 from vehicle.runs import RunShelf
 from webui import create_app
 from webui.recording import Recording, RecordingDocument
@@ -179,6 +181,21 @@ def test_a_recorder_that_fails_is_told_loudly(open_runs: Opened, recorder: State
     expect(page.locator("#recorder")).to_have_text("Ready to record the next drive")
     recorder.said = RecordingDocument(Recording.NOT_RECORDING, problem="The disk is nearly full.")
     expect(page.locator("#recorder")).to_have_text("Not recording. The disk is nearly full.")
+
+
+def test_a_cut_off_run_without_room_says_what_it_needs(
+    open_runs: Opened, shelf: RunShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = shelf.runs()[1].name
+    words = str(NotMendedError(name, 2_100_000, 300_000, OSError(errno.ENOSPC, "")))
+    monkeypatch.setattr("vehicle.run_mender.Mender.look", lambda _: None)
+    monkeypatch.setattr("vehicle.run_mender.Mender.lacks", lambda _, asked: words if asked == name else "")
+    shelf.find(name).rename(shelf.folder / f"{name}.mcap.part")
+    page = open_runs(viewport=PHONE)
+    row = page.locator(f"#list [data-key='{name}']")
+    expect(row.locator(".end")).to_contain_text("2.1 MB of the disk must be free, 0.3 MB are")
+    expect(row.locator("button")).to_be_disabled()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.mark.parametrize("viewport", [PHONE, LAPTOP], ids=["phone", "laptop"])
