@@ -56,7 +56,7 @@ export class Laps {
   /** The lap that is being driven, beside the state. @param {{lap_count: number, lap_time_s: number | null}} source */
   showNow({ lap_count: count, lap_time_s: time }) {
     const seconds = document.createElement("b");
-    seconds.textContent = `${lapTime(time, 1)} s`;
+    seconds.textContent = `${lapTime(time, 1)}${(time ?? 0) < 59.95 ? " s" : ""}`; // 1:02.3 needs no unit
     this.now.replaceChildren(...(time === null ? [] : [`Lap ${count + 1}`, seconds]));
   }
 
