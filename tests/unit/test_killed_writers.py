@@ -92,6 +92,22 @@ def with_policy(folder: Path) -> None:
         store.add(make_report(bundle, "one"), bundle)
 
 
+def add_another(folder: Path) -> None:
+    """Add a policy that may be there already."""
+    store = PolicyStore(folder)
+    with store.begin() as incoming:
+        bundle = fill(incoming.bundle, b"two")
+        store.add(make_report(bundle, "two"), bundle)
+
+
+def whole_policies(folder: Path) -> list[str]:
+    """Return the policies that can be driven, each with its files as they were checked."""
+    store = PolicyStore(folder)
+    names = [entry.name for entry in store.list() if not entry.built_in]
+    assert all(store.checked_folder(store.find(name).key) for name in names)
+    return sorted(names)
+
+
 def activate(folder: Path) -> None:
     store = PolicyStore(folder)
     store.activate(store.find("one").key)
@@ -188,6 +204,7 @@ WRITERS = {
     "failsafe proof": Writer(prove(OLD_US), prove(NEW_US), proved_us),
     "speed cap": Writer(cap(0.3), cap(0.6), lambda folder: SpeedCaps(folder / "caps.json").of("policy")),
     "policy store's index": Writer(with_policy, activate, active_policy),
+    "policies": Writer(with_policy, add_another, whole_policies),
     "password": Writer(password("old"), password("new"), password_in_force),
     "first password": Writer(AccessStore, first_password, password_in_force),
     "run's summary": Writer(put_summary("old"), put_summary("new"), kept_note),
