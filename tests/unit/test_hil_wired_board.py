@@ -157,6 +157,25 @@ def test_a_held_back_burst_after_a_stuck_line_does_not_start_a_stopped_car():
     assert host.driven(1.2) == []
 
 
+@pytest.mark.parametrize("host_is_there", [True, False])
+def test_the_bytes_of_a_drive_said_again_to_a_stopped_board_drive_nothing(host_is_there):
+    host, said = Host(), []
+    write = host.wired.write
+    host.wired.write = lambda data, now_ns: (said.append(data), write(data, now_ns))
+    host.drive(2.0)
+    assert host.driven(1.0)
+    host.wired.write = write
+    old, begun_s = said[-90:], (host.now_ns - START_NS) / 1e9 + 0.3
+    host.pass_to(host.now_ns + 300 * MS)
+    for place, frame in enumerate(old):  # all armed, and none neutral
+        if host_is_there:
+            write(framed(struct.pack("<BBBHH", 1, place, 0, 1450, 1446)), host.now_ns)
+        write(frame, host.now_ns)
+        host.pass_to(host.now_ns + 17 * MS)
+
+    assert host.driven(begun_s) == []
+
+
 def test_another_cars_values_show_in_the_handshake():
     host = Host("board=wrong:40@0.5")
     host.drive(1.0)
