@@ -57,7 +57,8 @@ def run_laps(
             console.print(Text(f"Not started: {error}", style="red"))
         return NOT_STARTED
 
-    console.print(Text(f"The drive is over: {outcome.reason}. Making the film; Ctrl-C ends it here."))
+    why = outcome.reason.rstrip(".")
+    console.print(Text(f"The drive is over: {why}. Making the film; Ctrl-C ends it here."))
     with console.status("drawing the line and encoding the film"):
         report = write_results(drive, outcome, plan, out_dir, is_enough=StopSignal())
     if as_json:

@@ -45,6 +45,7 @@ NICE = 10  # what drives and what people look at come first
 POLL_MS = 100
 STATUS_PERIOD_S = 0.5
 SILENT_S = 2.0  # of records: the vehicle process is gone
+QUIET_TURNS = 10  # in a row: a recorder that is late itself finds what was said meanwhile before that
 LAYOUT_S = 0.5  # a world answers between two pictures; pictures wait two seconds
 ASK_AGAIN_S = 5.0
 BATCH = 200  # messages taken from one socket before the others get their turn
@@ -67,6 +68,8 @@ class Recorder:
         self._poller = zmq.Poller()
         self._takers: dict[zmq.Socket[Any], Callable[[bytes], None]] = {}
         self._heard_s = time.monotonic()
+        self._quiet_turns = 0
+        """Without a record."""
         self._told_s = 0.0
         self._records = msgspec.msgpack.Decoder(TickRecord)
         run = msgspec.msgpack.Decoder(RunMessage)
@@ -108,6 +111,7 @@ class Recorder:
     def turn(self, timeout_ms: int = POLL_MS) -> None:
         """Take what has come, within a moment."""
         self._poller.poll(timeout_ms)
+        self._quiet_turns += 1
         for socket, take in self._takers.items():
             for _ in range(RECORD_BATCH if take == self._take_record else BATCH):
                 try:
@@ -121,7 +125,8 @@ class Recorder:
                 for truth in self._world.truths():
                     self._take_truth(self._world, truth)
         now_s = time.monotonic()
-        if self.recording.run and now_s - self._heard_s > SILENT_S:
+        is_silent = now_s - self._heard_s > SILENT_S and self._quiet_turns >= QUIET_TURNS
+        if self.recording.run and is_silent:
             self.recording.end("" if self.recording.is_closing else "the vehicle process fell silent")
         while self.recording.finished:
             self._shelf.put(self.recording.finished.popleft())
@@ -158,7 +163,7 @@ class Recorder:
 
     def take_tick(self, record: TickRecord) -> None:
         """Take one tick's record, as it comes or from a test that steps the vehicle itself."""
-        self._heard_s = time.monotonic()
+        self._heard_s, self._quiet_turns = time.monotonic(), 0
         self.recording.tick(record)
 
     def _tell(self) -> None:

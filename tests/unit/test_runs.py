@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -171,6 +172,33 @@ def test_pictures_and_inputs_that_never_come_are_said_and_waited_for_no_longer_t
             if output and record.sequence != lost:
                 one.inputs(PolicyInputs(record.sequence, 0, ()))
         assert one.finished[0].is_complete is (lost is None)
+
+
+def test_a_recorder_that_was_late_itself_does_not_take_the_vehicle_for_gone(
+    tmp_path: Path, short_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr("vehicle.recorder.time", SimpleNamespace(monotonic=lambda: now_s))
+    recorder = Recorder(short_dir, RunShelf(tmp_path, free=lambda _: 2 * RESERVE_BYTES), None)
+    try:
+        for record in ticks(*DRIVE[:10]):
+            recorder.take_tick(record)
+        name = recorder.recording.run
+        now_s += 8.0  # the disk let it wait, and what was said meanwhile has not been read
+        recorder.turn(0)
+        assert recorder.recording.run == name
+        recorder.take_tick(ticks(DriveState.AUTONOMOUS, first=10)[0])
+        for _ in range(15):
+            now_s += 0.1
+            recorder.turn(0)
+        assert recorder.recording.run == name
+        for _ in range(15):
+            now_s += 0.1
+            recorder.turn(0)
+        assert recorder.recording.run == ""
+        assert "fell silent" in RunShelf(tmp_path).summary(name).note
+    finally:
+        recorder.close()
 
 
 def test_a_recorder_that_comes_late_says_so(tmp_path: Path) -> None:
