@@ -582,6 +582,7 @@ def test_the_camera_is_tuned_only_while_disarmed_and_only_by_numbers(state):
     assert desk.ask(RequestKind.TUNE_CAMERA, camera=CameraLocks(8.0, 3, 4500)).ok == (
         state is DriveState.DISARMED
     )
+    assert desk.ask(RequestKind.TUNE_CAMERA, camera=CameraLocks(None, 3)).ok == (state is DriveState.DISARMED)
     assert not desk.ask(RequestKind.TUNE_CAMERA).ok
     for value in (float("nan"), float("inf")):
         assert not desk.ask(RequestKind.TUNE_CAMERA, camera=CameraLocks(value)).ok
