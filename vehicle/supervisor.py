@@ -77,7 +77,7 @@ class Child:
         if code is not None:
             self._ended(code, now_s)
         elif self._is_silent(now_s):
-            self._log(f"{self.spec.name} was silent for {now_s - self._heard_s:.1f} s; killing it")
+            self._say(f"{self.spec.name} was silent for {now_s - self._heard_s:.1f} s; killing it")
             self._process.kill()
 
     def _start(self, now_s: float) -> None:
@@ -86,7 +86,10 @@ class Child:
         if self._address:
             environment["NOTIFY_SOCKET"] = self._address
         with contextlib.ExitStack() as stack:
-            output = stack.enter_context(self._log_path.open("ab")) if self._log_path else None
+            output = None
+            if self._log_path is not None:
+                with contextlib.suppress(OSError):  # where no log can be opened, its words go where ours go
+                    output = stack.enter_context(self._log_path.open("ab"))
             self._process = subprocess.Popen(
                 self.spec.command,
                 env=environment,
@@ -119,14 +122,18 @@ class Child:
             self._delay_s = FIRST_DELAY_S
         self._start_at_s = now_s + self._delay_s
         what = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
-        self._log(
+        self._say(
             f"{self.spec.name} ended {what}; starting it again in {self._delay_s:g} s{self._last_words()}"
         )
         self._delay_s = min(2 * self._delay_s, LONGEST_DELAY_S)
 
+    def _say(self, words: str) -> None:
+        with contextlib.suppress(OSError):  # words that find no room on a full disk must not end a car
+            self._log(words)
+
     def _last_words(self) -> str:
         """Return the last line of the log, which is where a refusal stands."""
-        if self._log_path is None:
+        if self._log_path is None or not self._log_path.is_file():
             return ""
         lines = self._log_path.read_text(errors="replace").strip().splitlines()
         return f" (it said: {lines[-1]})" if lines else ""

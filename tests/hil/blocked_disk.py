@@ -1,9 +1,10 @@
-"""A file system that does not answer: `python -m tests.hil.blocked_disk FLAG COMMAND...`.
+"""A file system that does not answer, or is full: `python -m tests.hil.blocked_disk FLAG COMMAND...`.
 
 While the file FLAG is there, whatever the command and its children want to change on a disk hangs: opening
-to write, writing, fsync, renaming. The kernel holds the calling thread at the system call (seccomp's user
-notification) until a helper lets it go on, so that nothing in Python is told apart or replaced. Emulated
-hardware stays as it is. FLAG.seen tells the command lines of whom was held.
+to write, writing, fsync, renaming. Where FLAG says `full`, what needs room fails with ENOSPC in its place.
+The kernel holds the calling thread at the system call (seccomp's user notification) until a helper answers,
+so that nothing in Python is told apart or replaced. Emulated hardware stays as it is. FLAG.seen tells the
+command lines of whom was held or refused.
 """
 
 import contextlib
@@ -13,14 +14,11 @@ import fcntl
 import os
 import platform
 import select
-import signal
 import socket
 import struct
 import subprocess
 import sys
 from pathlib import Path
-
-from vehicle.realtime import die_with_parent
 
 SECCOMP, SET_MODE_FILTER, NEW_LISTENER, NO_NEW_PRIVS = 317, 1, 8, 38
 RECEIVE, SEND, CONTINUE = 0xC0502100, 0xC0182101, 1
@@ -36,6 +34,9 @@ ON_DESCRIPTORS = frozenset({WRITE, 18, 20, 74, 75, 77, 285, 296})
 """write pwrite64 writev fsync fdatasync ftruncate fallocate pwritev"""
 ON_PATHS = frozenset({76, 82, 83, 84, 85, 86, 87, 258, 263, 264, 265, 316})
 """truncate rename mkdir rmdir creat link unlink mkdirat unlinkat renameat linkat renameat2"""
+NEED_ROOM = frozenset({WRITE, 18, 20, 83, 258, 285, 296})
+"""write pwrite64 writev mkdir mkdirat fallocate pwritev"""
+FULL = "full"
 LOOK_EVERY_MS = 20
 
 
@@ -114,8 +115,12 @@ class Holder:
             raise
         number, pid, _, system_call = struct.unpack_from("<QIIi", call)
         arguments = struct.unpack_from("<6Q", call, 32)
-        if self._flag.exists() and self._is_held(pid, system_call, arguments):
+        if not self._flag.exists() or not self._is_held(pid, system_call, arguments):
+            self._let_go(number)
+        elif self._flag.read_text() != FULL:
             self._held.append(number)
+        elif system_call in NEED_ROOM:
+            self._answer(number, -errno.ENOSPC, 0)
         else:
             self._let_go(number)
 
@@ -139,8 +144,11 @@ class Holder:
             return memory.read(256).split(b"\0")[0].decode(errors="replace")
 
     def _let_go(self, number: int) -> None:
+        self._answer(number, 0, CONTINUE)
+
+    def _answer(self, number: int, error: int, flags: int) -> None:
         with contextlib.suppress(OSError):  # it was killed meanwhile
-            fcntl.ioctl(self._listener, SEND, struct.pack("<QqiI", number, 0, 0, CONTINUE))
+            fcntl.ioctl(self._listener, SEND, struct.pack("<QqiI", number, 0, error, flags))
 
 
 def main() -> None:
@@ -149,7 +157,7 @@ def main() -> None:
     ours, helpers = socket.socketpair()
     if os.fork() == 0:
         ours.close()
-        die_with_parent(signal.SIGKILL)
+        # It outlives its parent: whoever is left behind still needs answers, and the last one ends it.
         _, descriptors, *_ = socket.recv_fds(helpers, 1, 1)
         helpers.send(b"!")
         Holder(descriptors[0], Path(flag)).serve()

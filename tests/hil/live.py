@@ -207,7 +207,7 @@ class WholeCar(DrivenCar):
     def __init__(self, folder: Path, supervisor: subprocess.Popen[bytes], wiring: str) -> None:
         self.supervisor = supervisor
         self.block = folder / "blocked"
-        """While this file is there, no file of its software can be changed."""
+        """While this file is there, no file of its software can be changed; see `break_disk`."""
         self.runs_dir = folder / "home" / "runs"
         self.port = 0
         """Of its page."""
@@ -241,6 +241,12 @@ class WholeCar(DrivenCar):
                 time.sleep(0.05)
             else:
                 return
+
+    def break_disk(self, how: str) -> None:
+        """Let the disk hang from now on, or be `FULL`, until `block` is removed."""
+        whole = self.block.with_suffix(".new")
+        whole.write_text(how)
+        whole.rename(self.block)
 
     def wait_recording(self, *states: Recording, timeout_s: float = 10.0) -> RecordingDocument:
         """Wait until the page shows one of these of the recorder; return what it shows."""

@@ -1,13 +1,17 @@
 """A short soak, what its judge calls wrong, and that a soak that was ended goes on where it was."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
+from pathlib import Path
 
 import msgspec
 import pytest
 from rich.console import Console
 
+from tests.hil.live import children_of
 from tests.hil.policies import write_policy
 from vehicle.hil.faults import Part
 from vehicle.hil.pulse_log import PulseLog
@@ -172,6 +176,30 @@ def test_a_watcher_judges_each_record_and_begins_anew_where_one_is_missing():
         assert watcher.stopped_ns <= time.monotonic_ns()
     finally:
         watcher.close()
+
+
+def test_a_soak_that_is_killed_leaves_nobody_that_drives_on(tmp_path):
+    policy = write_policy(tmp_path / "circle", speed_mps=0.6, steering_deg=20.0)
+    command = [sys.executable, "-m", "vehicle.cli", "soak", "--policy", str(policy)]
+    killed = subprocess.Popen([*command, "--kept", str(tmp_path / "kept")], stdout=subprocess.DEVNULL)
+    try:
+        deadline_s = time.monotonic() + 60.0
+        while len(workers := [pid for pid in children_of(killed.pid) if children_of(pid)]) < soak.PROCESSES:
+            assert time.monotonic() < deadline_s  # each has begun to drive a car
+            time.sleep(0.1)
+    finally:
+        killed.kill()
+        killed.wait()
+    while any(is_worker(pid) for pid in workers):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def is_worker(pid: int) -> bool:
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.realtime

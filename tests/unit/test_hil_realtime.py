@@ -289,10 +289,9 @@ def test_settings_survive_their_journey_and_wrong_ones_are_named(hil_dir):
 
 
 def test_a_directory_that_others_may_enter_is_closed_to_them_and_one_of_somebody_else_refused(
-    tmp_path, monkeypatch
+    hil_dir, monkeypatch
 ):
-    hil_dir = tmp_path / "hil"
-    hil_dir.mkdir(mode=0o777)
+    hil_dir.chmod(0o777)
     prepare_hil_dir(hil_dir)
     assert stat.S_IMODE(hil_dir.stat().st_mode) == 0o700
 

@@ -346,3 +346,19 @@ def test_an_error_for_people_goes_to_standard_error_without_a_traceback(capsys):
     print_error(LapwingError("the port is gone; plug it in"))
 
     assert capsys.readouterr() == ("", "lapwing: the port is gone; plug it in\n")
+
+
+def test_a_disk_without_room_for_a_word_ends_nobody(tmp_path):
+    def refuse(_words: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    log_path = tmp_path / "missing" / "child.log"  # cannot be opened either
+    child = Child(ChildSpec("child", ("/bin/false",)), refuse, log_path)
+    child.tend(1000.0)
+    until(lambda: Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+    child.tend(1001.0)
+    assert child.pid is None
+    child.tend(1001.0 + LONGEST_DELAY_S)
+    assert child.pid is not None
+    child.stop()
+    child.wait(time.monotonic() + 5.0)

@@ -14,6 +14,7 @@ from vehicle.proof.matrix import Proof, prove
 from vehicle.proof.outcomes import ALL, PROVED_PARTS, in_words, rows
 from vehicle.proof.software import software
 from vehicle.proof.stepped_car import stepped_car
+from vehicle.realtime import die_with_parent
 
 WIRINGS = ("aws", "standard")
 PROCESSES = 2
@@ -44,7 +45,7 @@ def run_faults(policy: str, parts: Iterable[str] = (), *, as_json: bool = False)
     table = Table("fault", "state", "wiring", "the car", "seen", title="The fault matrix")
     proved: list[tuple[Session, Proof]] = []
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
+    with ProcessPoolExecutor(PROCESSES, context, initializer=die_with_parent) as pool:
         for session, proofs in zip(sessions, pool.map(prove_session, sessions), strict=True):
             proved += [(session, proof) for proof in proofs]
             console.print(f"{session.part} while {session.state}, {session.wiring}: {len(proofs)} drives")

@@ -22,6 +22,7 @@ from vehicle.messages import GUARDED_STATES, MOVING_STATES, DriveState, RequestK
 from vehicle.proof.outcomes import ALL, BOARD_BOUND_S, PROVED_PARTS
 from vehicle.proof.software import software
 from vehicle.proof.stepped_car import NEUTRAL_TOLERANCE_US, SteppedCar, stepped_car
+from vehicle.realtime import die_with_parent
 
 STRETCH_S = 120.0
 PROCESSES = 2
@@ -176,7 +177,8 @@ def run_soak(policy: str, hours: float, *, seed: int, kept: Path, as_json: bool 
     console = Console(stderr=as_json)
     done, missing = begin(kept, hours, seed, console, STRETCH_S)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool, kept.open("ab") as file:
+    workers = ProcessPoolExecutor(PROCESSES, context, initializer=die_with_parent)
+    with workers as pool, kept.open("ab") as file:
         waiting = [pool.submit(drive_stretch, policy, number, STRETCH_S) for number in missing]
         for future in as_completed(waiting):
             stretch = future.result()
