@@ -229,7 +229,7 @@ class OwnBoard(SerialBoard):
         self._note_acknowledged(sent_ns, now_ns, neutral=neutral)
         self._note_stored(bool(status.flags & protocol.FLAG_STORED))
 
-    def _compare_with_told(self, told: "_Told", status: Status) -> None:
+    def _compare_with_told(self, told: _Told, status: Status) -> None:
         """Note a board that acknowledges and does something else: from then on it is told to stop."""
         if self._config_problem or self._storing is not None:
             return  # its neutral is another, which has a sentence of its own
