@@ -24,6 +24,10 @@ def built_in_folders() -> dict[str, Path]:
     return found
 
 
+DRIVES_BY_DEFAULT = "plover"  # the fastest that ships
+
+
 def zoo_names() -> tuple[str, ...]:
-    """Return the names of the trained policies that ship."""
-    return tuple(sorted(path.parent.name for path in ZOO.glob(f"*/{METADATA_NAME}")))
+    """Return the names of the trained policies that ship; first the one that drives where none is named."""
+    names = sorted(path.parent.name for path in ZOO.glob(f"*/{METADATA_NAME}"))
+    return tuple(sorted(names, key=lambda name: name != DRIVES_BY_DEFAULT))

@@ -27,6 +27,11 @@ def refusal(folder: Path) -> str:
     return str(caught.value)
 
 
+def test_the_fastest_of_the_shipped_policies_drives_where_none_is_named() -> None:
+    assert bundle.zoo_names()[0] == "plover"
+    assert len(bundle.zoo_names()) > 1
+
+
 def test_a_folder_with_network_and_metadata_is_a_policy(tmp_path: Path) -> None:
     checked = load_bundle(write_policy(tmp_path / "left_or_right"))
 
