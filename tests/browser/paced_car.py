@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.hil.live import end
 from tests.hil.policies import write_policy
 from tests.unit.webui_visitors import signed_in_headers
 from vehicle.hil.launch import RunningHil, start_hil
@@ -156,12 +157,7 @@ def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 def free_port() -> int:
