@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 from paced_car import PacedCar, paced_car, trusting
-from simple_websocket import Client, ConnectionClosed
+from simple_websocket import ConnectionClosed
 
+from tests.unit.whole_client import Client
 from vehicle.messages import DriveState
 
 pytestmark = pytest.mark.browser  # alone on the machine, like the pages
