@@ -17,7 +17,9 @@ import torch
 from stable_baselines3.common.distributions import CategoricalDistribution
 from torch import multiprocessing
 
+from models.training.course import make_course
 from models.training.env import STATE_SIZE, Course, FleetVecEnv
+from models.training.freed_memory import keep_freed_memory
 from models.training.network import Actor
 from models.training.settings import TrainSettings
 from vehicle.errors import LapwingError
@@ -89,8 +91,6 @@ class Ahead:
 
 
 def _drive(settings: TrainSettings, pipe: Connection, images: torch.Tensor) -> None:
-    from models.training.train import keep_freed_memory, make_course  # noqa: PLC0415 - it imports this file
-
     os.setsid()  # a terminal's Ctrl-C is the learner's: it saves, then closes the pipe
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

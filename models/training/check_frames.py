@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from models.check_frames import SCAN_RAYS
 from models.check_pictures import FRAMES
-from vehicle.hil.render import NOMINAL_CAMERA, make_renderer
+from vehicle.hil.lens import NOMINAL_CAMERA
+from vehicle.hil.render import make_renderer
 from vehicle.hil.scenery import Scenery
 from vehicle.hil.track import TRACKS, Track, load_track
 

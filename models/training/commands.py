@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from models.bundle import find_bundle
+from models.bundle_files import MODEL_NAME
 from models.training import report
 from models.training.evaluate import Control, Evaluation, evaluate
 from models.training.settings import FRESH_SEED, Point, TrainSettings
@@ -102,7 +103,7 @@ def _training_report(settings: TrainSettings, history: list[Point], folder: Path
         "best_at_wall_s": round(best.wall_s),
         "first_greedy_laps_at_steps": first.steps if first else None,
         "first_greedy_laps_at_wall_s": round(first.wall_s) if first else None,
-        "network_bytes": (folder / "model.onnx").stat().st_size,
+        "network_bytes": (folder / MODEL_NAME).stat().st_size,
         "machine": report.machine(),
     }
 

@@ -28,7 +28,8 @@ from vehicle.hil.dynamics import (
     stacked,
     step,
 )
-from vehicle.hil.render import NOMINAL_CAMERA, POLICY_SIZE, Backdrop, CameraParameters, Finish, Lens, Renderer
+from vehicle.hil.lens import NOMINAL_CAMERA, CameraParameters, Lens
+from vehicle.hil.render import POLICY_SIZE, Backdrop, Finish, Renderer
 from vehicle.hil.scenery import Ground, Image, Scenery, draw_ground, panorama, to_gray
 from vehicle.hil.settings import RightCameraSettings
 from vehicle.hil.track import REVERSED, Track, TrackSet

@@ -4,7 +4,6 @@ A training is a folder: `checkpoint.zip` (network and optimizer, to resume), `hi
 the best policy so far as a bundle (`model.onnx`, `model_metadata.json`) and `graph.png`.
 """
 
-import ctypes
 import dataclasses
 import json
 import time
@@ -30,44 +29,24 @@ from models.metadata import (
     ValueRange,
 )
 from models.training.ahead import Ahead
-from models.training.env import Course, EnvSettings, FleetVecEnv
+from models.training.course import make_course
+from models.training.env import FleetVecEnv
+from models.training.freed_memory import keep_freed_memory
 from models.training.graph import draw_graph
 from models.training.learner import Learner
 from models.training.network import DrivingPolicy, export_onnx
-from models.training.reward import load_reward
 from models.training.selection import GreedyResult, drive_greedily
 from models.training.settings import SELECTION_SEED, Point, TrainSettings
 from models.training.warm_start import begin_with
 from vehicle.errors import LapwingError
-from vehicle.hil.track import load_track
 
 CHECKPOINT = "checkpoint.zip"
 HISTORY = "history.json"
 SETTINGS = "settings.json"
 RECENT_EPISODES = 200
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-KEPT_BYTES = 1 << 30
 AVERAGING_STEPS = 100_000  # over about how many decisions the weights that drive and ship are averaged
 LEAST_RATE = 0.02  # of the learning rate, at the end
 VALUE_SHARE = 0.02  # of the critic in the loss: both share one gradient limit, and its errors are large
-
-
-def make_course(settings: TrainSettings, *, cars: int, seed: int) -> Course:
-    """Return episodes on the training's tracks."""
-    environment = EnvSettings(
-        fleet=settings.fleet(cars=cars, seed=seed),
-        height_px=settings.height_px,
-        width_px=settings.width_px,
-        frame_stack=settings.frame_stack,
-        replay_share=settings.replay_share,
-    )
-    tracks = [load_track(name) for name in settings.track_names]
-    return Course(
-        tracks,
-        settings.actions,
-        environment,
-        load_reward(settings.reward, settings.off_track_penalty, settings.edge_penalty),
-    )
 
 
 class Progress(BaseCallback):
@@ -154,18 +133,6 @@ def _here(settings: TrainSettings) -> TrainSettings:
     if not settings.ahead:
         return settings
     return dataclasses.replace(settings, tracks=settings.tracks[:1], rooms=1)
-
-
-def keep_freed_memory() -> bool:
-    """Let glibc reuse freed tensors instead of returning them; True where that was possible.
-
-    Torch frees and asks for the same megabytes for each batch, and each time the kernel cleared them anew:
-    learning from 24 576 decisions took 34 s, of which 17 in the kernel, and 19 s without.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # musl, macOS
-        return False
-    return all([mallopt(M_MMAP_THRESHOLD, KEPT_BYTES), mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)])
 
 
 def policy_metadata(settings: TrainSettings) -> PolicyMetadata:

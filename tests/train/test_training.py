@@ -29,10 +29,11 @@ from models.training.env import (
 )
 from models.training.evaluate import Control, evaluate
 from models.training.fleet import FleetSettings, Start
+from models.training.freed_memory import keep_freed_memory
 from models.training.network import Actor, DrivingPolicy, export_onnx
 from models.training.reward import OFF_TRACK_PENALTY
 from models.training.settings import TrainSettings
-from models.training.train import CHECKPOINT, HISTORY, keep_freed_memory, train
+from models.training.train import CHECKPOINT, HISTORY, train
 from vehicle.hil.track import SPACING_M, load_track
 
 pytestmark = [
