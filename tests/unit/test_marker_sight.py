@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vehicle.hil.render import LIGHTS, CameraParameters, Room
+from vehicle.hil.lens import LIGHTS, CameraParameters
+from vehicle.hil.render import Room
 from vehicle.hil.settings import MarkerSettings
 from vehicle.hil.things import Things
 from vehicle.hil.track import load_track

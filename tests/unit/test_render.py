@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 
 from models.observation import CameraObserver, ObservationFormat
-from vehicle.hil.render import (
-    FULL_SIZE,
-    POLICY_SIZE,
-    CameraParameters,
-    Lens,
-    make_renderer,
-    randomised_wide,
-)
+from vehicle.hil.lens import CameraParameters, Lens, randomised_wide
+from vehicle.hil.render import FULL_SIZE, POLICY_SIZE, make_renderer
 from vehicle.hil.scenery import Scenery, draw_ground
 from vehicle.hil.track import load_track
 

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from vehicle.hil.render import CameraParameters, Lens, Room
-from vehicle.hil.render_boxes import Projection
+from vehicle.hil.lens import CameraParameters, Lens, Projection
+from vehicle.hil.render import Room
 from vehicle.hil.scenery import Scenery
 from vehicle.hil.things import Box
 from vehicle.hil.track import load_track

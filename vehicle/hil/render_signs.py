@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vehicle.hil.render_boxes import NEAR_M, Floats, Projection, from_pose
+from vehicle.hil.lens import NEAR_M, Floats, Projection, from_pose
 from vehicle.hil.scenery import Image
 from vehicle.hil.things import Sign
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from vehicle.errors import LapwingError
 from vehicle.hil.dynamics import AWS_CAR, STANDARD_CAR
+from vehicle.hil.lens import LIGHTS
 from vehicle.hil.lockstep_world import LockstepWorld
 from vehicle.hil.realtime_world import RealtimeWorld
-from vehicle.hil.render import LIGHTS
 from vehicle.hil.scenery import Scenery
 from vehicle.hil.settings import LOCKSTEP_START_NS, HilSettings, from_json, prepare_hil_dir
 from vehicle.hil.things import Things

@@ -13,8 +13,9 @@ from functools import cached_property
 import numpy as np
 
 from vehicle.hil.dynamics import ONE, STEP_S, STEPS_PER_S, CarParameters, CarState, receive_pulses, step
+from vehicle.hil.lens import CameraParameters, Size
 from vehicle.hil.lidar_rays import Floats, box_sides, cast, spread_rad, walls
-from vehicle.hil.render import FULL_SIZE, CameraParameters, Renderer, Room, Size
+from vehicle.hil.render import FULL_SIZE, Renderer, Room
 from vehicle.hil.scenery import Image, Scenery
 from vehicle.hil.settings import LidarSettings, RightCameraSettings
 from vehicle.hil.things import Box, Things, own_box, touch
