@@ -28,17 +28,18 @@ from models.archive_limits import (
     printable,
 )
 from models.archive_network import NetworkKind, OnnxOutline, network_kind, onnx_outline
-from models.archive_selection import METADATA_NAME, Selection, select, sibling
+from models.archive_selection import Selection, select, sibling
 from models.archive_tar import TarReader, refuse_lone_gzip
 from models.archive_zip import ZipReader
+from models.bundle_files import METADATA_NAME, MODEL_NAME, ORIGINAL_NAME, REPORT_NAME
 from models.errors import PolicyError
 from models.field_checks import refuse, shown
 from models.metadata_reading import MAX_FILE_BYTES
 
 __all__ = ["ACCEPTED", "Contents", "Limits", "UnpackCancelledError", "unpack"]
 
-NETWORK_NAMES: dict[NetworkKind, str] = {"onnx": "model.onnx", "frozen_graph": "model.pb"}
-OWN_NAMES = frozenset({*NETWORK_NAMES.values(), METADATA_NAME, "bundle.json", "original"})
+NETWORK_NAMES: dict[NetworkKind, str] = {"onnx": MODEL_NAME, "frozen_graph": "model.pb"}
+OWN_NAMES = frozenset({*NETWORK_NAMES.values(), METADATA_NAME, REPORT_NAME, ORIGINAL_NAME})
 EXTERNAL_FILES_MAX = 16  # exporters write one
 PLAIN_NAME_CHARACTERS_MAX = 100
 METADATA_PROPERTY = "model_metadata"  # of an ONNX file: the whole model_metadata.json as text

@@ -17,9 +17,9 @@ import msgspec
 
 from models.archive_kinds import EXPORT_REMEDY, refuse_openvino
 from models.archive_limits import Member, printable
+from models.bundle_files import METADATA_NAME
 from models.field_checks import refuse
 
-METADATA_NAME = "model_metadata.json"
 CHECKPOINTS_NAME = "deepracer_checkpoints.json"  # training's own list: which one is the best
 CHECKPOINTS_BYTES_MAX = 64 << 10
 NOISE_FOLDERS = frozenset({"__macosx", ".git", ".svn", ".ipynb_checkpoints", "$recycle.bin"})

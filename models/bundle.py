@@ -11,17 +11,16 @@ from models import metadata
 from models.action_space import ActionSpace, action_space
 from models.archive_network import onnx_outline
 from models.binding import bind, is_deepracer_graph, shape_text
+from models.bundle_files import METADATA_NAME, MODEL_NAME
 from models.bundle_hash import hash_of_files
 from models.errors import PolicyError
 from models.lidar import Scan
 from models.metadata import ActionSpaceType, PolicyMetadata, ValueRange
 from models.observation import CameraInput, LidarInput, Observer, PolicyInput, Sight
 from models.runtime import PolicyRuntime, SessionSettings, TensorInfo
-from models.store_builtin import METADATA_NAME, built_in_folders, zoo_names
+from models.store_builtin import built_in_folders, zoo_names
 
 __all__ = [
-    "METADATA_NAME",
-    "MODEL_NAME",
     "CameraInput",
     "LidarInput",
     "PolicyBundle",
@@ -31,8 +30,6 @@ __all__ = [
     "noise_feeds",
     "zoo_names",
 ]
-
-MODEL_NAME = "model.onnx"
 
 DRY_RUNS = 8
 PROBABILITY_SLACK = 0.01  # of a sum of 1; float16 has three digits

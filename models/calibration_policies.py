@@ -12,8 +12,9 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from models import metadata
+from models.bundle_files import METADATA_NAME, MODEL_NAME
 from models.metadata import Action, ActionUnits, InputFormat, PolicyMetadata, Sensor, ValueRange
-from models.store_builtin import CALIBRATION, METADATA_NAME
+from models.store_builtin import CALIBRATION
 from models.timetable import Entry, Timetable
 
 SPEED_MPS = 0.6  # a brisk walk is twice as fast
@@ -37,7 +38,7 @@ DRIVES = {
 def write_drive(folder: Path, answer: int, timetable: Timetable | None) -> None:
     """Write one bundle; the same bytes every time."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(_constant_network(answer))
+    (folder / MODEL_NAME).write_bytes(_constant_network(answer))
     description = PolicyMetadata(
         action_space=ACTIONS,
         sensors=(Sensor.FRONT_FACING_CAMERA,),

@@ -9,22 +9,20 @@ checked, `--measure` measures the time again and `--int8` makes and judges its i
 import argparse
 import errno
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from models.bundle_files import REPORT_NAME
 from models.check_limits import CPU_S, INT8_CPU_S, MEMORY_BYTES, limit_this_process
-from models.check_process import Message
-from models.check_report import REPORT_NAME, CheckRefusedError, CheckReport, Response, encode_report
+from models.check_process import Message, Progress
+from models.check_report import CheckRefusedError, CheckReport, Response, encode_report
 from models.errors import PolicyError
 from vehicle.realtime import die_with_parent
 
-Tell = Callable[[str, float], None]
-
 
 def check_here(
-    source: Path, into: Path, *, name: str, source_name: str, input_range: str, tell: Tell
+    source: Path, into: Path, *, name: str, source_name: str, input_range: str, tell: Progress
 ) -> CheckReport:
     """Make a checked bundle in the new folder `into`, in this process; raises PolicyError with a sentence."""
     tell("loading what checks it", 0.02)
@@ -35,7 +33,7 @@ def check_here(
     return report
 
 
-def work_here(chosen: argparse.Namespace, tell: Tell) -> str:
+def work_here(chosen: argparse.Namespace, tell: Progress) -> str:
     """Do what the command line asks for, in this process; return words for the end of it."""
     if chosen.measure or chosen.int8:
         tell("loading what measures it", 0.02)

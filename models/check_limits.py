@@ -37,3 +37,14 @@ def private_memory_mb() -> float:
     with open("/proc/self/smaps_rollup", encoding="ascii") as file:
         fields = dict(line.split(":", 1) for line in file if ":" in line and not line[0].isdigit())
     return sum(int(fields[name].split()[0]) for name in ("Private_Clean", "Private_Dirty")) / 1000.0
+
+
+class PeakMemory:
+    """The largest private memory seen at any look."""
+
+    def __init__(self) -> None:
+        self.mb = private_memory_mb()
+
+    def look(self) -> None:
+        """Remember it if it is more than before."""
+        self.mb = max(self.mb, private_memory_mb())

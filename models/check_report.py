@@ -9,11 +9,10 @@ from typing import Any
 
 import msgspec
 
+from models.bundle_files import REPORT_NAME
 from models.bundle_hash import file_sha256
 from models.errors import PolicyError
 
-REPORT_NAME = "bundle.json"
-ORIGINAL_NAME = "original"
 REPORT_FORMAT = 1
 REPORT_LIMIT_BYTES = 4 << 20  # a report of a network of a thousand layers has 0.3 MB
 NAME_LENGTH = 120

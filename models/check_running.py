@@ -10,16 +10,17 @@ from models import metadata
 from models.action_shape import shape_of
 from models.archive import Contents
 from models.bundle import check_bundle
+from models.bundle_files import METADATA_NAME, MODEL_NAME
 from models.bundle_hash import hash_of_sums
+from models.check_limits import PeakMemory
+from models.check_process import Progress
 from models.check_report import CheckRefusedError, CheckReport, clean_name, file_sum
-from models.check_stages import MODEL_NAME, PeakMemory, Tell
 from models.check_trial import Trial, answer_warnings, timing_warning
 from models.errors import RangeUnknownError
 from models.field_checks import plain
 from models.network_cost import network_layers
 from models.session_choice import choose
 from models.simplify import simplify
-from models.store_builtin import METADATA_NAME
 
 
 class Origin(NamedTuple):
@@ -35,7 +36,7 @@ class Origin(NamedTuple):
     """What converting a frozen graph told."""
 
 
-def report_of(into: Path, origin: Origin, peak: PeakMemory, tell: Tell) -> CheckReport:
+def report_of(into: Path, origin: Origin, peak: PeakMemory, tell: Progress) -> CheckReport:
     """Simplify, bind, try and measure the network in the folder; raises PolicyError with a sentence."""
     model = into / MODEL_NAME
     simplified = simplify(model)

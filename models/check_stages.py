@@ -5,7 +5,6 @@ is refused is refused before.
 """
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +12,16 @@ import msgspec
 
 from models import metadata
 from models.archive import Contents, unpack
-from models.check_limits import private_memory_mb
-from models.check_report import ORIGINAL_NAME, REPORT_NAME, CheckReport
+from models.bundle_files import METADATA_NAME, MODEL_NAME
+from models.check_limits import PeakMemory
+from models.check_process import Progress
+from models.check_report import CheckReport
 from models.errors import PolicyError
 from models.field_checks import plain
-from models.store_builtin import METADATA_NAME
-
-MODEL_NAME = "model.onnx"
-OWN_NAMES = frozenset({MODEL_NAME, METADATA_NAME, REPORT_NAME, ORIGINAL_NAME})
-
-Tell = Callable[[str, float], None]
-
-
-class PeakMemory:
-    """The largest private memory seen at any look."""
-
-    def __init__(self) -> None:
-        self.mb = private_memory_mb()
-
-    def look(self) -> None:
-        """Remember it if it is more than before."""
-        self.mb = max(self.mb, private_memory_mb())
 
 
 def make_bundle(
-    source: Path, into: Path, *, name: str, source_name: str, input_range: str, tell: Tell
+    source: Path, into: Path, *, name: str, source_name: str, input_range: str, tell: Progress
 ) -> CheckReport:
     """Make a checked bundle in the new folder `into`; raises PolicyError with a sentence.
 
@@ -68,7 +52,7 @@ def make_bundle(
     return report_of(into, Origin(source, source_name, name, contents, conversion), peak, tell)
 
 
-def _take_network(contents: Contents, into: Path, tell: Tell) -> dict[str, Any] | None:
+def _take_network(contents: Contents, into: Path, tell: Progress) -> dict[str, Any] | None:
     """Put the network as ONNX where the bundle will be; a frozen graph is converted on the way."""
     if contents.kind == "frozen_graph":
         tell("converting the frozen graph", 0.15)
@@ -76,12 +60,7 @@ def _take_network(contents: Contents, into: Path, tell: Tell) -> dict[str, Any] 
 
         conversion: dict[str, Any] = msgspec.to_builtins(convert(contents.network, into))
         return conversion
-    for path in contents.external_data:
-        if path.name in OWN_NAMES:
-            raise PolicyError(
-                f"the network's weights lie in a file called {plain(path.name)}, which this car uses for "
-                "something else; export it again with another name for them"
-            )
+    for path in contents.external_data:  # under names of their own: what was unpacked has no other
         path.rename(into / path.name)
     contents.network.rename(into / MODEL_NAME)
     return None

@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 
 from models.bundle import find_bundle, noise_feeds
-from models.check_report import REPORT_NAME, CheckReport, changed_file, read_report
+from models.bundle_files import REPORT_NAME
+from models.check_report import CheckReport, changed_file, read_report
 from models.errors import PolicyError
 from models.observation import NO_CAMERA_OPTIONS, CameraOptions
 from models.policy import Policy, load_policy

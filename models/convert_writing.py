@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from models.bundle_files import MODEL_NAME
 from models.convert_reading import LARGE_BYTES
 from models.convert_values import Shape, Signal, Weights, not_finite
 from models.errors import PolicyError
@@ -20,7 +21,6 @@ from models.field_checks import plain
 OPSET = 17
 IR_VERSION = 9
 OUTPUT_NAME = "policy"
-MODEL_NAME = "model.onnx"
 WEIGHTS_NAME = "weights.bin"
 CHUNK_BYTES = 1 << 20
 BAND_BYTES = 8 << 20  # of a matrix are turned at a time

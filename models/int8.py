@@ -19,7 +19,8 @@ import numpy.typing as npt
 import onnx
 
 from models.action_space import ActionSpace, action_space
-from models.bundle import METADATA_NAME, MODEL_NAME, PolicyBundle, check_bundle, find_bundle
+from models.bundle import PolicyBundle, check_bundle, find_bundle
+from models.bundle_files import METADATA_NAME, MODEL_NAME
 from models.check_report import file_sum
 from models.errors import PolicyError
 from models.int8_accept import (

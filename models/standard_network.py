@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import metadata
+from models.bundle_files import MODEL_NAME
 from models.metadata import Action, PolicyMetadata, Sensor
 
 CONVOLUTIONS = ((8, 32, 4), (4, 64, 2), (3, 64, 1))  # kernel, filters, stride
@@ -32,7 +33,7 @@ def write_standard_bundle(
         action_space=tuple(actions), sensors=(Sensor.FRONT_FACING_CAMERA,), version=5.0
     )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(standard_network(len(actions), seed))
+    (folder / MODEL_NAME).write_bytes(standard_network(len(actions), seed))
     (folder / "model_metadata.json").write_bytes(metadata.encode(description))
     return description
 

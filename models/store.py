@@ -22,15 +22,8 @@ from typing import Any
 
 import msgspec
 
-from models.check_report import (
-    ORIGINAL_NAME,
-    REPORT_NAME,
-    CheckReport,
-    changed_file,
-    clean_name,
-    encode_report,
-    read_report,
-)
+from models.bundle_files import ORIGINAL_NAME, REPORT_NAME
+from models.check_report import CheckReport, changed_file, clean_name, encode_report, read_report
 from models.errors import PolicyError
 from models.store_builtin import built_in_folders
 from models.store_files import (

@@ -5,9 +5,10 @@ They need no check at upload, are never removed, and their names serve as their 
 
 from pathlib import Path
 
+from models.bundle_files import METADATA_NAME
+
 ZOO = Path(__file__).parent / "zoo"
 CALIBRATION = Path(__file__).parent / "calibration_drives"
-METADATA_NAME = "model_metadata.json"
 
 
 def is_calibration_drive(folder: Path) -> bool:

@@ -12,11 +12,11 @@ from typing import IO, Protocol
 import msgspec
 
 from models.archive_limits import printable
+from models.bundle_files import METADATA_NAME, ORIGINAL_NAME
 from models.check_process import Progress, check, no_progress
-from models.check_report import ORIGINAL_NAME, CheckCancelledError, CheckReport
+from models.check_report import CheckCancelledError, CheckReport
 from models.errors import PolicyError
 from models.store import Entry, Incoming, PolicyStore
-from models.store_builtin import METADATA_NAME
 from models.store_files import StoreError, as_store_error
 
 UPLOAD_LIMIT_BYTES = 300_000_000  # packed; what it unpacks to has its own limit

@@ -7,10 +7,11 @@ from typing import Any
 from models import metadata
 from models.action_shape import shape_of
 from models.activation import Vehicle
+from models.bundle_files import METADATA_NAME, MODEL_NAME
 from models.bundle_hash import hash_of_files
 from models.errors import PolicyError
 from models.store import Entry, PolicyStore
-from models.store_builtin import METADATA_NAME, is_calibration_drive
+from models.store_builtin import is_calibration_drive
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def _stated(folder: Path) -> dict[str, Any]:
     shape = shape_of(description)
     return {
         "calibration_drive": is_calibration_drive(folder),
-        "policy_hash": hash_of_files((folder / "model.onnx", folder / METADATA_NAME)),
+        "policy_hash": hash_of_files((folder / MODEL_NAME, folder / METADATA_NAME)),
         "sensors": tuple(description.sensors),
         "training_algorithm": description.training_algorithm,
         "action_space_type": shape.type,

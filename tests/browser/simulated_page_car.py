@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from models.bundle_files import METADATA_NAME
 from models.bundle_hash import hash_of_files
-from models.store_builtin import METADATA_NAME
 from tests.unit.still_car import status_with
 from vehicle.errors import VehicleSilentError
 from vehicle.messages import CameraLocks, DriveState, Fault, Preview, Reply, RequestKind, Status

@@ -10,13 +10,14 @@ import pytest
 from calibration.car import HIL_STANDARD
 from models import metadata
 from models.bundle import check_bundle
+from models.bundle_files import METADATA_NAME
 from models.calibration_policies import CIRCLE_S, RATE_HZ, main
 from models.check_frames import blank_sight, seen_sights
 from models.checked_policy import load_checked
 from models.errors import PolicyError
 from models.policy import Policy, load_policy
 from models.store import PolicyStore
-from models.store_builtin import CALIBRATION, METADATA_NAME
+from models.store_builtin import CALIBRATION
 from models.store_intake import export_tidy
 from models.timetable import Entry, Timetable
 
