@@ -1,11 +1,8 @@
 """The control loop: sense, decide, limit, actuate, report, at a fixed rate. Nothing in it can block."""
 
-import math
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
-import numpy as np
 
 from calibration import steering, throttle
 from calibration.errors import CalibrationError
@@ -15,6 +12,8 @@ from vehicle import esc, safety
 from vehicle.board.base import pulses_of
 from vehicle.calibrating import PREPARED_LIMIT_S, Bench, Preparation
 from vehicle.clock import Clock
+from vehicle.drive_figures import DriveFigures
+from vehicle.loop_status import LoopStatus
 from vehicle.memory import BenchMemory, LoopMemory, RunBegin
 from vehicle.messages import (
     GUARDED_STATES,
@@ -28,9 +27,7 @@ from vehicle.messages import (
     Reply,
     RequestKind,
     Sensed,
-    StageTimes,
     Status,
-    TickRecord,
 )
 from vehicle.operator import Operator
 from vehicle.parts import (
@@ -44,14 +41,15 @@ from vehicle.parts import (
     RunTeller,
 )
 from vehicle.rate import CameraRate, Rate, Start
+from vehicle.readiness import Readiness
 from vehicle.safety import NEUTRAL, Limiter, Monitor, Senses
 from vehicle.sensing import Seen, Sensing
-from vehicle.state import DriveMode, EventKind, OperatorEvent, binding_faults, next_mode
+from vehicle.state import DriveMode, EventKind, OperatorEvent, next_mode
+from vehicle.tick_record import sensed, tick_record
 
 DEFAULT_CONTROL_RATE_HZ = 30.0
 SPEED_CAP_OF_A_NEW_POLICY_FRAC = 0.3
 STATUS_EVERY_TICKS = 5
-LATENCY_WINDOW_DECISIONS = 300  # ten seconds at 30 Hz
 
 
 class ControlLoop:
@@ -108,11 +106,19 @@ class ControlLoop:
         self._suspended_ns = 0
         self._slept_ns = 0
         self._ran_backwards = False
-        self._decisions = 0
-        self._missed = 0
-        self._used_twice = 0
-        self._reverse_refused = 0
-        self._latencies_ns: deque[int] = deque(maxlen=LATENCY_WINDOW_DECISIONS)
+        self._figures = DriveFigures()
+        self._readiness = Readiness(
+            sensing=self._sensing, policies=policies, calibrations=calibrations, bench=self._bench
+        )
+        self._status = LoopStatus(
+            camera=camera,
+            sensing=self._sensing,
+            policies=policies,
+            calibrations=calibrations,
+            bench=self._bench,
+            operator=operator,
+            figures=self._figures,
+        )
 
     @property
     def mode(self) -> DriveMode:
@@ -223,33 +229,14 @@ class ControlLoop:
 
     def _why_not_ready(self, target: DriveState) -> tuple[str, ...]:
         """Return, in words, why a start into this state would be refused now."""
-        reasons = []
-        calibrates = target is DriveState.CALIBRATING
-        if not self._car.is_calibrated and not calibrates:
-            reasons.append(safety.SENTENCES[Fault.CALIBRATION_MISSING])
-        if calibrates and self._bench.preparation is None:
-            reasons.append("Nothing is prepared for calibrating. Begin on the calibration page.")
-        elif not calibrates and self._bench.preparation is not None:
-            reasons.append("The car is prepared for calibrating. Finish it, or wait a few seconds.")
-        if self._calibrations.is_reading:
-            reasons.append("This car's calibration is being read.")
-        elif self._calibration_problem and not calibrates:
-            reasons.append(self._calibration_problem)
-        if self._policies.is_loading:  # into any state: no other thread computes while the car moves
-            reasons.append(self._policies.note)
-        elif target in POLICY_STATES and (self._policy is None or self._policies.note):
-            # Also after a failed wish for another: driving the old one then would surprise its owner.
-            reasons.append(self._policies.note or safety.SENTENCES[Fault.POLICY_MISSING])
-        elif target in POLICY_STATES and self._policy is not None:
-            reasons += self._sensing.missing(self._policy)
-        if self._board_status.problem:
-            reasons.append(self._board_status.problem)
-        elif self._board_status.connected and not self._board_status.ready_to_arm:
-            reasons.append(safety.SENTENCES[Fault.BOARD_REFUSED])
-        binding = binding_faults(self._faults, target)
-        named_by_board = {Fault.BOARD_LOST, Fault.BOARD_SILENT} if self._board_status.problem else set()
-        reasons += [safety.SENTENCES[fault] for fault in Fault if fault in binding - named_by_board]
-        return tuple(reasons)
+        return self._readiness.why_not(
+            target,
+            car=self._car,
+            calibration_problem=self._calibration_problem,
+            policy=self._policy,
+            board=self._board_status,
+            faults=self._faults,
+        )
 
     def _change_mode(self, now_ns: int) -> None:
         before = self._mode
@@ -268,8 +255,7 @@ class ControlLoop:
         self._policy_fault = None
         self._esc = self._esc.rested()
         if self._mode.state is DriveState.ARMING:  # figures are of one drive; loading a policy is none
-            self._decisions = self._missed = self._used_twice = self._reverse_refused = 0
-            self._latencies_ns.clear()
+            self._figures.begin()
         if self._mode.state in POLICY_STATES and self._policy is not None:
             self._policy.reset()
 
@@ -289,7 +275,7 @@ class ControlLoop:
         self._sensing.serve(policy)
         self._operator.speed_cap_frac = min(self._operator.speed_cap_frac, SPEED_CAP_OF_A_NEW_POLICY_FRAC)
         self._rate = self._new_rate(now_ns + round(1e9 / self._rate.tick_rate_hz))
-        self._latencies_ns.clear()
+        self._figures.forget_latencies()
 
     def _take_calibration(self, now_ns: int) -> None:
         """Drive with the numbers that were just read, and make the board keep them."""
@@ -339,7 +325,7 @@ class ControlLoop:
         if not safety.is_finite(decision.action):
             self._policy_fault = Fault.POLICY_NOT_FINITE
             return
-        self._reverse_refused += decision.wants_reverse
+        self._figures.reverses_refused += decision.wants_reverse
         self._decision = decision
 
     def _wanted(self, now_ns: int) -> DriveAction:
@@ -395,16 +381,28 @@ class ControlLoop:
         self._ran_backwards = not now_ns <= self._checked_ns <= written_ns
         self._on_alive(written_ns)  # without a board too: waiting for one is no reason to be killed
         if start.decides:
-            self._decisions += 1
-            self._missed += start.missed
-            self._used_twice += start.frame_used_twice
-            if seen.frame is not None:
-                self._latencies_ns.append(written_ns - seen.frame.stamp_ns)
+            self._figures.count(start, written_ns - seen.frame.stamp_ns if seen.frame else None)
 
-        record = self._record(seen, start, wanted, command, now_ns=now_ns, written_ns=written_ns)
-        self._publisher.publish_record(record)
+        self._publisher.publish_record(
+            tick_record(
+                self._sequence,
+                seen,
+                start,
+                self._decision,
+                state=self._mode.state,
+                faults=self._faults,
+                requests=self._requests,
+                wanted=wanted,
+                sent=command,
+                sent_frac=self._sent_frac(command),
+                board=self._board_status,
+                sensed=self._sensed(seen),
+                now_ns=now_ns,
+                written_ns=written_ns,
+            )
+        )
         if self._sequence % STATUS_EVERY_TICKS == 0 or self._mode.since_ns == now_ns:
-            self._publisher.publish_status(self._status(seen, command, now_ns))
+            self._publisher.publish_status(self._status_now(seen, command, now_ns))
 
     def _tell(self, before: LoopMemory | None, seen: Seen, start: Start, now_ns: int) -> None:
         """Tell a recorder what the record has not: how the run began, what the network was shown."""
@@ -462,50 +460,14 @@ class ControlLoop:
         self._bench.recall(memory.bench.preparation, memory.bench.rest_us)
         self._esc = memory.esc
 
-    def _record(
-        self,
-        seen: Seen,
-        start: Start,
-        wanted: DriveAction,
-        command: DriveCommand,
-        *,
-        now_ns: int,
-        written_ns: int,
-    ) -> TickRecord:
-        frame, decision = seen.frame, self._decision
-        decided = start.decides and decision is not None
-        times = StageTimes(
-            decode_ns=frame.ready_ns - frame.stamp_ns if frame else 0,
-            wait_ns=now_ns - frame.ready_ns if frame else 0,
-            observe_ns=decision.observe_ns if decided and decision else 0,
-            infer_ns=decision.infer_ns if decided and decision else 0,
-            step_ns=written_ns - now_ns,
-            frame_to_wire_ns=written_ns - frame.stamp_ns if frame and start.decides else 0,
-        )
-        return TickRecord(
-            sequence=self._sequence,
-            now_ns=now_ns,
-            decided=start.decides,
-            state=self._mode.state,
-            faults=self._faults,
-            frame_number=frame.number if frame else -1,
-            frame_stamp_ns=frame.stamp_ns if frame else 0,
-            policy_output=decision.output if decided and decision else (),
-            action_index=decision.index if decision else -1,
-            action=decision.action if decision else None,
-            wanted=wanted,
-            sent=command,
-            board=self._board_status,
-            trigger=start.trigger.value,
-            lateness_ns=start.lateness_ns,
-            times=times,
-            right_frame_number=seen.right.number if seen.right else -1,
-            right_frame_stamp_ns=seen.right.stamp_ns if seen.right else 0,
-            scan_number=seen.scan.number if seen.scan else -1,
-            scan_stamp_ns=seen.scan.stamp_ns if seen.scan else 0,
-            requests=tuple(self._requests),
-            sensed=self._sensed(seen),
-            sent_frac=self._sent_frac(command),
+    def _sensed(self, seen: Seen) -> Sensed:
+        return sensed(
+            self._sensing,
+            seen,
+            camera_lost=self._camera.lost,
+            suspended_ns=self._suspended_ns,
+            checked_ns=self._checked_ns,
+            slept_ns=self._slept_ns,
         )
 
     def _sent_frac(self, command: DriveCommand) -> DriveAction:
@@ -516,101 +478,21 @@ class ControlLoop:
             throttle.frac(calibration.throttle, command.throttle_us),
         )
 
-    def _sensed(self, seen: Seen) -> Sensed:
-        right, lidar = self._sensing.right_eye(seen), self._sensing.lidar(seen)
-        return Sensed(
-            newest_frame=seen.newest.number if seen.newest else -1,
-            newest_right_frame=seen.right_newest.number if seen.right_newest else -1,
-            camera_lost=self._camera.lost,
-            right_camera_lost=right is not None and right.lost,
-            lidar_lost=lidar is not None and lidar.lost,
-            lidar_period_s=lidar.period_s if lidar is not None else 0.0,
-            suspended_ns=self._suspended_ns,
-            checked_ns=self._checked_ns,
-            slept_ns=self._slept_ns,
-        )
-
-    def _status(self, seen: Seen, command: DriveCommand, now_ns: int) -> Status:
-        policy, decision, frame = self._policy, self._decision, seen.newest
-        right_note, lidar_note = self._sensing.notes
-        activation, activation_source = self._policies.activation
-        latencies_ms = np.array(self._latencies_ns or [0]) / 1e6
-        p50_ms, p99_ms = np.percentile(latencies_ms, [50, 99])
-        names = policy.space.names if policy else ()
-        calibration = self._car.calibration
-        note = self._policies.note or (policy.note(calibration) if policy else "")
-        left_s = self._mode.time_left_s(now_ns)
-        sent = self._sent_frac(command)
-        return Status(
-            now_ns=now_ns,
-            state=self._mode.state,
+    def _status_now(self, seen: Seen, command: DriveCommand, now_ns: int) -> Status:
+        return self._status.at(
+            now_ns,
+            seen,
+            self._decision,
+            car=self._car,
+            mode=self._mode,
             faults=self._faults,
-            latched_fault=self._mode.latched_fault,
-            sentence=self._sentence(),
             not_ready=self._why_not_ready(DriveState.AUTONOMOUS),
-            driver=self._operator.driver(self._mode, now_ns),
-            speed_cap_frac=self._operator.speed_cap_frac,
-            policy=policy.bundle.name if policy else "",
-            policy_hash=policy.bundle.sha256 if policy else "",
-            policy_note=note,
-            control_rate_hz=self._rate.control_rate_hz,
-            tick_rate_hz=self._rate.tick_rate_hz,
+            policy=self._policy,
+            rate=self._rate,
             camera_rate_hz=self._camera_rate.hz,
-            camera_note=self._camera.note,
-            frame_age_s=(now_ns - frame.stamp_ns) / 1e9 if frame else -1.0,
-            frame_to_wire_p50_ms=float(p50_ms),
-            frame_to_wire_p99_ms=float(p99_ms),
-            missed_decisions=self._missed,
-            decisions=self._decisions,
-            frames_used_twice=self._used_twice,
-            reverses_refused=self._reverse_refused,
-            steering_frac=sent.steering_frac,
-            throttle_frac=sent.throttle_frac,
-            battery_v=self._board_status.battery_v,
-            board_note=self._board_status.problem,
-            hil=self._car.is_hil,
-            action_names=names,
-            action_probabilities=decision.output if decision and names else (),
-            policy_sensors=tuple(sorted(one.value for one in policy.sensors)) if policy else (),
-            activation=activation,
-            activation_source=activation_source,
-            right_camera_note=right_note,
-            lidar_note=lidar_note,
-            scan_age_s=(now_ns - seen.scan.stamp_ns) / 1e9 if seen.scan else -1.0,
-            is_calibrated=self._car.is_calibrated,
-            calibration_name=calibration.name,
-            calibration_version=calibration.version,
-            calibration_file=str(self._calibrations.path),
-            calibration_note=self._calibration_problem,
-            calibrating=self._bench.preparation.actuator.value if self._bench.preparation else "",
-            is_storing=self._board_status.is_storing or self._calibrations.is_reading,
-            steering_us=command.steering_us,
-            throttle_us=command.throttle_us,
-            driver_name=self._operator.driver_name(self._mode, now_ns),
-            lease_asked_by=self._operator.asked_by(now_ns),
-            time_left_s=max(0.0, left_s) if math.isfinite(left_s) else -1.0,
+            board=self._board_status,
+            calibration_problem=self._calibration_problem,
+            command=command,
+            sent_frac=self._sent_frac(command),
             trim_us=self._trim_us,
-            policy_input_px=policy.input_px if policy else None,
-            is_lockstep=self._car.is_lockstep,
-            config_digest=self._car.config_digest,
-            camera_locks=self._car.camera_locks,
         )
-
-    def _sentence(self) -> str:
-        """Return the state in words."""
-        if self._mode.state is DriveState.FAILSAFE and self._mode.latched_fault is not None:
-            return f"Stopped: {safety.SENTENCES[self._mode.latched_fault]}"
-        if self._mode.has_timed_out:
-            return f"Standing still, disarmed: the time limit of {self._mode.time_limit_s:g} s was reached."
-        return STATE_SENTENCES[self._mode.state]
-
-
-STATE_SENTENCES = {
-    DriveState.DISARMED: "Standing still, disarmed.",
-    DriveState.ARMING: "Getting ready: the speed controller learns neutral.",
-    DriveState.MANUAL: "You drive.",
-    DriveState.ASSISTED: "The policy steers, you drive the throttle.",
-    DriveState.AUTONOMOUS: "The policy drives.",
-    DriveState.CALIBRATING: "Calibrating: wheels off the ground.",
-    DriveState.FAILSAFE: "Stopped.",
-}
