@@ -365,3 +365,21 @@ def test_an_esc_that_is_set_up_otherwise_never_drives_back_before_the_car_stands
     assert all(late <= early + 0.01 for early, late in itertools.pairwise(speeds[:first_stand]))
     if fault == "reverse_brakes":
         assert min(speeds) >= -0.01
+
+
+def test_a_radio_that_takes_over_has_the_car_and_leaves_it_stopped(car):
+    go(car, AUTONOMOUS)
+    throttle = car.calibration.throttle
+    forward = 1.0 if throttle.forward_us > throttle.neutral_us else -1.0
+    began_ns = car.now_ns
+    break_it(car, Part.BOARD, "rc_takeover", 0.3 * forward)
+    car.run(1.0)
+    assert car.latched_fault is Fault.STOP_INPUT
+    assert car.neutral_after_s(began_ns) <= 0.057
+    assert car.truth().speed_mps > 0.3  # the person's stick drives it
+    mend(car, Part.BOARD, "rc_takeover")
+    car.run(3.0)
+
+    assert car.state is FAILSAFE
+    assert car.truth().speed_mps == pytest.approx(0.0, abs=0.02)
+    assert car.neutral_after_s(began_ns) <= 0.057

@@ -5,7 +5,8 @@ import pytest
 from tests.hil.rig import lockstep_rig
 from vehicle.__main__ import Vehicle
 from vehicle.board.maestro import MaestroBoard
-from vehicle.messages import DriveState, Fault
+from vehicle.errors import BoardConfigError
+from vehicle.messages import DriveState, Fault, RequestKind
 
 TIMEOUT_BOUND_S = 0.320
 """A Maestro's time-out counts in hundredths of a second and is set to 200 ms; a pulse, and our own look."""
@@ -49,3 +50,51 @@ def test_a_maestro_that_hears_nothing_more_goes_neutral_by_itself(wiring, fault)
         rig.assert_stops(
             {Fault.BOARD_SILENT, Fault.BOARD_REFUSED, Fault.BOARD_LOST}, TIMEOUT_BOUND_S, began_ns
         )
+
+
+@pytest.mark.parametrize("fault", ["watchdog_slow", "watchdog_off", "not_stored"])
+def test_a_maestro_that_is_not_set_up_to_stop_by_itself_proves_nothing_and_never_arms(fault):
+    def fail_to_prove(vehicle: Vehicle) -> None:
+        assert isinstance(vehicle.board, MaestroBoard)
+        with pytest.raises(BoardConfigError, match=r"did not notice|stopped its pulses"):
+            vehicle.board.prove_failsafe()
+
+    with lockstep_rig(board="maestro", faults=(f"board={fault}",), prepare=fail_to_prove) as rig:
+        rig.load_policy()
+        rig.run(3.0)
+
+        assert "prove" in rig.request_start().reason
+        assert rig.state is DriveState.DISARMED
+
+
+@pytest.fixture(scope="module")
+def proved():
+    with lockstep_rig(board="maestro", prepare=prove) as rig:
+        yield rig
+
+
+@pytest.mark.parametrize("bit", [3, 4, 5])
+def test_a_latched_error_of_a_maestro_stops_the_car_and_is_named(proved, bit):
+    rig = proved
+    rig.drive()
+    began_ns = rig.now_ns
+    rig.world.control("fault", part="board", fault="latched", amount=bit)
+    rig.assert_stops({Fault.BOARD_REFUSED}, 0.060, began_ns)
+    said = [record.board.problem for record in rig.publisher.records if record.now_ns > began_ns]
+    assert any("the Maestro saw" in problem for problem in said)
+    assert rig.ask(RequestKind.DISARM).ok
+
+
+def test_a_script_that_somebody_starts_in_a_maestro_is_ended_before_it_moves_the_car(proved):
+    rig = proved
+    rig.drive()
+    began_ns = rig.now_ns
+    rig.world.control("fault", part="board", fault="script")
+    rig.run(1.0)
+    rig.stop()
+    stopped_ns = rig.now_ns
+    rig.run(1.0)
+
+    by_script = [pulse for pulse in rig.pulses(began_ns) if pulse[2] == rig.forward_us]
+    assert len(by_script) <= 1
+    assert rig.neutral_after_s(stopped_ns) <= 0.060

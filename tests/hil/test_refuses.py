@@ -29,6 +29,9 @@ def refusal(rig: Rig, settled_s: float = 4.0) -> str:
         ("board=unplugged@0.5s", "plug"),
         ("board=version", "version"),
         ("board=not_stored", "store"),
+        ("board=watchdog_slow", "watchdog is 1000 ms, allowed"),
+        ("board=another_device@0.5s", "none of them the answer of a lapwing board"),
+        ("board=rc_takeover", "stop switch"),
         ("board=stop_input", "stop switch"),
         ("serial_in=off", "answer"),
         ("serial_in=garbage", "board"),
@@ -40,7 +43,10 @@ def test_a_car_that_is_broken_from_the_start_refuses_in_words(fault, words):
         assert words in refusal(rig).lower()
 
 
-@pytest.mark.parametrize("fault", ["camera=off", "board=unplugged@0.5s", "board=version", "serial_in=off"])
+@pytest.mark.parametrize(
+    "fault",
+    ["camera=off", "board=unplugged@0.5s", "board=version", "board=another_device@0.5s", "serial_in=off"],
+)
 def test_a_car_that_is_mended_drives_without_a_restart(fault):
     with lockstep_rig(faults=(fault,)) as rig:
         rig.load_policy()

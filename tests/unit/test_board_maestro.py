@@ -170,12 +170,12 @@ def test_open_stops_the_script_and_lifts_speed_limits_before_anything_else(bench
     assert bench.board.description.startswith("Pololu Maestro")
 
 
-def test_a_tick_sets_both_targets_and_asks_for_errors_in_twelve_bytes(proved):
+def test_a_tick_sets_both_targets_and_asks_for_errors_in_fourteen_bytes(proved):
     written = proved.board.bytes_written
     del proved.peer.commands[:]
     status = proved.tick(FORWARD)
-    assert proved.board.bytes_written - written == 12
-    assert [command for command, _ in proved.peer.commands] == [0x84, 0x84, 0xA1]
+    assert proved.board.bytes_written - written == 14
+    assert [command for command, _ in proved.peer.commands] == [0xA4, 0x84, 0x84, 0xA1]
     assert positions(proved) == (6400, FORWARD_Q)
     assert status.acked_armed
     assert status.acked_sent_ns == proved.now_ns
@@ -461,7 +461,7 @@ def test_close_leaves_the_car_in_neutral(proved):
     del proved.peer.commands[:]
     proved.board.close()
     proved.serve()
-    assert [command for command, _ in proved.peer.commands] == [0x84, 0x84, 0xA1] * 3
+    assert [command for command, _ in proved.peer.commands] == [0xA4, 0x84, 0x84, 0xA1] * 3
     assert proved.peer.positions[1] == NEUTRAL_Q
 
 

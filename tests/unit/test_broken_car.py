@@ -70,6 +70,17 @@ def test_an_esc_with_another_neutral_takes_this_cars_neutral_for_throttle():
     assert taken(car, CENTER_US, 0.0).throttle_us == 0.0
 
 
+@pytest.mark.parametrize(("stick", "throttle_us"), [("0", 1446.0), ("0.5", 1525.0), ("-0.4", 1392.0)])
+def test_a_radio_that_has_taken_over_gives_its_own_pulses_until_it_lets_go(stick, throttle_us):
+    car, faults = broken(f"board=rc_takeover:{stick}")
+
+    pulse = taken(car, LEFT_US, 1350.0)
+    assert (pulse.steering_us, pulse.throttle_us) == (CENTER_US, pytest.approx(throttle_us))
+    faults.switch_off(Part.BOARD, "rc_takeover")
+    faults.advance(1)
+    assert taken(car, LEFT_US, 1350.0)[1:] == (LEFT_US, 1350.0)
+
+
 @pytest.mark.parametrize(
     ("fault", "mode"), [("reverse_brakes", REVERSE_NONE), ("reverse_at_once", REVERSE_DIRECT)]
 )

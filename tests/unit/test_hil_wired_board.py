@@ -7,6 +7,7 @@ import pytest
 from crccheck.crc import Crc16Ibm3740
 
 from vehicle.hil.faults import FAULTS, FaultSchedule, Part, parse_fault
+from vehicle.hil.maestro_board import crc7
 from vehicle.hil.settings import HilSettings, MaestroDefects
 from vehicle.hil.wired_board import WiredBoard
 
@@ -122,6 +123,14 @@ OUTCOMES = {
     "board=unplugged": ("stops", "noticed"),
     "board=intermittent": ("stops", "fine"),
     "board=slow:0.02": ("drives", "fine"),
+    "board=watchdog_slow": ("drives", "fine"),
+    "board=watchdog_off": ("drives", "fine"),
+    "board=latched": ("stops", "fine"),
+    "board=script": ("drives", "fine"),
+    "board=second_opener:0.1": ("drives", "fine"),
+    "board=second_opener:1": ("drives", "noticed"),
+    "board=another_device": ("stops", "noticed"),
+    "board=rc_takeover": ("stops", "fine"),
 }
 
 
@@ -191,6 +200,78 @@ def test_another_version_is_told_in_the_handshake():
     host = Host("board=version@0")
     host.pass_to(START_NS)
     assert decoded(host.wired.converse(framed(b"\x02\x01\x01"), START_NS))[0][2] == 99
+
+
+def last_driven_s(host: Host) -> float:
+    """Return how long after the last command the last driven pulse began."""
+    silent_ns = host.now_ns
+    host.pass_to(silent_ns + 3_000 * MS)
+    return (host.driven(0.0)[-1].t_ns - silent_ns) / 1e9
+
+
+def told_watchdog_ms(host: Host) -> int:
+    (reply,) = decoded(host.wired.converse(framed(b"\x02\x01\x01"), host.now_ns))
+    return struct.unpack_from("<H", reply, 6)[0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "told_ms", "least_s", "most_s"),
+    [
+        ("board=watchdog_slow@9", 180, 0.14, 0.2),
+        ("board=watchdog_slow:1", 1000, 0.96, 1.02),
+        ("board=watchdog_slow:1@0..0.5", 180, 0.14, 0.2),
+        ("board=watchdog_off", 180, 2.95, 3.0),
+    ],
+)
+def test_a_watchdog_that_is_set_up_wrong_waits_as_long_as_it_is_said_to(fault, told_ms, least_s, most_s):
+    host = Host(fault)
+    host.drive(1.0)
+    assert least_s <= last_driven_s(host) <= most_s
+    assert told_watchdog_ms(host) == told_ms
+
+
+def test_a_maestros_watchdog_can_be_long_or_off_as_well():
+    waits_s = []
+    for faults in ((), ("board=watchdog_slow:0.5@0",), ("board=watchdog_off@0",)):
+        host = Host(*faults, board="maestro")
+        host.pass_to(START_NS + MS)
+        host.wired.write(bytes.fromhex("84 01 60 2b 10"), host.now_ns)
+        host.pass_to(host.now_ns + 2_000 * MS)
+        waits_s.append(sum(pulse.throttle_us == 1400.0 for pulse in host.pulses) * 0.02)
+
+    assert waits_s == pytest.approx([0.1, 0.5, 2.0], abs=0.021)
+
+
+@pytest.mark.parametrize("bit", [3, 4, 5])
+def test_a_maestros_latched_error_sends_it_home_and_is_told_once(bit):
+    host = Host(f"board=latched:{bit}@0.06", board="maestro")
+    host.wired.write(bytes.fromhex("84 01 60 2b 10"), host.now_ns)
+    host.pass_to(START_NS + 90 * MS)
+    assert [pulse.throttle_us for pulse in host.pulses][-3:] == [1400.0, 1446.0, 1446.0]
+    words = [host.wired.converse(bytes.fromhex("a1 1b"), host.now_ns) for _ in range(2)]
+
+    assert words == [(1 << bit).to_bytes(2, "little"), b"\0\0"]
+
+
+def test_a_maestros_script_moves_the_throttle_until_it_is_stopped():
+    host = Host("board=script@0", board="maestro", maestro=MaestroDefects(timeout_s=0.0))
+    host.pass_to(START_NS + 300 * MS)
+    assert host.pulses[-1].throttle_us == 1311.0
+    stop_script = bytes((0xA4, crc7(b"\xa4")))
+    host.wired.write(stop_script + bytes.fromhex("84 01 60 2b 10"), host.now_ns)
+    host.pass_to(host.now_ns + 300 * MS)
+
+    assert host.pulses[-1].throttle_us == 1400.0
+
+
+def test_another_device_under_the_old_name_answers_in_its_own_language_and_not_for_the_board():
+    host = Host("board=another_device@0.5..1.5")
+    host.drive(1.0)
+    assert set(host.wired.converse(framed(b"\x02\x01\x01"), host.now_ns).split()) == {b"ERROR"}
+    host.drive(1.0)
+
+    assert host.driven(0.3, 0.5)
+    assert host.driven(0.71) == []  # the board is itself again, and nobody has disarmed it
 
 
 def test_a_conversation_while_time_stands_still_leaves_no_trace_in_time():

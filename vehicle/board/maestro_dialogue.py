@@ -46,8 +46,12 @@ class Outputs(NamedTuple):
         return steering + protocol.encode_set_target(self.throttle_channel, throttle_us)
 
     def frame(self, steering_us: float, throttle_us: float) -> bytes:
-        """Return both targets and the question that acknowledges them."""
-        return self.targets(steering_us, throttle_us) + protocol.encode_get_errors()
+        """Return both targets and the question that acknowledges them; before them, the end of any script.
+
+        One that somebody started meanwhile would move the throttle between two ticks.
+        """
+        targets = self.targets(steering_us, throttle_us)
+        return protocol.encode_stop_script() + targets + protocol.encode_get_errors()
 
     def rest_frame(self) -> bytes:
         """Return the frame that stops the car."""

@@ -109,6 +109,8 @@ class BoardProcess:
         self._board.apply(change, now_ns)
         if (change.part, change.fault) == (Part.BOARD, "unplugged"):
             self._port.set_plugged(not change.on)
+        elif (change.part, change.fault) == (Part.BOARD, "another_device"):
+            self._port.change_hands()
 
 
 def run_board(settings: HilSettings) -> None:

@@ -187,6 +187,18 @@ class EmulatedBoard(ABC):
     def set_version(self, version: int | None) -> None:
         """Claim another version of the protocol; None is the true one. Some boards have none."""
 
+    def set_watchdog(self, seconds: float | None, *, is_told: bool = True) -> None:  # noqa: B027 # where it can be
+        """Wait so long for a command before it stops by itself; None: as it should be.
+
+        `is_told`: and say so, where its protocol has a word for it.
+        """
+
+    def latch_error(self, bit: int, now_ns: int) -> None:  # noqa: B027 # where there are any
+        """Set this error, which stays until the host does what ends it, and stop for it."""
+
+    def set_script(self, on: bool, now_ns: int) -> None:  # noqa: B027 # where one can be stored
+        """Begin or end the stored script."""
+
     @abstractmethod
     def _boot(self, now_ns: int) -> None:
         """Start the program."""

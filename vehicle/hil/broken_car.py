@@ -50,6 +50,8 @@ class BrokenCar:
 
     def pulses(self, pulses: Iterable[PulseEvent], now_ns: int) -> list[PulseEvent]:
         """Return the pulses that servo and ESC take, in order."""
+        if (stick := self._faults.amount(Part.BOARD, "rc_takeover")) is not None:
+            pulses = [self._by_radio(pulse, stick) for pulse in pulses]
         if not self._faults.any_on(Part.CAR) and not self._late:
             return list(pulses)
         delay_ns = round((self._faults.amount(Part.CAR, "delayed") or 0.0) * 1e9)
@@ -81,6 +83,14 @@ class BrokenCar:
             began = before.setdefault(fault, counted)
             counted = began + _miscounted(fault, amount, counted - began, began)
         return counted
+
+    def _by_radio(self, pulse: PulseEvent, stick: float) -> PulseEvent:
+        """Return what a radio's receiver gives in the place of the board's pulse."""
+        wiring = self._wiring
+        neutral_us = float(wiring.throttle_neutral_us)
+        end_us = wiring.throttle_max_us if stick > 0 else wiring.throttle_min_us
+        throttle_us = neutral_us + abs(stick) * (end_us - neutral_us)
+        return PulseEvent(pulse.t_ns, float(wiring.steering_center_us), throttle_us)
 
     def _is_lost(self) -> bool:
         share = self._faults.amount(Part.CAR, "intermittent")

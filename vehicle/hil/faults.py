@@ -139,6 +139,33 @@ FAULTS: dict[Part, dict[str, FaultKind]] = {
         "not_stored": FaultKind("no pulses are stored for this car"),
         "unplugged": FaultKind("the USB cable is pulled: the port is gone, the board goes on"),
         "baud": FaultKind("the board runs at another rate: both sides read random bytes"),
+        "watchdog_slow": FaultKind(
+            "its watchdog stops the car only after a silence of this many seconds", 1.0, 0.2, 60.0
+        ),
+        "watchdog_off": FaultKind("its watchdog never stops the car, and it says that it does"),
+        "latched": FaultKind(
+            "an error is latched, for which it stops by itself; of a Maestro's error word bit number "
+            "this many: 3 is CRC, 4 protocol, 5 time-out",
+            3.0,
+            0.0,
+            8.0,
+        ),
+        "script": FaultKind("a script stored in a Maestro moves the throttle"),
+        "second_opener": FaultKind(
+            "another program has the port open too: it takes this share of the replies, and writes lines "
+            "of its own between ours",
+            0.5,
+            0.0,
+            1.0,
+        ),
+        "another_device": FaultKind("it is unplugged, and another device comes under its name"),
+        "rc_takeover": FaultKind(
+            "a radio takes servo and ESC over and holds the stop input; its stick is at this share of the "
+            "way to the longest pulse",
+            0.0,
+            -1.0,
+            1.0,
+        ),
     },
     Part.CAR: {
         "off": FaultKind("the drive battery is unplugged: the ESC drives no motor"),
@@ -204,6 +231,7 @@ MOMENTARY = frozenset(
     {
         (Part.BOARD, "reset"),
         (Part.BOARD, "hang"),
+        (Part.BOARD, "latched"),
         (Part.SERIAL_OUT, "flood"),
         (Part.SERIAL_IN, "flood"),
         (Part.SERIAL_OUT, "stall"),

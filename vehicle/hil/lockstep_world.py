@@ -245,6 +245,8 @@ class LockstepWorld:
                 self._sockets.set_plugged(change.part, not change.on)
         elif (change.part, change.fault) == (Part.BOARD, "unplugged"):
             self._port.set_plugged(not change.on)
+        elif (change.part, change.fault) == (Part.BOARD, "another_device"):
+            self._port.change_hands()
 
     def _write_down(self, pulses: list[PulseEvent], commands: list[AcceptedCommand]) -> None:
         self._log.commands(commands)

@@ -15,6 +15,7 @@ from vehicle.hil.uart import SerialLine
 LINE_BAUD = 640_000  # USB full speed hands over at most one packet of 64 bytes in a millisecond
 QUARTERS_PER_US = 4
 TIMEOUT_UNIT_NS = 10_000_000
+LONGEST_TIMEOUT_S = 655.35
 SCRIPT_PERIOD_NS = 100_000_000  # the stored script of this emulator moves its servo so often
 MINI_SSC_CENTER_US = 1500.0
 MINI_SSC_RANGE_US = 476.25  # the factory's 8-bit range; 127 is the centre
@@ -148,6 +149,7 @@ class MaestroBoard(EmulatedBoard):
     def __init__(self, now_ns: int, *, settings: MaestroSettings, line: SerialLine | None = None) -> None:
         super().__init__(now_ns, line or SerialLine(LINE_BAUD))
         self.settings = settings
+        self._timeout_s: float | None = None
         self._boot(now_ns)
 
     @property
@@ -173,6 +175,21 @@ class MaestroBoard(EmulatedBoard):
     def set_version(self, version: int | None) -> None:
         """Do nothing: this protocol carries no version."""
 
+    def set_watchdog(self, seconds: float | None, *, is_told: bool = True) -> None:  # noqa: ARG002 # it never says
+        """Have another time-out from the next command on; what is longer than it can count is none."""
+        self._timeout_s = seconds if seconds is None or seconds <= LONGEST_TIMEOUT_S else 0.0
+
+    def latch_error(self, bit: int, now_ns: int) -> None:
+        """Set this bit of the error word, and go home."""
+        self._run(now_ns - 1)
+        self._fail(MaestroError(1 << bit))
+
+    def set_script(self, on: bool, now_ns: int) -> None:
+        """Begin or end the stored script, which moves the throttle to the end of its range."""
+        self._run(now_ns - 1)
+        self._script_is_running = on
+        self._next_script_ns = now_ns + SCRIPT_PERIOD_NS
+
     def _boot(self, now_ns: int) -> None:
         settings = self.settings
         self._channels = [_Channel(ChannelSettings()) for _ in range(settings.channels)]
@@ -185,7 +202,8 @@ class MaestroBoard(EmulatedBoard):
         self._feed_timeout(now_ns)
 
     def _feed_timeout(self, now_ns: int) -> None:
-        units = round(self.settings.timeout_s * 100)
+        timeout_s = self.settings.timeout_s if self._timeout_s is None else self._timeout_s
+        units = round(timeout_s * 100)
         self._timeout_ns = now_ns + units * TIMEOUT_UNIT_NS if units else NEVER_NS
 
     def _outputs_us(self, now_ns: int) -> tuple[float, float]:  # noqa: ARG002 # widths change by events alone

@@ -56,6 +56,11 @@ class BoardPort:
         else:
             self.unplug()
 
+    def change_hands(self) -> None:
+        """Unplug what is there, if anything is, and plug something else in under the same name."""
+        if self._master is not None:
+            self.replace()
+
     def replace(self) -> None:
         """Put a fresh pseudo-terminal under the name."""
         if self._master is not None:

@@ -185,14 +185,14 @@ class FaultyLine:
             return self._release() + data, 0, 1.0
         if self._faults.is_on(self._part, "off"):
             return b"", 0, 1.0
+        if self._part is Part.SERIAL_IN and self._strikes(Part.BOARD, "second_opener"):
+            return b"", 0, 1.0
         if self._faults.is_on(self._part, "stuck"):
             if self._part is Part.SERIAL_OUT:
                 self._held += data
                 return b"", 0, 1.0
             data = self._last_good
-        if (share := self._faults.amount(self._part, "intermittent")) is not None and (
-            self._faults.random(self._part, "intermittent").random() < share
-        ):
+        if self._strikes(self._part, "intermittent"):
             return b"", 0, 1.0
         if self._faults.is_on(Part.BOARD, "baud"):
             data = randomise_bytes(data, 1.0, self._faults.random(self._part, "baud"))
@@ -212,6 +212,10 @@ class FaultyLine:
             data = b""
         rate_frac = self._faults.amount(self._part, "slow") or 1.0
         return self._release() + data, round(delay_s * 1e9), rate_frac
+
+    def _strikes(self, part: Part, fault: str) -> bool:
+        share = self._faults.amount(part, fault)
+        return share is not None and self._faults.random(part, fault).random() < share
 
     def _release(self) -> bytes:
         held = bytes(self._held) + b"".join(reversed(self._group))

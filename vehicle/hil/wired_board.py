@@ -5,6 +5,7 @@ import msgspec
 from vehicle.hil import own_board
 from vehicle.hil.boards import WIRINGS, AcceptedCommand, EmulatedBoard, PulseEvent
 from vehicle.hil.faults import NEVER_NS, FaultChange, FaultSchedule, Part
+from vehicle.hil.ill_board import IllOwnBoard
 from vehicle.hil.maestro_board import (
     LINE_BAUD,
     MaestroBoard,
@@ -16,6 +17,9 @@ from vehicle.hil.settings import HilSettings
 from vehicle.hil.uart import FaultyLine, SerialLine, randomise_bytes
 
 ADAPTER_BYTES = 4096
+OTHER_PROGRAMS_LINE = b"AT\r\n"  # as ModemManager greets every new serial port
+OTHER_DEVICES_REPLY = b"\r\nERROR\r\n"
+NO_TIMEOUT_S = 1e6
 SERIAL_PARTS = frozenset({Part.SERIAL_OUT, Part.SERIAL_IN, Part.BOARD})
 
 
@@ -34,7 +38,7 @@ class WiredBoard:
         self._to_host = to_host = SerialLine(baud, damage=FaultyLine(Part.SERIAL_IN, faults))
         self.board: EmulatedBoard
         if is_own:
-            self.board = own_board.OwnBoard(now_ns, stored=WIRINGS[settings.wiring], line=to_host)
+            self.board = IllOwnBoard(now_ns, stored=WIRINGS[settings.wiring], line=to_host)
         else:
             self.board = MaestroBoard(now_ns, settings=_maestro_settings(settings), line=to_host)
         self._wiring = self.board.wiring
@@ -43,15 +47,26 @@ class WiredBoard:
         self._next_brown_out_ns = NEVER_NS
         self.is_plugged = True
         """Whether the port is there for the host."""
+        self.is_another_device = False
+        """Whether the port is somebody else's, under the board's name."""
+        self._others_reply = b""
 
     def write(self, data: bytes, now_ns: int) -> None:
         """Take bytes that the host wrote now."""
-        if self.is_plugged:
-            self._from_host.push(data, now_ns)
+        if not self.is_plugged:
+            return
+        if self.is_another_device:
+            self._others_reply += OTHER_DEVICES_REPLY
+            return
+        if self._strikes("second_opener"):
+            data += OTHER_PROGRAMS_LINE
+        self._from_host.push(data, now_ns)
 
     def read(self, now_ns: int) -> bytes:
         """Return the bytes that have reached the host by now."""
         data = self.board.transmit(now_ns)
+        if self.is_another_device:
+            data, self._others_reply = self._others_reply, b""
         return data if self.is_plugged else b""
 
     @property
@@ -65,13 +80,15 @@ class WiredBoard:
         self.board.receive(self._from_host.pop(NEVER_NS), now_ns)
         self._from_host.clear()
         replies = self.board.flush()
-        return replies if self.is_plugged else b""
+        return self.read(now_ns) if self.is_another_device else replies if self.is_plugged else b""
 
     def measure(self, battery_v: float, wheel_ticks: int, now_ns: int) -> None:
         """Let the board measure this from now on."""
         self._battery_v, self._wheel_ticks = battery_v, wheel_ticks
-        held = self._faults.is_on(Part.BOARD, "stop_input")
-        self.board.set_inputs(battery_v, wheel_ticks, held, now_ns)
+        self.board.set_inputs(battery_v, wheel_ticks, self._stop_is_held(), now_ns)
+
+    def _stop_is_held(self) -> bool:
+        return any(self._faults.is_on(Part.BOARD, fault) for fault in ("stop_input", "rc_takeover"))
 
     def advance(self, now_ns: int) -> list[PulseEvent]:
         """Let everything due up to now happen, in order; return the pulses that started."""
@@ -131,8 +148,21 @@ class WiredBoard:
                 self.board.reset(now_ns, change.amount)
             case "hang":
                 self.board.hang(now_ns)
-            case "stop_input":
-                self.board.set_inputs(self._battery_v, self._wheel_ticks, change.on, now_ns)
+            case "stop_input" | "rc_takeover":
+                self.board.set_inputs(self._battery_v, self._wheel_ticks, self._stop_is_held(), now_ns)
+            case "watchdog_slow":
+                self.board.set_watchdog(change.amount if change.on else None)
+            case "watchdog_off":
+                self.board.set_watchdog(NO_TIMEOUT_S if change.on else None, is_told=False)
+            case "latched":
+                self.board.latch_error(round(change.amount), now_ns)
+            case "script":
+                self.board.set_script(change.on, now_ns)
+            case "another_device":
+                self.is_another_device = change.on
+                self._others_reply = b""
+                self._from_host.clear()
+                self.board.flush()
             case "version":
                 self.board.set_version(int(change.amount) if change.on else None)
             case "unplugged":
@@ -140,6 +170,10 @@ class WiredBoard:
                 self._from_host.clear()
             case _:
                 pass  # garbage and delayed live on the line
+
+    def _strikes(self, fault: str) -> bool:
+        share = self._faults.amount(Part.BOARD, fault)
+        return share is not None and self._faults.random(Part.BOARD, fault).random() < share
 
     def _noise(self, change: FaultChange) -> bytes:
         """Return bytes none of which ends a frame, the first two as a frame of another protocol begins."""
@@ -172,6 +206,6 @@ def _maestro_settings(settings: HilSettings) -> MaestroSettings:
         crc=maestro.crc if defects.crc is None else defects.crc,
         usb_dual_port=defects.usb_dual_port,
         script_is_running=defects.script_is_running,
-        script_throttle_us=WIRINGS[settings.wiring].throttle_min_us if defects.script_is_running else 0.0,
+        script_throttle_us=WIRINGS[settings.wiring].throttle_min_us,
         channels=6 if defects.micro else 12,
     )

@@ -213,6 +213,17 @@ TABLE: dict[Part, dict[str, dict[tuple[DriveState, ...], Outcome]]] = {
         "not_stored": {ALL: stop(Fault.BOARD_REFUSED, bound_s=BOARD_BOUND_S)},
         "unplugged": {ALL: stop(Fault.BOARD_LOST, bound_s=BOARD_BOUND_S)},
         "baud": {ALL: _DEAF},
+        "watchdog_slow": {
+            ALL: Undetectable("the board tells it in the handshake alone, after which no start is allowed")
+        },
+        "watchdog_off": {
+            ALL: Undetectable("a board that lies about its watchdog looks sound until the computer dies")
+        },
+        "latched": {ALL: stop(Fault.BOARD_REFUSED, bound_s=ACK_BOUND_S)},
+        "script": {ALL: NotUsed("the own board has no scripts; a Maestro's is ended in every tick")},
+        "second_opener": {ALL: Tolerated("a fifth of the replies", 0.2, _beyond(_SILENT, 0.9, _BY_CHANCE_S))},
+        "another_device": {ALL: stop(Fault.BOARD_LOST, bound_s=BOARD_BOUND_S)},
+        "rc_takeover": {ALL: stop(Fault.STOP_INPUT, bound_s=AT_ONCE_S)},
     },
     Part.CAR: {
         "off": {SEEING: _BLOCKED, (CALIBRATING,): _WHEELS_UP},
