@@ -6,8 +6,10 @@ from tests.hil.rig import lockstep_rig
 from vehicle.__main__ import Vehicle
 from vehicle.board.maestro import MaestroBoard
 from vehicle.errors import BoardConfigError
+from vehicle.hil.settings import LOCKSTEP_START_NS
 from vehicle.messages import DriveState, Fault, RequestKind
 
+PULSE_NS, TICK_NS = 20_000_000, 16_666_667
 TIMEOUT_BOUND_S = 0.320
 """A Maestro's time-out counts in hundredths of a second and is set to 200 ms; a pulse, and our own look."""
 
@@ -89,7 +91,10 @@ def test_a_script_that_somebody_starts_in_a_maestro_is_ended_before_it_moves_the
     rig = proved
     rig.drive()
     began_ns = rig.now_ns
-    rig.world.control("fault", part="board", fault="script")
+    pulses_ns = (began_ns // PULSE_NS * PULSE_NS + number * PULSE_NS for number in range(3, 9))
+    pulse_ns = next(at for at in pulses_ns if 3_000_000 < (at - began_ns) % TICK_NS < 14_000_000)
+    moves_s = (pulse_ns - 1_000_000 - LOCKSTEP_START_NS) / 1e9  # again and again: 100 ms are six ticks
+    rig.world.control("fault", part="board", fault="script", at_s=moves_s)
     rig.run(1.0)
     rig.stop()
     stopped_ns = rig.now_ns
@@ -97,4 +102,6 @@ def test_a_script_that_somebody_starts_in_a_maestro_is_ended_before_it_moves_the
 
     by_script = [pulse for pulse in rig.pulses(began_ns) if pulse[2] == rig.forward_us]
     assert len(by_script) <= 1
+    assert rig.world.control("ping")["faults"] == {"board=script": 0.0}
+    rig.world.control("fault", part="board", fault="script", on=False)
     assert rig.neutral_after_s(stopped_ns) <= 0.060

@@ -35,6 +35,7 @@ from vehicle.run_command import default_hil_dir
 
 NEUTRAL_LIMIT_S = 0.200
 PATIENCE_S = 20.0
+HELLO_REPLY = b"\x08\x82\x01"
 SMALL = CameraSettings(width_px=160, height_px=120)
 
 
@@ -81,10 +82,21 @@ class Port:
         time.sleep(0.01)
         with contextlib.suppress(BlockingIOError):
             self.received += os.read(self.fd, 4096)
-        return b"\x08\x82\x01" in self.received
+        return HELLO_REPLY in self.received
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+def is_heard(hil_dir: Path, word: bytes) -> bool:
+    """Whether what is plugged in now answers so to a HELLO."""
+    try:
+        port = Port(hil_dir)
+    except OSError:  # one has just gone, and the other is not there yet
+        return False
+    with contextlib.closing(port), contextlib.suppress(OSError):
+        port.answers()
+    return word in port.received
 
 
 def read_frame(camera: socket.socket) -> tuple[int, int, bytes]:
@@ -171,9 +183,12 @@ def test_orders_reach_camera_and_board(hil_dir):
         port.close()
         hil.client.control("fault", part="board", fault="unplugged", on=False)
         wait_for((hil_dir / "board").is_symlink)
-        port = Port(hil_dir)
-        wait_for(port.answers)
-        port.close()
+        wait_for(lambda: is_heard(hil_dir, HELLO_REPLY))
+        hil.client.control("fault", part="board", fault="another_device")
+        wait_for(lambda: is_heard(hil_dir, b"ERROR"))
+        assert not is_heard(hil_dir, HELLO_REPLY)
+        hil.client.control("fault", part="board", fault="another_device", on=False)
+        wait_for(lambda: is_heard(hil_dir, HELLO_REPLY))
         hil.client.control("fault", part="camera", fault="off", on=False)
         wait_for((hil_dir / "camera.sock").exists)
 
