@@ -5,22 +5,18 @@ for the first time connects by itself only after it has worked once.
 """
 
 import hashlib
-import os
 import re
 import secrets
-import shutil
-import subprocess
 import time
 from collections.abc import Callable
 
 import msgspec
 
-from vehicle.errors import LapwingError
+from webui import nmcli
+from webui.nmcli import NetworkError
 
-LOOK_TIMEOUT_S = 6.0
 SCAN_TIMEOUT_S = 20.0
-ACTIVATE_S = 35  # NetworkManager's own limit for the password is 25 s
-ACTIVATE_TIMEOUT_S = ACTIVATE_S + 10.0
+ACTIVATE_TIMEOUT_S = nmcli.ACTIVATE_S + 10.0
 COME_BACK_S = 30.0  # for one of the known networks to be found again
 LOOK_AGAIN_S = 0.5
 HOTSPOT_PROFILE = "lapwing-hotspot"
@@ -30,14 +26,6 @@ SIGNS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is read for another
 PASSWORD_LENGTH = 12
 SSID_BYTES = 32
 KEY_FIELD = "802-11-wireless-security.psk"
-
-NOT_RUNNING = 8  # exit statuses of nmcli
-TIMED_OUT = 3
-UNKNOWN = 10
-
-
-class NetworkError(LapwingError):
-    """The network could not be changed or looked at; says why, and what to do."""
 
 
 class Network(msgspec.Struct, frozen=True):
@@ -85,8 +73,8 @@ class Profile(msgspec.Struct, frozen=True):
     is_active: bool
 
 
-class Nmcli:
-    """Runs `nmcli`; may be used by several threads, which see to it that one alone changes something."""
+class NetworkManager:
+    """Looks and changes; may be used by several threads, which see to it that one alone changes something."""
 
     def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep
@@ -118,7 +106,7 @@ class Nmcli:
     def _device(self) -> str:
         """Return the radio's name, an empty string without one; raises NetworkError for one left alone."""
         unmanaged = ""
-        for device, kind, state in self._table("DEVICE,TYPE,STATE", "device", "status"):
+        for device, kind, state in nmcli.table("DEVICE,TYPE,STATE", "device", "status"):
             if kind == "wifi" and state == "unmanaged":
                 unmanaged = device
             elif kind == "wifi":
@@ -131,15 +119,15 @@ class Nmcli:
         return ""
 
     def _is_radio_on(self) -> bool:
-        ((hardware, software),) = self._table("WIFI-HW,WIFI", "general", "status")
+        ((hardware, software),) = nmcli.table("WIFI-HW,WIFI", "general", "status")
         return hardware == software == "enabled"
 
     def _seen(self, device: str, *, scan: bool = False) -> dict[str, tuple[int, str]]:
         """Return strength and security of what is in reach, of each name the strongest."""
-        rows = self._table(
+        rows = nmcli.table(
             "SSID,SIGNAL,SECURITY",
             *("device", "wifi", "list", "ifname", device, "--rescan", "yes" if scan else "no"),
-            timeout_s=SCAN_TIMEOUT_S if scan else LOOK_TIMEOUT_S,
+            timeout_s=SCAN_TIMEOUT_S if scan else nmcli.LOOK_TIMEOUT_S,
         )
         seen: dict[str, tuple[int, str]] = {}
         for ssid, signal, security in rows:
@@ -149,7 +137,7 @@ class Nmcli:
         return seen
 
     def _profiles(self, device: str) -> list[Profile]:
-        rows = self._table("NAME,UUID,TYPE,ACTIVE,DEVICE", "connection", "show")
+        rows = nmcli.table("NAME,UUID,TYPE,ACTIVE,DEVICE", "connection", "show")
         wireless = {
             uuid: (name, active == "yes" and at == device)
             for name, uuid, kind, active, at in rows
@@ -159,7 +147,7 @@ class Nmcli:
             return []
         fields = "connection.uuid,802-11-wireless.ssid,802-11-wireless.mode,802-11-wireless-security.key-mgmt"
         named = [word for uuid in wireless for word in ("uuid", uuid)]
-        said = self._run("-t", "-f", fields, "connection", "show", *named)
+        said = nmcli.run("-t", "-f", fields, "connection", "show", *named)
         found: list[dict[str, str]] = []
         for line in said.splitlines():  # of the lines for one connection nothing is escaped
             name, _, value = line.partition(":")
@@ -184,8 +172,8 @@ class Nmcli:
 
     def switch_radio_on(self) -> None:
         """Switch the radio on; raises NetworkError, also where a switch of the computer keeps it off."""
-        self._run("radio", "wifi", "on")
-        ((hardware, _),) = self._table("WIFI-HW,WIFI", "general", "status")
+        nmcli.run("radio", "wifi", "on")
+        ((hardware, _),) = nmcli.table("WIFI-HW,WIFI", "general", "status")
         if hardware != "enabled":
             raise NetworkError("a switch or key of the computer keeps its radio off; use that one")
 
@@ -232,7 +220,7 @@ class Nmcli:
                 f"the car is in {ssid} now; join another network or switch the car's own on, then forget it"
             )
         for one in of_this:
-            self._run("connection", "delete", "uuid", one.uuid)
+            nmcli.run("connection", "delete", "uuid", one.uuid)
 
     def prepare_hotspot(self, ssid: str) -> tuple[str, str]:
         """Return name and password of the car's own network, made at the first time; nothing is switched."""
@@ -262,7 +250,7 @@ class Nmcli:
         ours = _ours(profiles)
         if ours is None:
             raise NetworkError("the car's own network has no password yet; prepare it first")
-        said = self._run("--show-secrets", "-t", "-f", KEY_FIELD, "connection", "show", "uuid", ours.uuid)
+        said = nmcli.run("--show-secrets", "-t", "-f", KEY_FIELD, "connection", "show", "uuid", ours.uuid)
         return ours.ssid, said.rstrip("\n").removeprefix(f"{KEY_FIELD}:")
 
     def switch_hotspot_on(self) -> None:
@@ -296,7 +284,7 @@ class Nmcli:
                 "the car knows no other network, so nobody would reach it by Wi-Fi; join a network instead"
             )
         self._modify(ours.uuid, "connection.autoconnect", "no")
-        self._run("connection", "down", "uuid", ours.uuid)
+        nmcli.run("connection", "down", "uuid", ours.uuid)
         deadline_s = time.monotonic() + COME_BACK_S
         while time.monotonic() < deadline_s:
             if any(one.is_active and not one.is_access_point for one in self._profiles(device)):
@@ -333,7 +321,7 @@ class Nmcli:
         return uuid
 
     def _made(self, *words: str) -> str:
-        said = self._run("connection", "add", "type", "wifi", *words)
+        said = nmcli.run("connection", "add", "type", "wifi", *words)
         match = re.search(r"\(([0-9a-f-]{36})\) successfully added", said)
         if match is None:
             raise NetworkError("NetworkManager did not say what it keeps the network as; look again")
@@ -341,7 +329,7 @@ class Nmcli:
 
     def _keep_password(self, uuid: str, password: str) -> None:
         typed = f"set {KEY_FIELD} {password}\nsave persistent\nquit\n"
-        self._run("connection", "edit", "uuid", uuid, typed=typed)
+        nmcli.run("connection", "edit", "uuid", uuid, typed=typed)
 
     def _activate_or_return(self, uuid: str, device: str, before: str) -> None:
         try:
@@ -352,8 +340,8 @@ class Nmcli:
             raise
 
     def _activate(self, uuid: str, device: str) -> None:
-        self._run(
-            *("--wait", str(ACTIVATE_S), "connection", "up", "uuid", uuid, "ifname", device),
+        nmcli.run(
+            *("--wait", str(nmcli.ACTIVATE_S), "connection", "up", "uuid", uuid, "ifname", device),
             timeout_s=ACTIVATE_TIMEOUT_S,
         )
 
@@ -365,67 +353,14 @@ class Nmcli:
             return
 
     def _modify(self, uuid: str, name: str, value: str) -> None:
-        self._run("connection", "modify", "uuid", uuid, name, value)
+        nmcli.run("connection", "modify", "uuid", uuid, name, value)
 
     def _delete(self, uuid: str) -> None:
         """Take away what was kept for nothing; another has done it where it is gone."""
         try:
-            self._run("connection", "delete", "uuid", uuid)
+            nmcli.run("connection", "delete", "uuid", uuid)
         except NetworkError:
             return
-
-    # --- nmcli itself
-
-    def _table(self, fields: str, *words: str, timeout_s: float = LOOK_TIMEOUT_S) -> list[list[str]]:
-        count = fields.count(",") + 1
-        rows = [
-            split_terse(line)
-            for line in self._run("-t", "-f", fields, *words, timeout_s=timeout_s).splitlines()
-        ]
-        return [row for row in rows if len(row) == count]
-
-    def _run(self, *words: str, typed: str = "", timeout_s: float = LOOK_TIMEOUT_S) -> str:
-        """Return what it prints; raises NetworkError. What is typed stands in no message."""
-        program = shutil.which("nmcli")
-        if program is None:
-            raise NetworkError(
-                "NetworkManager is not installed on this computer (there is no nmcli); install it, or set "
-                "the network up as the system does"
-            )
-        try:
-            done = subprocess.run(  # no shell; every name is a word of its own, behind a keyword
-                [program, *words],
-                input=typed,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_s,
-                check=False,
-                env={**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": ""},
-            )
-        except subprocess.TimeoutExpired:
-            raise NetworkError(f"NetworkManager did not answer within {timeout_s:g} s; look again") from None
-        except OSError as error:
-            raise NetworkError(f"nmcli cannot be run ({error.strerror})") from None
-        if done.returncode:
-            raise NetworkError(_in_words(done.returncode, "" if typed else done.stderr))
-        return done.stdout
-
-
-def split_terse(line: str) -> list[str]:
-    """Return the fields of a line of `nmcli -t`: split at colons, but not at those behind a backslash."""
-    fields, is_escaped = [""], False
-    for sign in line:
-        if is_escaped:
-            fields[-1] += sign
-            is_escaped = False
-        elif sign == "\\":
-            is_escaped = True
-        elif sign == ":":
-            fields.append("")
-        else:
-            fields[-1] += sign
-    return fields
 
 
 def why_no_password(password: str) -> str:
@@ -495,27 +430,3 @@ def _typed(ssid: str, password: str, keys: str) -> str:
     if keys == "sae":
         raise NetworkError("nmcli drops the spaces at the ends of this password; give the network another")
     return hashlib.pbkdf2_hmac("sha1", password.encode(), ssid.encode(), 4096, 32).hex()
-
-
-def _in_words(status: int, said: str) -> str:
-    """Return what went wrong, from nmcli's exit status and its words."""
-    lines = [line.removeprefix("Error: ") for line in said.splitlines() if line.startswith("Error: ")]
-    word = lines[0].strip().rstrip(".") if lines else ""
-    if status == NOT_RUNNING:
-        return "NetworkManager is not running on this computer; start it, then look again"
-    if status == TIMED_OUT:
-        return f"the network did not let the car in within {ACTIVATE_S} s; move it nearer, then try again"
-    if re.search(r"secrets were required|supplicant|no secrets", word, re.IGNORECASE):
-        return "the password is wrong, or the network did not take it; type it again"
-    if re.search(r"IP configuration|DHCP", word, re.IGNORECASE):
-        return "the network let the car in and gave it no address; look at the router"
-    if re.search(r"network could not be found|No network with SSID", word, re.IGNORECASE):
-        return "the network is no longer in reach; move the car nearer, then try again"
-    if re.search(r"not authori[sz]ed|insufficient privileges|permission", word, re.IGNORECASE):
-        return (
-            "this page may not change the network; let its user do so (docs/settings.md, Wi-Fi), "
-            "then try again"
-        )
-    if status == UNKNOWN:
-        return "NetworkManager no longer knows that network; look again"
-    return f"NetworkManager refused ({word or f'status {status}'}); look at the system's log"

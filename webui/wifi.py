@@ -25,14 +25,8 @@ from webui.describing import Ok, described
 from webui.drive import source_of
 from webui.guard import answer, read_body, read_query, sentence
 from webui.hosts import Hosts
-from webui.network_manager import (
-    HOTSPOT_ADDRESS,
-    NetworkError,
-    Nmcli,
-    WifiSight,
-    why_no_password,
-    wifi_code,
-)
+from webui.network_manager import HOTSPOT_ADDRESS, NetworkManager, WifiSight, why_no_password, wifi_code
+from webui.nmcli import NetworkError
 from webui.page_address import page_addresses, page_port, qr_image
 
 log = logging.getLogger("webui")
@@ -110,10 +104,10 @@ class Wifi:
     """One computer's Wi-Fi, changed by one thread at a time and only while the car stands."""
 
     def __init__(
-        self, vehicle: Vehicle, nmcli: Nmcli | None = None, answer_first_s: float = ANSWER_FIRST_S
+        self, vehicle: Vehicle, network: NetworkManager | None = None, answer_first_s: float = ANSWER_FIRST_S
     ) -> None:
         self._vehicle = vehicle
-        self._nmcli = nmcli or Nmcli()
+        self._network = network or NetworkManager()
         self._answer_first_s = answer_first_s
         self._lock = threading.Lock()
         self._change = Change()
@@ -125,23 +119,23 @@ class Wifi:
 
     def look(self, *, scan: bool = False) -> WifiSight:
         """Return what is there; raises NetworkError. While it is being changed nothing is scanned."""
-        return self._nmcli.look(scan=scan and self._change.state != "going on")
+        return self._network.look(scan=scan and self._change.state != "going on")
 
-    def now(self, work: Callable[[Nmcli], object]) -> None:
+    def now(self, work: Callable[[NetworkManager], object]) -> None:
         """Change something that cuts nobody off; raises Conflict."""
         with self._alone():
-            work(self._nmcli)
+            work(self._network)
 
     def prepared_hotspot(self, ssid: str) -> tuple[str, str]:
         """Return name and password of the car's own network, made at the first time; raises Conflict."""
         with self._alone():
-            return self._nmcli.prepare_hotspot(ssid)
+            return self._network.prepare_hotspot(ssid)
 
     def hotspot_secret(self) -> tuple[str, str]:
         """Return name and password of the car's own network; raises NetworkError where it was never made."""
-        return self._nmcli.hotspot_secret()
+        return self._network.hotspot_secret()
 
-    def begin(self, doing: str, done: str, work: Callable[[Nmcli], None]) -> None:
+    def begin(self, doing: str, done: str, work: Callable[[NetworkManager], None]) -> None:
         """Change the network in a thread, soon; raises Conflict where that may not be now."""
         if not self._lock.acquire(timeout=LOCK_S):
             raise Conflict(_BUSY)
@@ -194,14 +188,14 @@ class Wifi:
             raise
         return source
 
-    def _work(self, source: str, done: str, work: Callable[[Nmcli], None]) -> None:
+    def _work(self, source: str, done: str, work: Callable[[NetworkManager], None]) -> None:
         ended = threading.Event()
         holder = threading.Thread(target=self._keep_holding, args=(source, ended), name="wifi-lease")
         holder.start()
         change = Change("failed", "The change failed by a mistake of ours; the server's log has it.")
         try:
             time.sleep(self._answer_first_s)
-            work(self._nmcli)
+            work(self._network)
             change = Change("done", done)
             log.info("the Wi-Fi was changed")
         except NetworkError as error:
@@ -274,7 +268,7 @@ def make_blueprint(wifi: Wifi | None, car_name: Callable[[], str], hosts: Hosts)
         there.begin(
             f"Joining {body.ssid} …",
             f"The car is in {body.ssid}.",
-            lambda nmcli: nmcli.join(body.ssid, body.password),
+            lambda network: network.join(body.ssid, body.password),
         )
         return answer(Ok(True)), 202
 
@@ -283,7 +277,7 @@ def make_blueprint(wifi: Wifi | None, car_name: Callable[[], str], hosts: Hosts)
     def forget() -> Response:
         """Forget a known network that the car is not in."""
         body = read_body(ForgetBody)
-        own().now(lambda nmcli: nmcli.forget(body.ssid))
+        own().now(lambda network: network.forget(body.ssid))
         return answer(Ok(True))
 
     @blueprint.post("/api/wifi/radio")
@@ -291,7 +285,7 @@ def make_blueprint(wifi: Wifi | None, car_name: Callable[[], str], hosts: Hosts)
     def radio() -> Response:
         """Switch the radio on."""
         read_body(NothingBody)
-        own().now(lambda nmcli: nmcli.switch_radio_on())
+        own().now(lambda network: network.switch_radio_on())
         return answer(Ok(True))
 
     @blueprint.post("/api/wifi/hotspot/prepare")
@@ -334,13 +328,13 @@ def make_blueprint(wifi: Wifi | None, car_name: Callable[[], str], hosts: Hosts)
             there.begin(
                 "Switching the car's own network on …",
                 "The car makes its own network.",
-                lambda nmcli: nmcli.switch_hotspot_on(),
+                lambda network: network.switch_hotspot_on(),
             )
         else:
             there.begin(
                 "Going back to a network that the car knows …",
                 "The car is back in a network that it knows.",
-                lambda nmcli: nmcli.switch_hotspot_off(),
+                lambda network: network.switch_hotspot_off(),
             )
         return answer(Ok(True)), 202
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.unit.wifi_radio import CAFE, FIELD, FIELD_PASSWORD, HOME, HOME_PASSWORD, Radio
 from webui import network_manager
-from webui.network_manager import NetworkError, Nmcli, split_terse, why_no_password, wifi_code
+from webui.network_manager import NetworkManager, why_no_password, wifi_code
+from webui.nmcli import NetworkError, split_terse
 
 
 @pytest.fixture
@@ -17,8 +18,8 @@ def radio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Radio:
 
 
 @pytest.fixture
-def nmcli() -> Nmcli:
-    return Nmcli(sleep=lambda _: None)
+def nmcli() -> NetworkManager:
+    return NetworkManager(sleep=lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_a_terse_line_is_split_where_nothing_is_escaped(line: str, fields: list[
     assert split_terse(line) == fields
 
 
-def test_networks_are_told_once_each_with_strength_and_lock(radio: Radio, nmcli: Nmcli) -> None:
+def test_networks_are_told_once_each_with_strength_and_lock(radio: Radio, nmcli: NetworkManager) -> None:
     radio.know(HOME, HOME_PASSWORD, joined=True)
     radio.know("Far away", "never heard of")
 
@@ -62,7 +63,7 @@ def test_networks_are_told_once_each_with_strength_and_lock(radio: Radio, nmcli:
 
 
 def test_a_new_network_is_joined_and_no_process_list_ever_held_its_password(
-    radio: Radio, nmcli: Nmcli
+    radio: Radio, nmcli: NetworkManager
 ) -> None:
     radio.know(HOME, HOME_PASSWORD, joined=True)
 
@@ -76,7 +77,9 @@ def test_a_new_network_is_joined_and_no_process_list_ever_held_its_password(
     assert not [word for word in words if FIELD_PASSWORD in word]
 
 
-def test_a_network_connects_by_itself_only_after_it_has_worked_once(radio: Radio, nmcli: Nmcli) -> None:
+def test_a_network_connects_by_itself_only_after_it_has_worked_once(
+    radio: Radio, nmcli: NetworkManager
+) -> None:
     nmcli.join(FIELD, FIELD_PASSWORD)
 
     at = {words[1]: k for k, words in enumerate(radio.commands) if words[0] == "connection"}
@@ -86,7 +89,7 @@ def test_a_network_connects_by_itself_only_after_it_has_worked_once(radio: Radio
     assert at["modify"] > up
 
 
-def test_an_open_network_and_a_known_one_need_no_password(radio: Radio, nmcli: Nmcli) -> None:
+def test_an_open_network_and_a_known_one_need_no_password(radio: Radio, nmcli: NetworkManager) -> None:
     nmcli.join(CAFE, "")
     assert radio.joined == CAFE
     radio.know(HOME, HOME_PASSWORD)
@@ -96,7 +99,7 @@ def test_an_open_network_and_a_known_one_need_no_password(radio: Radio, nmcli: N
 
 
 def test_another_password_of_a_known_network_takes_the_place_of_the_old_one(
-    radio: Radio, nmcli: Nmcli
+    radio: Radio, nmcli: NetworkManager
 ) -> None:
     radio.know(HOME, "the old password")
 
@@ -105,7 +108,7 @@ def test_another_password_of_a_known_network_takes_the_place_of_the_old_one(
     assert [one["psk"] for one in radio.profiles(HOME)] == [HOME_PASSWORD]
 
 
-def test_a_password_with_spaces_at_its_ends_is_typed_as_its_key(radio: Radio, nmcli: Nmcli) -> None:
+def test_a_password_with_spaces_at_its_ends_is_typed_as_its_key(radio: Radio, nmcli: NetworkManager) -> None:
     """`set` of nmcli's editor drops them; the key is that of IEEE 802.11i, annex H.4."""
     radio.change(
         air=[["IEEE", 50, "WPA2", "f42c6fc52df0ebef9ebb4b90b38a5f902e83fe1b135a70e23aed762e9710a12e"]]
@@ -148,7 +151,7 @@ def no_time(radio: Radio) -> None:
     ],
 )
 def test_what_cannot_be_joined_is_said_and_the_network_before_comes_back(
-    radio: Radio, nmcli: Nmcli, spoil: Callable[[Radio], None], password: str, words: str
+    radio: Radio, nmcli: NetworkManager, spoil: Callable[[Radio], None], password: str, words: str
 ) -> None:
     radio.know(HOME, HOME_PASSWORD, joined=True)
     spoil(radio)
@@ -161,7 +164,9 @@ def test_what_cannot_be_joined_is_said_and_the_network_before_comes_back(
     assert not password or password not in str(refused.value) or password == "no address"
 
 
-def test_a_known_network_that_fails_is_kept_and_the_one_before_comes_back(radio: Radio, nmcli: Nmcli) -> None:
+def test_a_known_network_that_fails_is_kept_and_the_one_before_comes_back(
+    radio: Radio, nmcli: NetworkManager
+) -> None:
     radio.know(HOME, HOME_PASSWORD, joined=True)
     radio.know(FIELD, "changed meanwhile")
 
@@ -176,7 +181,7 @@ def test_a_known_network_that_fails_is_kept_and_the_one_before_comes_back(radio:
     ("ssid", "words"), [("University", "certificates"), ("Attic", "WEP"), (CAFE, "no password")]
 )
 def test_what_cannot_be_joined_from_the_page_is_not_tried(
-    radio: Radio, nmcli: Nmcli, ssid: str, words: str
+    radio: Radio, nmcli: NetworkManager, ssid: str, words: str
 ) -> None:
     radio.know(HOME, HOME_PASSWORD, joined=True)
 
@@ -187,7 +192,9 @@ def test_what_cannot_be_joined_from_the_page_is_not_tried(
     assert not [command for command in radio.commands if "up" in command]
 
 
-def test_a_network_is_forgotten_but_not_the_one_that_the_car_is_in(radio: Radio, nmcli: Nmcli) -> None:
+def test_a_network_is_forgotten_but_not_the_one_that_the_car_is_in(
+    radio: Radio, nmcli: NetworkManager
+) -> None:
     radio.know(HOME, HOME_PASSWORD, joined=True)
     radio.know(FIELD, FIELD_PASSWORD)
     radio.know(FIELD, "and again")
@@ -200,7 +207,7 @@ def test_a_network_is_forgotten_but_not_the_one_that_the_car_is_in(radio: Radio,
     assert radio.joined == HOME
 
 
-def test_the_cars_own_network_has_one_password_that_is_made_once(radio: Radio, nmcli: Nmcli) -> None:
+def test_the_cars_own_network_has_one_password_that_is_made_once(radio: Radio, nmcli: NetworkManager) -> None:
     ssid, password = nmcli.prepare_hotspot("Lapwing blue")
 
     assert (ssid, why_no_password(password), len(password)) == ("Lapwing blue", "", 12)
@@ -212,7 +219,7 @@ def test_the_cars_own_network_has_one_password_that_is_made_once(radio: Radio, n
 
 
 def test_the_cars_own_network_comes_after_a_start_where_no_known_one_is_in_reach(
-    radio: Radio, nmcli: Nmcli
+    radio: Radio, nmcli: NetworkManager
 ) -> None:
     radio.know(HOME, HOME_PASSWORD, joined=True)
     nmcli.prepare_hotspot("Lapwing blue")
@@ -231,7 +238,9 @@ def test_the_cars_own_network_comes_after_a_start_where_no_known_one_is_in_reach
     assert radio.profiles("Lapwing blue")[0]["autoconnect"] == "no"
 
 
-def test_a_radio_that_makes_no_network_goes_back_to_the_one_before(radio: Radio, nmcli: Nmcli) -> None:
+def test_a_radio_that_makes_no_network_goes_back_to_the_one_before(
+    radio: Radio, nmcli: NetworkManager
+) -> None:
     radio.know(HOME, HOME_PASSWORD, joined=True)
     with pytest.raises(NetworkError, match="prepare it first"):
         nmcli.switch_hotspot_on()
@@ -246,7 +255,7 @@ def test_a_radio_that_makes_no_network_goes_back_to_the_one_before(radio: Radio,
 
 
 def test_the_cars_own_network_is_never_switched_off_into_nothing(
-    radio: Radio, nmcli: Nmcli, monkeypatch: pytest.MonkeyPatch
+    radio: Radio, nmcli: NetworkManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nmcli.prepare_hotspot("Lapwing blue")
     nmcli.switch_hotspot_on()
@@ -272,8 +281,8 @@ def absent(radio: Radio, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def hanging(radio: Radio, monkeypatch: pytest.MonkeyPatch) -> None:
     radio.change(hangs="device")
-    monkeypatch.setattr(Nmcli._run, "__kwdefaults__", {"typed": "", "timeout_s": 0.3})
-    monkeypatch.setattr(Nmcli._table, "__kwdefaults__", {"timeout_s": 0.3})
+    monkeypatch.setattr(network_manager.nmcli.run, "__kwdefaults__", {"typed": "", "timeout_s": 0.3})
+    monkeypatch.setattr(network_manager.nmcli.table, "__kwdefaults__", {"timeout_s": 0.3})
 
 
 def unmanaged(radio: Radio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +300,7 @@ def unmanaged(radio: Radio, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_computer_without_a_network_manager_says_which_way(
     radio: Radio,
-    nmcli: Nmcli,
+    nmcli: NetworkManager,
     monkeypatch: pytest.MonkeyPatch,
     spoil: Callable[[Radio, pytest.MonkeyPatch], None],
     words: str,
@@ -303,7 +312,7 @@ def test_a_computer_without_a_network_manager_says_which_way(
             ask()
 
 
-def test_a_computer_without_a_radio_and_one_whose_radio_is_off(radio: Radio, nmcli: Nmcli) -> None:
+def test_a_computer_without_a_radio_and_one_whose_radio_is_off(radio: Radio, nmcli: NetworkManager) -> None:
     radio.change(radio="disabled")
     assert (nmcli.look().is_radio_on, nmcli.look().networks) == (False, ())
     nmcli.switch_radio_on()

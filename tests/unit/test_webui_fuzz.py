@@ -40,7 +40,8 @@ from vehicle.messages import DriveState, Status
 from vehicle.runs import RunShelf
 from webui import create_app
 from webui.access_store import AccessStore
-from webui.network_manager import NetworkError, Nmcli
+from webui.network_manager import NetworkManager
+from webui.nmcli import NetworkError
 from webui.sticks import Sticks
 from webui.wifi import Wifi
 
@@ -129,12 +130,12 @@ def app(vehicle: WholeVehicle, tmp_path: Path) -> Flask:
         simulator=WholeSimulator(),
         shelf=RunShelf(tmp_path / "runs"),
         config_file=tmp_path / "car.toml",
-        wifi=Wifi(vehicle, NoNmcli(), answer_first_s=0.0),
+        wifi=Wifi(vehicle, NoNetworkManager(), answer_first_s=0.0),
         sticks=Sticks(computer.root),
     )
 
 
-class NoNmcli(Nmcli):
+class NoNetworkManager(NetworkManager):
     """Of a computer without NetworkManager: what it would do has tests of its own, and takes its time."""
 
     def _run(self, *words: str, typed: str = "", timeout_s: float = 1.0) -> str:

@@ -230,4 +230,4 @@ def test_a_mistake_of_ours_leaves_nothing_held(
         time.sleep(0.01)
     assert (wifi.change.state, "mistake of ours" in wifi.change.words) == ("failed", True)
     assert vehicle.driver == ""
-    wifi.now(lambda nmcli: nmcli.look())
+    wifi.now(lambda network: network.look())
