@@ -16,7 +16,7 @@ HEARD_WITHIN_S = 0.6  # a vehicle that runs says something ten times a second
 
 
 class Vehicle(Protocol):
-    """The running vehicle, as far as activation needs it; `vehicle.remote.VehicleClient` is one."""
+    """The running vehicle, as far as activation needs it; `vehicle.remote_client.VehicleClient` is one."""
 
     def status(self) -> Status | None:
         """Return the newest status, None when the vehicle is silent."""

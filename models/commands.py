@@ -19,7 +19,7 @@ from models.errors import PolicyError
 from models.store import Entry, PolicyStore
 from models.store_intake import add_file, export_original, export_tidy
 from models.store_report import entry_document, export_name, remove_unused
-from vehicle.remote import VehicleClient
+from vehicle.remote_client import VehicleClient
 
 SOURCE = "lapwing models"
 KEY_SHOWN = 12

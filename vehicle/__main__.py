@@ -33,8 +33,10 @@ from vehicle.messages import Frame
 from vehicle.operator import Operator
 from vehicle.parts import CarSetup, Publisher
 from vehicle.policy_loader import PolicyLoader
+from vehicle.preview import PreviewPublisher
 from vehicle.realtime import CAMERA_PRIORITY, Notifier, prepare_loop_thread, use_fifo
-from vehicle.remote import PreviewPublisher, RemoteServer, prepare_run_dir
+from vehicle.remote import RemoteServer
+from vehicle.run_dir import prepare_run_dir
 from vehicle.run_stream import FRAMES, RIGHT_FRAMES, RUN, SCANS, STREAMS, CarFacts, RunStream, Stream
 from vehicle.safety import Limiter, Monitor
 from vehicle.supervisor import StopSignal

@@ -24,7 +24,7 @@ from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.settings import CameraSettings, HilSettings, Light, MarkerSettings
 from vehicle.messages import DriveState, Reply, RequestKind, Status, TickRecord
 from vehicle.realtime import die_with_parent
-from vehicle.remote import VehicleClient
+from vehicle.remote_client import VehicleClient
 
 SOURCE = "lapwing bench"
 PR_CAPBSET_DROP, CAP_SYS_NICE = 24, 23  # <linux/prctl.h>, <linux/capability.h>

@@ -25,7 +25,7 @@ from vehicle.bench_rows import (
     rest_of_step_ms,
     wait_ms,
 )
-from vehicle.doctor import try_realtime
+from vehicle.computer import try_realtime
 from vehicle.messages import DriveState, TickRecord
 
 FAST_RATE_HZ = 60.0

@@ -24,7 +24,7 @@ from vehicle.bench_rows import (
     overhead_ms,
     stop_to_wire_ms,
 )
-from vehicle.doctor import try_realtime
+from vehicle.computer import try_realtime
 from vehicle.messages import DriveState
 
 VIEWERS = 10

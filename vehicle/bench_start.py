@@ -18,7 +18,7 @@ from vehicle.bench_car import (
 from vehicle.bench_plan import SETTLE_S, Plan
 from vehicle.bench_rows import Row, at_most, impossible
 from vehicle.messages import Status
-from vehicle.remote import VehicleClient
+from vehicle.remote_client import VehicleClient
 
 READY_LIMIT_S = 3.0
 SWITCH_LIMIT_S = 1.0

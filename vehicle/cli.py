@@ -1,6 +1,5 @@
 """The `lapwing` command. Each subcommand imports what only it needs, so that none waits for the others."""
 
-import dataclasses
 import logging
 import sys
 from pathlib import Path
@@ -10,33 +9,31 @@ import msgspec
 import typer
 
 from calibration.errors import CalibrationError
+from vehicle.board_cli import board_app
+from vehicle.cli_options import (
+    ConfigOption,
+    FaultOption,
+    HilDirOption,
+    JsonOption,
+    MarkerOption,
+    RunDirOption,
+    RunsOption,
+    ScenarioOption,
+    TrackOption,
+    UncalibratedOption,
+    WebhookOption,
+    WiringOption,
+)
 from vehicle.errors import ConfigError, LapwingError
 from vehicle.models_cli import models_app
 from vehicle.runs_cli import runs_app
+from vehicle.training_cli import evaluate, train
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="This car's car.toml.")]
-RunDirOption = Annotated[Path | None, typer.Option("--run-dir", help="Private directory of the sockets.")]
-HilDirOption = Annotated[Path | None, typer.Option("--hil-dir", help="Sockets of a running HIL car.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-WiringOption = Annotated[str, typer.Option("--wiring", help="How the HIL car is wired: aws or standard.")]
-UncalibratedOption = Annotated[
-    bool, typer.Option("--uncalibrated", help="A HIL car and a board that nobody has calibrated, to try it.")
-]
-TrackOption = Annotated[str, typer.Option("--track", help="A track's name, or a DeepRacer .npy route file.")]
-FaultOption = Annotated[list[str] | None, typer.Option(help="As camera=stuck@12s..20s; often as wanted.")]
-MarkerOption = Annotated[
-    bool, typer.Option("--marker", help="A printed start marker stands beside the HIL car's start line.")
-]
-WebhookOption = Annotated[
-    str, typer.Option("--webhook", help="Address to which starts and laps are sent, signed (docs/race.md).")
-]
-ScenarioOption = Annotated[Path | None, typer.Option("--scenario", help="A TOML file with a list of faults.")]
 
 
 def main() -> None:
@@ -94,7 +91,7 @@ def drive(
     from vehicle.__main__ import HilCar
     from vehicle.__main__ import drive as run_vehicle
     from vehicle.config import CarConfig, read_config
-    from vehicle.remote import default_run_dir
+    from vehicle.run_dir import default_run_dir
 
     settings = read_config(config) if config else CarConfig()
     if policy:
@@ -133,12 +130,12 @@ def web(
     name: Annotated[list[str] | None, typer.Option(help="Another name of this car; often as wanted.")] = None,
     access_dir: Annotated[Path | None, typer.Option(help="Where passwords and keys are kept.")] = None,
     webhook: WebhookOption = "",
-    runs: Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")] = None,
+    runs: RunsOption = None,
     config: ConfigOption = None,
     log_dir: Annotated[Path | None, typer.Option(help="Logs of the processes; else the journal.")] = None,
 ) -> None:
     """Serve the car's page."""
-    from vehicle.remote import default_run_dir
+    from vehicle.run_dir import default_run_dir
     from webui.__main__ import PageSettings, serve
 
     settings = PageSettings(
@@ -187,12 +184,12 @@ def password(
 def record(
     run_dir: RunDirOption = None,
     hil_dir: HilDirOption = None,
-    runs: Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")] = None,
+    runs: RunsOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Record every run of a vehicle; `lapwing run` starts this by itself."""
     from vehicle.recorder import record as record_runs
-    from vehicle.remote import default_run_dir
+    from vehicle.run_dir import default_run_dir
 
     record_runs(run_dir or default_run_dir(), runs, hil_dir, config)
 
@@ -211,7 +208,7 @@ def marker(
 @app.command()
 def timekeeper(run_dir: RunDirOption = None, config: ConfigOption = None) -> None:
     """Time laps by the printed start marker; `lapwing run` starts this by itself."""
-    from vehicle.remote import default_run_dir
+    from vehicle.run_dir import default_run_dir
     from vehicle.timekeeper import keep_time
 
     keep_time(run_dir or default_run_dir(), config)
@@ -225,7 +222,7 @@ def replay(
     elsewhere: Annotated[
         bool, typer.Option("--elsewhere", help="Recorded on another machine: 1 us.")
     ] = False,
-    runs: Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")] = None,
+    runs: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Drive a recorded run through the loop again; exit status 0 only when the commands are the same."""
@@ -303,7 +300,8 @@ def hil(
 def bench_check(run_dir: RunDirOption = None) -> None:
     """Walk through the first minutes of a real car, wheels up: what each step must show."""
     from vehicle.proof.bench_check import BenchCheck
-    from vehicle.remote import VehicleClient, default_run_dir
+    from vehicle.remote_client import VehicleClient
+    from vehicle.run_dir import default_run_dir
 
     with VehicleClient(run_dir or default_run_dir(), "lapwing bench-check") as vehicle:
         BenchCheck(vehicle, input, print).run()
@@ -360,8 +358,8 @@ def laps(
 ) -> None:
     """Drive laps autonomously and show how it went; exit status 0 only when they were done."""
     from vehicle.laps_command import run_laps
-    from vehicle.remote import default_run_dir
     from vehicle.run_command import default_hil_dir
+    from vehicle.run_dir import default_run_dir
 
     if hil_dir is None and run_dir is None and default_hil_dir().exists():
         hil_dir = default_hil_dir()
@@ -437,124 +435,11 @@ def bench(
     )
 
 
-@app.command()
-def train(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the bundle, the graph and the report.")],
-    track: Annotated[list[str], typer.Option("--track", help="As often as wanted.")] = ["oval"],  # noqa: B006
-    steps: Annotated[int, typer.Option(min=1, help="Decisions of all cars together.")] = 1_000_000,
-    minutes: Annotated[float | None, typer.Option(min=0.1, help="End after this time too.")] = None,
-    seed: int = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
-    start_from: Annotated[str | None, typer.Option(help="Begin with an earlier training's network.")] = None,
-    both_ways: Annotated[bool, typer.Option(help="Drive each track in either direction.")] = True,
-    randomise: Annotated[bool, typer.Option(help="Other cars, cameras, rooms and delays.")] = True,
-    critic_first: Annotated[
-        int, typer.Option(min=0, help="Decisions before an actor begun with learns.")
-    ] = 0,
-    steering_deg: Annotated[
-        list[float] | None, typer.Option("--steering-deg", help="Of the actions; positive is left.")
-    ] = None,
-    speeds_mps: Annotated[list[float] | None, typer.Option("--speeds-mps", help="Of the actions.")] = None,
-    frame_stack: Annotated[int, typer.Option(min=1, max=8, help="Pictures the policy sees.")] = 2,
-    network: Annotated[str, typer.Option(help="small, fine or deepracer.")] = "small",
-    width_px: Annotated[int, typer.Option(min=8, max=640)] = 80,
-    height_px: Annotated[int, typer.Option(min=8, max=480)] = 60,
-    reward: Annotated[str | None, typer.Option(help="Python file with reward_function(params).")] = None,
-    off_track_penalty: float | None = None,
-    edge_penalty: Annotated[float, typer.Option(min=0.0, help="For a decision at the track's edge.")] = 0.0,
-    replay_share: Annotated[
-        float, typer.Option(min=0.0, max=0.9, help="Of the episodes, at most: repeat a draw that failed.")
-    ] = 0.0,
-    late_share: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Of the cars, more: the longest delays.")
-    ] = 0.0,
-    cars: Annotated[int, typer.Option(min=1, max=1024)] = 64,
-    horizon: Annotated[int, typer.Option(min=1, help="Decisions of each car between two updates.")] = 48,
-    epochs: Annotated[int, typer.Option(min=1)] = 4,
-    batch: Annotated[int, typer.Option(min=8)] = 512,
-    learning_rate: float = 4e-4,
-    gamma: float = 0.98,
-    entropy: float = 0.01,
-    rooms: Annotated[int, typer.Option(min=1, help="Looks drawn for each track.")] = 4,
-    redraw: Annotated[bool, typer.Option(help="Draw one of them anew before each update.")] = False,
-    guess_share: Annotated[float, typer.Option(min=0.0, help="Of guessing the truth, in the loss.")] = 0.0,
-    ahead: Annotated[bool, typer.Option(help="Drive in another process while learning.")] = False,
-    evaluate_every: Annotated[int, typer.Option(min=1, help="Decisions.")] = 100_000,
-    evaluate_starts: Annotated[int, typer.Option(min=1)] = 72,
-    evaluate_laps: Annotated[float, typer.Option(min=0.1)] = 2.0,
-    as_json: JsonOption = False,
-) -> None:
-    """Train a policy from pixels by PPO; leaves a bundle that the car accepts."""
-    from models.training.commands import train_command
-    from models.training.settings import TrainSettings
-
-    given = dict(locals())
-    fields = {field.name for field in dataclasses.fields(TrainSettings)}
-    chosen = {key: value for key, value in given.items() if key in fields and value is not None}
-    chosen |= {"tracks": tuple(track)}
-    if speeds_mps:
-        chosen |= {"speeds_mps": tuple(speeds_mps)}
-    if steering_deg:
-        chosen |= {"steering_deg": tuple(steering_deg)}
-    train_command(TrainSettings(**chosen), out, resume=resume, as_json=as_json)
-
-
-@app.command()
-def evaluate(
-    policy: Annotated[str, typer.Option("--policy", help="Bundle folder, .onnx file or a shipped policy.")],
-    track: Annotated[list[str], typer.Option("--track", help="As often as wanted: name or .npy route.")],
-    starts: Annotated[int, typer.Option(min=1, help="All round the track.")] = 50,
-    laps: Annotated[int, typer.Option(min=1)] = 3,
-    randomise: Annotated[bool, typer.Option("--randomise", help="Other cars, cameras, delays.")] = False,
-    seed: int = 0,
-    control: Annotated[str, typer.Option(help="Blind it: none, blank, mirrored or other.")] = "none",
-    list_failures: Annotated[
-        bool, typer.Option("--list-failures", help="Also where each failed start ended, and in which car.")
-    ] = False,
-    report: Annotated[bool, typer.Option("--report", help="Add the table to the policy's report.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Drive a policy from many starts, beside a driver that knows the truth."""
-    from models.training.commands import evaluate_command
-
-    evaluate_command(
-        policy,
-        track,
-        starts=starts,
-        laps=laps,
-        randomise=randomise,
-        seed=seed,
-        control=control,
-        add_to_report=report,
-        list_failures=list_failures,
-        as_json=as_json,
-    )
-
-
+app.command()(train)
+app.command()(evaluate)
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
-
-board_app = typer.Typer(no_args_is_help=True, help="Look after the actuator board.")
 app.add_typer(board_app, name="board")
-
-
-@board_app.command("store")
-def board_store(config: Annotated[Path, typer.Option("--config", help="This car's car.toml.")]) -> None:
-    """Store this car's calibration in the board; the vehicle must not be running."""
-    from vehicle.board_command import store_in_board
-
-    print(store_in_board(config))
-
-
-@board_app.command("prove")
-def board_prove(
-    config: Annotated[Path, typer.Option("--config", help="This car's car.toml.")],
-    wheels_up: Annotated[bool, typer.Option("--wheels-up", help="I have put the car on a stand.")] = False,
-) -> None:
-    """Prove a Maestro's failsafe by going silent once, wheels off the ground."""
-    from vehicle.board_command import prove_failsafe
-
-    print(prove_failsafe(config, wheels_up=wheels_up))
 
 
 def _faults(given: list[str] | None, scenario: Path | None) -> tuple[str, ...]:

@@ -1,137 +1,31 @@
 """Says what this computer has and lacks for driving, each lack with its remedy; opens no device."""
 
-import enum
 import importlib.metadata
-import os
 import platform
 import re
 import resource
-import shutil
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from vehicle import doctor_car
+from vehicle.computer import Computer
+from vehicle.findings import LOG_IN_AGAIN, Finding, Level, Need, is_fit, print_findings
 from vehicle.realtime import LOOP_PRIORITY
-from vehicle.remote import PATH_LIMIT, default_run_dir
+from vehicle.run_dir import PATH_LIMIT
 
 DISTRIBUTION = "lapwing"
 OLDEST_PYTHON = (3, 11)
 TRAINING_PACKAGES = ("torch", "stable-baselines3", "gymnasium")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STEADY_CLOCKS = frozenset({"tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"})
-PORT_GRABBERS = {
-    "ModemManager": "sudo systemctl disable --now ModemManager",
-    "brltty": "sudo apt-get remove brltty",
-}
-"""Services that open serial adapters by themselves: the first sends modem commands to new ports, the
-second takes CH340 adapters, which many boards have, for Braille displays."""
 
 LOCKED_MEMORY_BYTES = 400 << 20  # the vehicle process with the standard network, with room
 LEAST_FREE_DISK_BYTES = 2 << 30  # some hours of recorded driving
 LEAST_FREE_MEMORY_BYTES = 500 << 20
 HOT_DEG_C = 85.0  # small computers without a fan slow down from about here
-
-LOG_IN_AGAIN = "then log in again"
-
-
-class Level(enum.StrEnum):
-    """How a finding looks."""
-
-    OK = "ok"
-    WARN = "warn"  # works, with a drawback
-    MISSING = "missing"
-
-
-class Need(enum.StrEnum):
-    """What cannot be done without it."""
-
-    EVERYTHING = "everything"
-    REAL_CAR = "a real car"
-    STEADY_TIMING = "steady timing"
-    TRAINING = "training"
-    BROWSER_TESTS = "browser tests"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
-
-    name: str
-    level: Level
-    seen: str
-    needed_for: Need
-    remedy: str = ""
-    """What to type or do; empty where nothing needs doing."""
-
-
-def try_realtime() -> str:
-    """Ask for real-time priority on a thread made for it; return the refusal, empty when it was given."""
-    refusals: list[str] = []
-
-    def ask() -> None:
-        try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(LOOP_PRIORITY))
-        except OSError as error:
-            refusals.append(error.strerror or str(error))
-
-    thread = threading.Thread(target=ask, name="realtime-trial")
-    thread.start()
-    thread.join()
-    return refusals[0] if refusals else ""
-
-
-def installed_version(package: str) -> str:
-    """Return the version of a Python package of this interpreter, empty where it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-@dataclass(frozen=True)
-class Computer:
-    """Where to look; tests give a folder with files of their own for `root`."""
-
-    root: Path = Path("/")
-    """Above /sys, /proc, /dev and /etc."""
-    machine: str = field(default_factory=platform.machine)
-    user_id: int = field(default_factory=os.getuid)
-    group_ids: tuple[int, ...] = field(default_factory=lambda: tuple({os.getgid(), *os.getgroups()}))
-    run_dir: Path = field(default_factory=default_run_dir)
-    find_program: Callable[[str], str | None] = shutil.which
-    limit: Callable[[int], int] = field(default=lambda kind: resource.getrlimit(kind)[0])
-    """Returns the soft limit of a kind of `resource.RLIMIT_*`."""
-    try_realtime: Callable[[], str] = try_realtime
-    """Returns why real-time priority was refused, empty when it was given."""
-    free_disk_bytes: Callable[[], int] = field(default=lambda: shutil.disk_usage(Path.cwd()).free)
-    version_of: Callable[[str], str] = installed_version
-    """Returns the installed version of a Python package, empty where there is none."""
-
-    def read(self, path: str) -> str:
-        """Return the stripped text of a file under the root, empty when it cannot be read."""
-        try:
-            return (self.root / path).read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:
-            return ""
-
-    def paths(self, pattern: str) -> list[Path]:
-        """Return what matches a pattern under the root, in natural order (video2 before video10)."""
-        return sorted(
-            self.root.glob(pattern),
-            key=lambda path: [
-                int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))
-            ],
-        )
-
-    def shown(self, path: Path) -> str:
-        """Return a path as the user knows it."""
-        return f"/{path.relative_to(self.root)}"
 
 
 def examine(computer: Computer | None = None) -> list[Finding]:
@@ -152,19 +46,9 @@ def examine(computer: Computer | None = None) -> list[Finding]:
         _locked_memory(computer),
         _clock_source(computer),
         _temperature(computer),
-        _cameras(computer),
-        _serial_ports(computer),
-        _groups(computer),
-        _port_grabbers(computer),
+        *doctor_car.examine(computer),
         _browser(computer),
     ]
-
-
-def is_fit(findings: list[Finding]) -> bool:
-    """True when nothing is missing that everything needs."""
-    return not any(
-        finding.level is Level.MISSING and finding.needed_for is Need.EVERYTHING for finding in findings
-    )
 
 
 def run_doctor(*, as_json: bool) -> int:
@@ -176,22 +60,6 @@ def run_doctor(*, as_json: bool) -> int:
     else:
         print_findings(findings, Console())
     return 0 if is_fit(findings) else 1
-
-
-def print_findings(findings: list[Finding], console: Console) -> None:
-    """Print a table, then the remedies, each on lines of its own so that it can be copied."""
-    styles = {Level.OK: "green", Level.WARN: "yellow", Level.MISSING: "red"}
-    table = Table(title="This computer", title_justify="left", title_style="bold")
-    table.add_column("what", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("seen", overflow="fold")
-    for finding in findings:
-        table.add_row(finding.name, Text(finding.level, style=styles[finding.level]), Text(finding.seen))
-    console.print(table)
-    for finding in findings:
-        if finding.remedy:
-            console.print(Text(f"\n{finding.name}, for {finding.needed_for}:", style="bold"))
-            console.print(Text(f"  {finding.remedy}"), soft_wrap=True)
 
 
 def _python() -> Finding:
@@ -399,97 +267,6 @@ def _temperature(computer: Computer) -> Finding:
             "temperature", Level.WARN, seen, Need.STEADY_TIMING, "let it cool, and give it air or a fan"
         )
     return Finding("temperature", Level.OK, seen, Need.STEADY_TIMING)
-
-
-def _cameras(computer: Computer) -> Finding:
-    links = {path.resolve(): computer.shown(path) for path in computer.paths("dev/v4l/by-id/*")}
-    cameras: list[str] = []
-    denied: list[str] = []
-    for device in computer.paths("dev/video[0-9]*"):
-        name = computer.read(f"sys/class/video4linux/{device.name}/name") or "unnamed"
-        link = links.get(device.resolve(), "no by-id link")
-        cameras.append(f"{computer.shown(device)} {name} ({link})")
-        if not os.access(device, os.R_OK | os.W_OK):
-            denied.append(computer.shown(device))
-    if not cameras:
-        return Finding(
-            "cameras",
-            Level.MISSING,
-            "no /dev/video*; `make demo` drives without one",
-            Need.REAL_CAR,
-            "connect the camera, then look at: dmesg | tail",
-        )
-    seen = "; ".join(cameras)
-    if denied:
-        return Finding(
-            "cameras",
-            Level.WARN,
-            f"{seen}; no access to {', '.join(denied)}",
-            Need.REAL_CAR,
-            f"sudo usermod -aG video $USER, {LOG_IN_AGAIN}",
-        )
-    return Finding("cameras", Level.OK, seen, Need.REAL_CAR)
-
-
-def _serial_ports(computer: Computer) -> Finding:
-    links = {path.resolve(): computer.shown(path) for path in computer.paths("dev/serial/by-id/*")}
-    devices = [path for pattern in ("dev/ttyUSB*", "dev/ttyACM*") for path in computer.paths(pattern)]
-    ports = [links.get(device.resolve(), f"{computer.shown(device)} (no by-id link)") for device in devices]
-    denied = [computer.shown(device) for device in devices if not os.access(device, os.R_OK | os.W_OK)]
-    if not ports:
-        return Finding(
-            "serial ports",
-            Level.MISSING,
-            "no /dev/serial/by-id; `make demo` drives without one",
-            Need.REAL_CAR,
-            "connect the board by a USB cable that carries data, then look at: dmesg | tail",
-        )
-    seen = "; ".join(ports)
-    if denied:
-        return Finding(
-            "serial ports",
-            Level.WARN,
-            f"{seen}; no access to {', '.join(denied)}",
-            Need.REAL_CAR,
-            f"sudo usermod -aG dialout $USER, {LOG_IN_AGAIN}",
-        )
-    return Finding("serial ports", Level.OK, seen, Need.REAL_CAR)
-
-
-def _groups(computer: Computer) -> Finding:
-    wanted = ("dialout", "video")
-    if computer.user_id == 0:
-        return Finding("groups", Level.OK, "root needs none", Need.REAL_CAR)
-    ids = {
-        name: int(group_id)
-        for name, _, group_id, *_ in (line.split(":") for line in computer.read("etc/group").splitlines())
-    }
-    absent = [name for name in wanted if ids.get(name) not in computer.group_ids]
-    if absent:
-        return Finding(
-            "groups",
-            Level.WARN,
-            f"not in {', '.join(absent)}",
-            Need.REAL_CAR,
-            f"sudo usermod -aG {','.join(absent)} $USER, {LOG_IN_AGAIN}",
-        )
-    return Finding("groups", Level.OK, ", ".join(wanted), Need.REAL_CAR)
-
-
-def _port_grabbers(computer: Computer) -> Finding:
-    running = {
-        computer.read(f"{path.relative_to(computer.root)}") for path in computer.paths("proc/[0-9]*/comm")
-    }
-    found = [name for name in PORT_GRABBERS if name in running]
-    if not found:
-        return Finding("port grabbers", Level.OK, "none running", Need.REAL_CAR)
-    return Finding(
-        "port grabbers",
-        Level.WARN,
-        f"{', '.join(found)} opens serial ports by itself",
-        Need.REAL_CAR,
-        "; ".join(PORT_GRABBERS[name] for name in found),
-    )
 
 
 def _browser(computer: Computer) -> Finding:

@@ -17,7 +17,7 @@ from vehicle.lap_drive import LapDrive, LapsPlan, NotStartedError, Outcome
 from vehicle.laps_client import MarkerFollower
 from vehicle.laps_display import LiveDisplay, print_report
 from vehicle.laps_report import prepare_folder, write_results
-from vehicle.remote import VehicleClient
+from vehicle.remote_client import VehicleClient
 from vehicle.supervisor import StopSignal
 
 SOURCE = "lapwing laps"

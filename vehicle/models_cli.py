@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
+from vehicle.cli_options import JsonOption, RunDirOption
+
 models_app = typer.Typer(no_args_is_help=True, help="Add, look at and choose policies.")
 
 Wanted = Annotated[str, typer.Argument(metavar="KEY", help="A policy's key, its first letters, or its name.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-RunDirOption = Annotated[Path | None, typer.Option("--run-dir", help="Private directory of the sockets.")]
 
 
 @models_app.command("add")
@@ -147,6 +147,6 @@ def metadata(file: Path, as_json: JsonOption = False) -> None:
 
 
 def _run_dir(given: Path | None) -> Path:
-    from vehicle.remote import default_run_dir
+    from vehicle.run_dir import default_run_dir
 
     return given or default_run_dir()

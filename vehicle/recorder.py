@@ -22,7 +22,8 @@ from vehicle.laps import LAPS, MarkerLaps
 from vehicle.messages import TickRecord
 from vehicle.realtime import die_with_parent
 from vehicle.recorder_status import STATUS, RecorderStatus
-from vehicle.remote import RECORD_QUEUE, prepare_run_dir
+from vehicle.remote import RECORD_QUEUE
+from vehicle.run_dir import prepare_run_dir
 from vehicle.run_mender import Mender
 from vehicle.run_recording import Moment, RunRecording
 from vehicle.run_schemas import Topic

@@ -28,7 +28,8 @@ from vehicle.messages import (
     TickRecord,
 )
 from vehicle.run_file import RunFileError, read
-from vehicle.run_recording import PictureMeta, unpacked
+from vehicle.run_inputs import unpacked
+from vehicle.run_recording import PictureMeta
 from vehicle.run_schemas import Topic, protobuf_class
 from vehicle.run_stream import LidarTurn, PolicyInputs, RunStart
 

@@ -17,7 +17,8 @@ from vehicle.errors import ConfigError, VehicleSilentError
 from vehicle.hil.scenario import split_by_side
 from vehicle.hil.settings import HilSettings, to_json
 from vehicle.messages import Status
-from vehicle.remote import VehicleClient, default_run_dir
+from vehicle.remote_client import VehicleClient
+from vehicle.run_dir import default_run_dir
 from vehicle.supervisor import ChildSpec, StopSignal, Supervisor, python_module
 
 VEHICLE_SILENT_S = 2.0  # of no command written: the board has been neutral for long by then

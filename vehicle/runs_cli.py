@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from vehicle.cli_options import JsonOption, RunsOption
 from vehicle.run_csv import write_csv
 from vehicle.run_file import RunFileError
 from vehicle.run_film import CODECS, write_film
@@ -20,9 +21,7 @@ from vehicle.runs import RunShelf
 runs_app = typer.Typer(no_args_is_help=True, help="Look after the recorded runs.")
 
 NameArgument = Annotated[str, typer.Argument(help="Name of a run, or `last`.")]
-RunsOption = Annotated[Path | None, typer.Option("--runs", help="Folder of the runs.")]
 TIMED_BY = {"world": "the simulated world", "marker": "the start marker"}
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
 @runs_app.command("list")

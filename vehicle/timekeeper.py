@@ -22,7 +22,7 @@ from vehicle.laps import LAPS, LAPS_TOLD, LapBook, LineWatch, MarkerLaps, Pass, 
 from vehicle.marker_sight import CameraView, MarkerSight
 from vehicle.messages import GUARDED_STATES, DriveState
 from vehicle.realtime import die_with_parent
-from vehicle.remote import prepare_run_dir
+from vehicle.run_dir import prepare_run_dir
 from vehicle.run_stream import FRAMES, Picture
 from vehicle.supervisor import StopSignal
 

@@ -16,7 +16,7 @@ from vehicle.config import CarConfig, followed_quota, read_config
 from vehicle.errors import ConfigError, LapwingError
 from vehicle.laps_client import MarkerFollower
 from vehicle.realtime import die_with_parent
-from vehicle.remote import VehicleClient
+from vehicle.remote_client import VehicleClient
 from vehicle.runs import RunShelf
 from webui import create_app
 from webui.access_store import AccessStore

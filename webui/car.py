@@ -8,7 +8,7 @@ from vehicle.truth import WorldTruth
 
 
 class Vehicle(Protocol):
-    """The vehicle process as the page sees it; `vehicle.remote.VehicleClient` is one. Safe in any thread."""
+    """The vehicle process as the page sees it: a `vehicle.remote_client.VehicleClient`. From any thread."""
 
     @property
     def version_note(self) -> str:

@@ -23,7 +23,7 @@ from tests.unit.webui_visitors import signed_in_headers
 from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.settings import CameraSettings, HilSettings
 from vehicle.messages import Status
-from vehicle.remote import VehicleClient
+from vehicle.remote_client import VehicleClient
 from webui.tls_socket import SharedTlsSocket
 
 READY_S = 30.0  # of real time: what a starved computer may need to start three processes

@@ -25,7 +25,7 @@ from vehicle.hil.pulse_log import PulseLog, read_pulse_log
 from vehicle.hil.settings import HilSettings, pulse_log
 from vehicle.messages import DriveState, RequestKind, Status
 from vehicle.proof.live_soak import Diary
-from vehicle.remote import VehicleClient
+from vehicle.remote_client import VehicleClient
 from webui.recording import RecorderFollower, Recording, RecordingDocument
 
 LATENESS_LIMIT_S = 0.010

@@ -256,7 +256,7 @@ import sys
 from pathlib import Path
 from models.activation import activate
 from models.store import PolicyStore
-from vehicle.remote import VehicleClient
+from vehicle.remote_client import VehicleClient
 store, key, run_dir = PolicyStore(Path(sys.argv[1])), sys.argv[2], Path(sys.argv[3])
 with VehicleClient(run_dir, "test") as client:
     client.wait_status(lambda _: True, 5.0)

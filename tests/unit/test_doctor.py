@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from vehicle import doctor
-from vehicle.doctor import Computer, Level, Need
+from vehicle.computer import Computer, installed_version, try_realtime
+from vehicle.findings import Level, Need, is_fit, print_findings
 
 GOOD_CPU = "processor\t: 0\nmodel name\t: Chip 9000\nflags\t\t: fpu sse4_2 avx avx2\n\nprocessor\t: 1\n"
 
@@ -75,7 +76,7 @@ def test_a_computer_with_everything_has_no_remedies(computer):
     findings = doctor.examine(computer())
     assert {found.name: found for found in findings if found.level is not Level.OK} == {}
     assert [found.remedy for found in findings if found.remedy] == []
-    assert doctor.is_fit(findings)
+    assert is_fit(findings)
 
 
 def test_everything_that_is_not_ok_says_what_to_do(tmp_path, computer):
@@ -121,19 +122,19 @@ def test_a_missing_camera_does_not_make_a_laptop_unfit(root, computer):
     findings = doctor.examine(computer())
     missing = {found.name: found.needed_for for found in findings if found.level is Level.MISSING}
     assert missing == {"cameras": Need.REAL_CAR, "serial ports": Need.REAL_CAR}
-    assert doctor.is_fit(findings)
+    assert is_fit(findings)
 
 
 def test_a_laptop_that_does_not_train_is_fit_and_told_how_to(computer):
     driving = computer(version_of=lambda package: "" if package == "torch" else "1.2.3")
     assert finding("training", driving).remedy == "pip install 'lapwing[train]'"
-    assert doctor.is_fit(doctor.examine(driving))
+    assert is_fit(doctor.examine(driving))
 
 
 def test_a_missing_package_makes_the_computer_unfit(computer):
     broken = computer(version_of=lambda package: "" if package == "pyserial" else "1.2.3")
     assert finding("packages", broken).seen == "not installed: pyserial"
-    assert not doctor.is_fit(doctor.examine(broken))
+    assert not is_fit(doctor.examine(broken))
 
 
 def test_a_device_without_access_names_the_group_to_join(computer, monkeypatch):
@@ -145,7 +146,7 @@ def test_a_device_without_access_names_the_group_to_join(computer, monkeypatch):
 def test_a_processor_without_sse42_cannot_drive(root, computer):
     write(root, "proc/cpuinfo", "processor : 0\nmodel name : Old\nflags : fpu sse2\n")
     findings = doctor.examine(computer())
-    assert not doctor.is_fit(findings)
+    assert not is_fit(findings)
 
 
 def test_the_cars_own_processor_is_fit_and_told_that_it_is_slower(root, computer):
@@ -179,7 +180,7 @@ def test_refused_priority_gives_the_reason(computer):
 
 def test_the_trial_of_priority_leaves_this_thread_as_it_was():
     before = os.sched_getscheduler(0)
-    doctor.try_realtime()
+    try_realtime()
     assert os.sched_getscheduler(0) == before
 
 
@@ -222,7 +223,7 @@ def test_an_absent_package_is_named(computer, monkeypatch):
     monkeypatch.setattr(
         doctor.importlib.metadata, "requires", lambda _: ["numpy>=2", "no-such-thing>=1", "x; extra == 'dev'"]
     )
-    real = computer(version_of=doctor.installed_version)
+    real = computer(version_of=installed_version)
     assert finding("packages", real).seen == "not installed: no-such-thing"
 
 
@@ -238,5 +239,5 @@ def test_json_is_one_document_and_the_status_says_whether_it_is_fit(capsys, monk
 def test_a_remedy_is_printed_on_one_line(computer):
     findings = doctor.examine(computer(limit=lambda _: 0))
     out = io.StringIO()
-    doctor.print_findings(findings, Console(file=out, width=60))
+    print_findings(findings, Console(file=out, width=60))
     assert f"  {finding('locked memory', computer(limit=lambda _: 0)).remedy}" in out.getvalue().splitlines()

@@ -19,7 +19,8 @@ from tests.unit.test_remote import record_of
 from vehicle.config import CarConfig, read_config
 from vehicle.errors import ConfigError
 from vehicle.messages import OperatorRequest, Preview, Reply, RequestKind
-from vehicle.remote import RemoteServer, VehicleClient
+from vehicle.remote import RemoteServer
+from vehicle.remote_client import VehicleClient
 
 CAR_TOML = """name = "blue"
 policy = "plover"

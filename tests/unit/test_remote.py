@@ -24,7 +24,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.still_car import STATUS, status_with
-from vehicle import remote
+from vehicle import preview, remote_client
 from vehicle.errors import VehicleBusyError, VehicleSilentError
 from vehicle.messages import (
     SCHEMA_VERSION,
@@ -40,7 +40,10 @@ from vehicle.messages import (
     StageTimes,
     TickRecord,
 )
-from vehicle.remote import PATH_LIMIT, REQUESTS_A_TICK, PreviewPublisher, RemoteServer, VehicleClient
+from vehicle.preview import PreviewPublisher
+from vehicle.remote import REQUESTS_A_TICK, RemoteServer
+from vehicle.remote_client import VehicleClient
+from vehicle.run_dir import PATH_LIMIT, default_run_dir, prepare_run_dir
 
 RECORD = TickRecord(
     sequence=0,
@@ -463,7 +466,7 @@ def test_a_path_too_long_for_a_socket_is_refused_before_anything_is_made(length)
     folder = Path("/tmp") / ("x" * (length - len("/tmp/")))
 
     with pytest.raises(VehicleBusyError) as error:
-        remote.prepare_run_dir(folder)
+        prepare_run_dir(folder)
     assert not folder.exists()
     assert str(error.value) == (
         f"{folder} is {length} bytes long, allowed {PATH_LIMIT - 9}; choose a shorter --run-dir"
@@ -479,21 +482,21 @@ def test_the_longest_path_that_is_allowed_works(run_dir):
 
 def test_the_length_of_a_path_is_counted_in_bytes():
     with pytest.raises(VehicleBusyError, match="is 85 bytes long"):
-        remote.prepare_run_dir(Path("/tmp") / ("ä" * 40))
+        prepare_run_dir(Path("/tmp") / ("ä" * 40))
 
 
 def test_a_directory_of_somebody_else_is_refused(run_dir, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: 4321)
 
     with pytest.raises(VehicleBusyError, match=r"belongs to user \d+, not to 4321; choose another --run-dir"):
-        remote.prepare_run_dir(run_dir)
+        prepare_run_dir(run_dir)
 
 
 def test_the_default_directory_is_this_users_own(monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
-    assert remote.default_run_dir() == Path("/run/user/7/lapwing")
+    assert default_run_dir() == Path("/run/user/7/lapwing")
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    assert remote.default_run_dir() == Path(f"/tmp/lapwing-{os.getuid()}")
+    assert default_run_dir() == Path(f"/tmp/lapwing-{os.getuid()}")
 
 
 # --- status
@@ -585,7 +588,7 @@ def test_pictures_and_records_of_another_version_are_not_taken(run_dir):
 
 
 def test_a_status_that_grew_old_is_none_at_all(client, monkeypatch):
-    monkeypatch.setattr(remote, "STATUS_AGE_LIMIT_S", 0.0)
+    monkeypatch.setattr(remote_client, "STATUS_AGE_LIMIT_S", 0.0)
     client._keep_status(msgspec.msgpack.encode(STATUS))
 
     assert client.status() is None
@@ -690,7 +693,7 @@ def test_a_gap_in_the_records_is_shown(running, run_dir):
 
 
 def test_a_recorder_too_slow_to_keep_up_is_told_that_records_are_missing(running, run_dir, monkeypatch):
-    monkeypatch.setattr(remote, "RECORD_QUEUE", 5)
+    monkeypatch.setattr(remote_client, "RECORD_QUEUE", 5)
     publisher_of_records(running)
     with VehicleClient(run_dir, "recorder", records=True) as client:
         until(lambda: client.records_incomplete)
@@ -834,7 +837,7 @@ def test_a_picture_is_encoded_once_for_all_who_look_and_never_for_nobody(running
         encoded.append(frame.number)
         return b"jpeg"
 
-    monkeypatch.setattr(remote, "encode_jpeg", encode)
+    monkeypatch.setattr(preview, "encode_jpeg", encode)
     camera = Camera(running, jpeg=b"")
     until(lambda: camera.number > 30)
     assert encoded == []

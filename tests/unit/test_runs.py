@@ -26,13 +26,9 @@ from vehicle.messages import DriveState, Fault, Sensed, TickRecord
 from vehicle.recorder import Recorder
 from vehicle.recorder import record as record_runs
 from vehicle.run_file import RunFileError, RunWriter, held, read, read_whole
+from vehicle.run_inputs import compact, unpacked
 from vehicle.run_mending import mend
-from vehicle.run_recording import (
-    Moment,
-    RunRecording,
-    compact,
-    unpacked,
-)
+from vehicle.run_recording import Moment, RunRecording
 from vehicle.run_schemas import Topic
 from vehicle.run_stream import InputArray, Picture, PolicyInputs
 from vehicle.run_summary import RunSummary

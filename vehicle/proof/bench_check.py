@@ -31,7 +31,7 @@ class BenchCheckError(LapwingError):
 
 
 class Link(Protocol):
-    """What is needed of `vehicle.remote.VehicleClient`."""
+    """What is needed of `vehicle.remote_client.VehicleClient`."""
 
     def request(self, kind: RequestKind, timeout_s: float = ..., **fields: Any) -> Reply:
         """Send a request and return its answer."""

@@ -40,7 +40,7 @@ from vehicle.proof.soak import (
 )
 from vehicle.proof.software import software
 from vehicle.proof.stepped_car import CALIBRATION_SHARE, PULSE_NS
-from vehicle.remote import VehicleClient
+from vehicle.remote_client import VehicleClient
 from vehicle.run_command import RunningCar, RunOptions, running_car
 
 LATENESS_LIMIT_NS = 10_000_000
