@@ -29,6 +29,7 @@ from vehicle.messages import (
     Sensed,
     Status,
 )
+from vehicle.not_started import NotStarted
 from vehicle.operator import Operator
 from vehicle.parts import (
     BoardLink,
@@ -102,6 +103,7 @@ class ControlLoop:
         self._sequence = 0
         self._is_ending = False
         self._requests: list[OperatorRequest] = []
+        self._not_started = NotStarted()
         self._checked_ns = 0
         self._suspended_ns = 0
         self._slept_ns = 0
@@ -212,7 +214,9 @@ class ControlLoop:
     def _answer(self, request: OperatorRequest, now_ns: int) -> Reply:
         self._requests.append(request)
         reply = self._operator.receive(request, self._mode, self._why_not_ready, now_ns)
-        if reply.ok and request.kind is RequestKind.ACTIVATE_POLICY:
+        if reply.ok and request.kind is RequestKind.START:
+            self._not_started.ask(request.target)
+        elif reply.ok and request.kind is RequestKind.ACTIVATE_POLICY:
             self._policies.begin(request.policy)
         elif reply.ok and request.kind is RequestKind.PREPARE_CALIBRATION and request.actuator is not None:
             preparation = Preparation(request.actuator, request.steering_us, request.throttle_us, now_ns)
@@ -243,6 +247,7 @@ class ControlLoop:
         since_ns = self._board_status.neutral_acked_since_ns
         neutral_s = (now_ns - since_ns) / 1e9 if since_ns else 0.0
         self._mode = next_mode(before, self._event(), self._faults, neutral_s, now_ns)
+        self._not_started.judge(self._mode.state, self._why_not_ready, now_ns)
         if self._mode.state not in GUARDED_STATES:
             self._leave_bench(now_ns)
         if self._mode.state is before.state:
@@ -487,6 +492,7 @@ class ControlLoop:
             mode=self._mode,
             faults=self._faults,
             not_ready=self._why_not_ready(DriveState.AUTONOMOUS),
+            not_started=self._not_started.reason,
             policy=self._policy,
             rate=self._rate,
             camera_rate_hz=self._camera_rate.hz,

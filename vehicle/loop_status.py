@@ -56,6 +56,7 @@ class LoopStatus:
         mode: DriveMode,
         faults: tuple[Fault, ...],
         not_ready: tuple[str, ...],
+        not_started: str,
         policy: Policy | None,
         rate: Rate,
         camera_rate_hz: float,
@@ -77,7 +78,7 @@ class LoopStatus:
             state=mode.state,
             faults=faults,
             latched_fault=mode.latched_fault,
-            sentence=sentence(mode),
+            sentence=sentence(mode, not_started),
             not_ready=not_ready,
             driver=self._operator.driver(mode, now_ns),
             speed_cap_frac=self._operator.speed_cap_frac,
@@ -128,10 +129,12 @@ class LoopStatus:
         )
 
 
-def sentence(mode: DriveMode) -> str:
-    """Return the state in words."""
+def sentence(mode: DriveMode, not_started: str) -> str:
+    """Return the state in words, and why the newest start came to nothing where it has just done so."""
     if mode.state is DriveState.FAILSAFE and mode.latched_fault is not None:
         return f"Stopped: {safety.SENTENCES[mode.latched_fault]}"
+    if not_started:
+        return f"Not started: {not_started}"
     if mode.has_timed_out:
         return f"Standing still, disarmed: the time limit of {mode.time_limit_s:g} s was reached."
     return STATE_SENTENCES[mode.state]

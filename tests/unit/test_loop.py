@@ -37,6 +37,7 @@ from vehicle.messages import (
     Status,
     TickRecord,
 )
+from vehicle.not_started import TAKEN_BACK
 from vehicle.operator import LeaseLimits, Operator
 from vehicle.parts import CarSetup
 from vehicle.safety import NEUTRAL, Limiter, Monitor, MonitorLimits
@@ -497,6 +498,53 @@ def test_the_centre_that_is_being_calibrated_is_not_trimmed():
 
     assert bench.record.sent.steering_us == HIL_AWS.steering.center_us
     assert bench.status.trim_us == 0.0
+
+
+@pytest.mark.parametrize(
+    ("later", "fields", "said"),
+    [
+        (RequestKind.ACTIVATE_POLICY, {"policy": "another"}, "Loading another."),
+        (
+            RequestKind.PREPARE_CALIBRATION,
+            {"actuator": Actuator.STEERING, "steering_us": 1450.0, "throttle_us": 1446.0},
+            "The car is prepared for calibrating. Finish it, or wait a few seconds.",
+        ),
+        (RequestKind.RELOAD_CALIBRATION, {}, "This car's calibration is being read."),
+        (RequestKind.DISARM, {"source": "otto"}, TAKEN_BACK),
+        (RequestKind.RELEASE_LEASE, {}, TAKEN_BACK),
+    ],
+)
+def test_a_start_that_comes_to_nothing_in_the_tick_that_said_yes_to_it_is_told_why(later, fields, said):
+    bench = Bench(policy=StubPolicy())
+    bench.tick(4)
+    bench.told(RequestKind.TAKE_LEASE)
+    bench.renews = False
+    bench.ask(RequestKind.START, target=DriveState.AUTONOMOUS)
+    bench.ask(later, **fields)
+    bench.tick(6)
+
+    assert [reply.ok for reply in bench.publisher.replies[-2:]] == [True, True]
+    assert bench.state is DriveState.DISARMED
+    assert bench.status.sentence == f"Not started: {said}"
+    bench.tick(620)
+    assert bench.status.sentence == "Standing still, disarmed."
+
+
+def test_a_start_that_a_fault_of_its_own_tick_ends_is_told_which_and_the_next_one_clears_it():
+    bench = Bench(policy=StubPolicy())
+    bench.tick(4)
+    bench.told(RequestKind.TAKE_LEASE)
+    bench.camera.lost = True
+    bench.ask(RequestKind.START, target=DriveState.AUTONOMOUS)
+    bench.tick(6)
+    assert bench.state is DriveState.DISARMED
+    assert bench.status.sentence == f"Not started: {safety.SENTENCES[Fault.CAMERA_LOST]}"
+
+    bench.camera.lost = False
+    bench.tick(10)
+    assert bench.told(RequestKind.START, target=DriveState.AUTONOMOUS).ok
+    bench.tick(6)
+    assert bench.status.sentence == "Getting ready: the speed controller learns neutral."
 
 
 def test_a_drive_with_a_time_limit_ends_by_itself_disarmed_and_says_so():
