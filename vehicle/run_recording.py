@@ -253,6 +253,7 @@ class RunRecording:
         if writer is None:
             return
         try:
+            writer.sync()  # what was driven comes first: there may be no room for the rest
             summary.size_bytes = writer.size_bytes
             writer.attach(TRACES, self._traces.packed())
             writer.finish({"summary": as_json(summary).decode()})

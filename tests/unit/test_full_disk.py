@@ -73,6 +73,20 @@ def test_a_run_that_lacks_room_to_be_made_whole_says_what_it_needs_and_gets_it_b
     assert told["note"].startswith("cut off")
 
 
+def test_a_run_whose_disk_fills_exactly_while_it_is_closed_is_kept_to_its_last_second(tmp_path: Path) -> None:
+    told = within_a_megabyte(tmp_path, "tests.unit.full_while_closing")
+    for run in told:
+        print(run)
+        assert run["busy_s"] < 3.0
+        assert run["lost_s"] < 0.9
+        assert run["mended_ticks"] >= run["newest"]  # what can be read is kept
+        assert run["problem"] == "" or "No space left on device" in run["problem"]
+        assert (run["note"].startswith("cut off")) == bool(run["problem"])
+    assert {(bool(run["problem"]), run["way"]) for run in told} == {
+        (is_full, way) for is_full in (True, False) for way in ("stopped", "ended")
+    }
+
+
 def test_whatever_a_car_keeps_is_the_old_on_a_full_disk_and_can_be_changed_when_there_is_room(
     tmp_path: Path,
 ) -> None:
