@@ -67,6 +67,19 @@ def test_every_test_that_the_page_names_is_there():
     assert all(Path(path).exists() for path in named)
 
 
+def test_every_claim_of_the_page_names_its_test():
+    page = PAGE.read_text()
+    sections = dict(zip(*[iter(re.split(r"^## (.*)$", page, flags=re.MULTILINE)[1:])] * 2, strict=True))
+    claims = [text for title, text in sections.items() if title != "What nobody has proved"]
+    stops = re.split(r"^- ", sections["How the car stops"], flags=re.MULTILINE)[1:]
+    tables = [sections[title] for title in ("Processes that die", "What comes from outside")]
+    rows = [row for table in tables for row in re.findall(r"^\| .*$", table, re.MULTILINE)]
+    claims += [*stops, *(row for row in rows if not row.endswith("shown by |"))]
+
+    assert len(claims) > 25
+    assert [claim for claim in claims if not re.search(r"`tests/[a-z_/]+\.py`", claim)] == []
+
+
 def test_what_is_measured_says_of_which_software(monkeypatch):
     assert re.fullmatch(r"commit [0-9a-f]{7,40}(-dirty)?|version [0-9.]+", software())
     monkeypatch.setenv("PATH", "")  # no git
