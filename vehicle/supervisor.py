@@ -217,6 +217,11 @@ class StopSignal:
         return self.received or time.monotonic() > self._end_s
 
 
-def print_error(error: LapwingError) -> None:
-    """Say on standard error what went wrong, without a traceback."""
-    print(f"lapwing: {error}", file=sys.stderr)  # noqa: T201 - the last words of a command
+def exit_status(work: Callable[[], None]) -> int:
+    """Do a process's work; return 0, or 2 after saying what went wrong on standard error, in a sentence."""
+    try:
+        work()
+    except LapwingError as error:
+        print(f"lapwing: {error}", file=sys.stderr)  # noqa: T201 - the last words of a command
+        return 2
+    return 0

@@ -11,6 +11,7 @@ import numpy as np
 
 from models.bundle_files import METADATA_NAME
 from models.bundle_hash import hash_of_files
+from tests.unit.polled_car import PolledCar
 from tests.unit.still_car import status_with
 from vehicle.errors import VehicleSilentError
 from vehicle.messages import CameraLocks, DriveState, Fault, Preview, Reply, RequestKind, Status
@@ -24,7 +25,7 @@ DRIVERS_KINDS = frozenset(
 )
 
 
-class SimulatedPageCar:
+class SimulatedPageCar(PolledCar):
     """What the page sees of a vehicle and its world; every test may bend its attributes."""
 
     version_note = ""
@@ -100,16 +101,6 @@ class SimulatedPageCar:
             calibration_file=self.calibration_file,
             camera_locks=self.camera_locks,
         )
-
-    def wait_status(self, accept: Callable[[Status], bool], timeout_s: float) -> Status | None:
-        """Return the first status that is accepted, or None after the time-out."""
-        deadline_s = time.monotonic() + timeout_s
-        while time.monotonic() < deadline_s:
-            status = self.status()
-            if status is not None and accept(status):
-                return status
-            time.sleep(0.01)
-        return None
 
     def now_ns(self) -> int:
         """Return the clock of every stamp."""

@@ -7,18 +7,19 @@ ZeroMQ, because requests must bear the world's stamps.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tests.hil.rig import Rig, lockstep_rig
+from tests.unit.polled_car import PolledCar
 from vehicle.errors import VehicleSilentError
 from vehicle.messages import OperatorRequest, Preview, Reply, RequestKind, Status
 
 ANSWER_S = 10.0  # of the real clock; a computer that is slower than this is no computer
 
 
-class SteppedCar:
+class SteppedCar(PolledCar):
     """What the page sees of a vehicle; its loop is stepped until the end."""
 
     version_note = ""
@@ -62,16 +63,6 @@ class SteppedCar:
     def status_age_s(self) -> float:
         """Return how old the newest status is."""
         return 0.01
-
-    def wait_status(self, accept: Callable[[Status], bool], timeout_s: float) -> Status | None:
-        """Return the first status that is accepted, or None after the time-out."""
-        deadline_s = time.monotonic() + timeout_s
-        while time.monotonic() < deadline_s:
-            status = self.status()
-            if status is not None and accept(status):
-                return status
-            time.sleep(0.005)
-        return None
 
     def preview(self, newer_than: int = -1, timeout_s: float = 1.0) -> Preview | None:
         """Return no picture."""

@@ -6,13 +6,13 @@ tested in `tests/hil/test_calibrates.py`.
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from calibration import store
 from calibration.car import AWS_DEFAULTS, HIL_AWS, CarCalibration
 from calibration.errors import CalibrationError
+from tests.unit.polled_car import PolledCar
 from tests.unit.still_car import status_with
 from vehicle.errors import VehicleSilentError
 from vehicle.messages import Actuator, DriveState, Fault, Preview, Reply, RequestKind, Status
@@ -21,7 +21,7 @@ from vehicle.operator import CALIBRATION_SILENCE_LIMIT_S
 LEASE_S = 0.3
 
 
-class CalibratingCar:
+class CalibratingCar(PolledCar):
     """What the page sees of a vehicle; every test may bend its attributes. Safe in any thread."""
 
     version_note = ""
@@ -92,16 +92,6 @@ class CalibratingCar:
                 steering_us=self.asked_us[0] or self.rest_us[0],
                 throttle_us=self.asked_us[1] or self.rest_us[1],
             )
-
-    def wait_status(self, accept: Callable[[Status], bool], timeout_s: float) -> Status | None:
-        """Return the first status that is accepted, or None after the time-out."""
-        deadline_s = time.monotonic() + timeout_s
-        while time.monotonic() < deadline_s:
-            status = self.status()
-            if status is not None and accept(status):
-                return status
-            time.sleep(0.005)
-        return None
 
     def status_age_s(self) -> float:
         """Return how old the newest status is."""

@@ -18,7 +18,7 @@ from vehicle.supervisor import (
     ChildSpec,
     StopSignal,
     Supervisor,
-    print_error,
+    exit_status,
     python_module,
 )
 
@@ -342,10 +342,16 @@ def test_a_module_is_run_with_this_interpreter():
     assert python_module("vehicle.cli", "drive") == (sys.executable, "-m", "vehicle.cli", "drive")
 
 
-def test_an_error_for_people_goes_to_standard_error_without_a_traceback(capsys):
-    print_error(LapwingError("the port is gone; plug it in"))
+def test_a_process_ends_with_a_sentence_and_status_2_where_it_cannot_work(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        raise LapwingError("the port is gone; plug it in")
 
+    assert exit_status(fail) == 2
     assert capsys.readouterr() == ("", "lapwing: the port is gone; plug it in\n")
+    assert exit_status(lambda: None) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_disk_without_room_for_a_word_ends_nobody(tmp_path):

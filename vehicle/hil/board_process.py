@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 
-from vehicle.errors import LapwingError
 from vehicle.hil.faults import FaultChange, FaultSchedule, Part, parse_fault
 from vehicle.hil.mailbox import Broken, Mailbox, Measured, Pulses
 from vehicle.hil.orders import switch_fault
@@ -28,7 +27,7 @@ from vehicle.hil.settings import (
 )
 from vehicle.hil.wired_board import WiredBoard
 from vehicle.realtime import use_fifo
-from vehicle.supervisor import StopSignal, print_error
+from vehicle.supervisor import StopSignal, exit_status
 
 PRIORITY = 60  # above every process of ours where it is permitted: hardware waits for no scheduler
 LONGEST_WAIT_S = 0.05
@@ -126,12 +125,7 @@ def run_board(settings: HilSettings) -> None:
 
 def main() -> int:
     """Run the board with the settings given as JSON."""
-    try:
-        run_board(from_json(sys.argv[1]))
-    except LapwingError as error:
-        print_error(error)
-        return 2
-    return 0
+    return exit_status(lambda: run_board(from_json(sys.argv[1])))
 
 
 if __name__ == "__main__":

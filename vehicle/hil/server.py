@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vehicle.errors import LapwingError
 from vehicle.hil.dynamics import AWS_CAR, STANDARD_CAR
 from vehicle.hil.lens import LIGHTS
 from vehicle.hil.lockstep_world import LockstepWorld
@@ -19,7 +18,7 @@ from vehicle.hil.settings import LOCKSTEP_START_NS, HilSettings, from_json, prep
 from vehicle.hil.things import Things
 from vehicle.hil.track import load_track
 from vehicle.hil.world import World
-from vehicle.supervisor import StopSignal, print_error
+from vehicle.supervisor import StopSignal, exit_status
 
 CARS = {"aws": AWS_CAR, "standard": STANDARD_CAR}
 
@@ -62,12 +61,7 @@ def serve_world(settings: HilSettings, is_stopping: Callable[[], bool]) -> None:
 
 def main() -> int:
     """Serve the world with the settings given as JSON."""
-    try:
-        serve_world(from_json(sys.argv[1]), StopSignal(is_hardware=True))
-    except LapwingError as error:
-        print_error(error)
-        return 2
-    return 0
+    return exit_status(lambda: serve_world(from_json(sys.argv[1]), StopSignal(is_hardware=True)))
 
 
 if __name__ == "__main__":
