@@ -47,7 +47,7 @@ def train(
     gamma: float = 0.98,
     entropy: float = 0.01,
     rooms: Annotated[int, typer.Option(min=1, help="Looks drawn for each track.")] = 4,
-    redraw: Annotated[bool, typer.Option(help="Draw one of them anew before each update.")] = False,
+    redraw: Annotated[bool, typer.Option(help="Draw one, and cameras, anew before each update.")] = False,
     guess_share: Annotated[float, typer.Option(min=0.0, help="Of guessing the truth, in the loss.")] = 0.0,
     ahead: Annotated[bool, typer.Option(help="Drive in another process while learning.")] = False,
     evaluate_every: Annotated[int, typer.Option(min=1, help="Decisions.")] = 100_000,

@@ -118,7 +118,7 @@ class _Cars:
     def drive(self, weights: dict[str, torch.Tensor]) -> Driven:
         self._actor.load_state_dict(weights)
         if self._settings.redraw:
-            self._env.course.fleet.redraw_a_room()
+            self._env.course.fleet.redraw()
         horizon, count = self._settings.horizon, self._settings.cars
         zeros = np.zeros((horizon, count), dtype=np.float32)
         states = np.zeros((horizon, count, STATE_SIZE), dtype=np.float32)

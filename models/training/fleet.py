@@ -48,6 +48,7 @@ DROP_SHARE_MAX = 0.2
 JPEG_QUALITY = 90
 PX_PER_M = 100.0
 LENSES = 24
+REDRAWN_LENSES = 2  # before an update, so that a training sees some hundred mountings of the camera
 _STATE_FIELDS = tuple(field.name for field in dataclasses.fields(CarState))
 _CAR_FIELDS = tuple(field.name for field in dataclasses.fields(CarParameters))
 
@@ -118,10 +119,7 @@ class Fleet:
         self._rng = np.random.default_rng([settings.seed, 0])
         self._rooms = self._draw_rooms(tracks)
         lens_count = LENSES if settings.randomise else 1
-        self._cameras = [
-            settings.camera.randomised(self._rng) if settings.randomise else settings.camera
-            for _ in range(lens_count)
-        ]
+        self._cameras = [self._draw_camera() for _ in range(lens_count)]
         self._lenses = [Lens(camera, POLICY_SIZE) for camera in self._cameras]
         self._right_lenses = (
             [Lens(_right_of(camera), POLICY_SIZE) for camera in self._cameras] if settings.right_eye else []
@@ -175,11 +173,31 @@ class Fleet:
             ground, strip = ground.gray(), to_gray(strip)
         return _Room(ground, strip)
 
-    def redraw_a_room(self) -> None:
-        """Let another room take the place of one; cars in it stay there until they are placed anew."""
+    def _draw_camera(self) -> CameraParameters:
+        camera = self.settings.camera
+        return camera.randomised(self._rng) if self.settings.randomise else camera
+
+    def redraw(self) -> None:
+        """Let others take the place of one room and of some lenses; cars keep theirs until placed anew."""
         track = int(self._rng.integers(len(self._rooms)))
         rooms = self._rooms[track]
         rooms[int(self._rng.integers(len(rooms)))] = self._draw_room(self.tracks.tracks[track])
+        redrawn = self._rng.choice(len(self._lenses), min(REDRAWN_LENSES, len(self._lenses)), replace=False)
+        for which in redrawn.tolist():
+            self._redraw_lens(which)
+
+    def _redraw_lens(self, which: int) -> None:
+        camera = self._cameras[which] = self._draw_camera()
+        self._forget(self._lenses[which])
+        self._lenses[which] = Lens(camera, POLICY_SIZE)
+        if self._right_lenses:
+            self._forget(self._right_lenses[which])
+            self._right_lenses[which] = Lens(_right_of(camera), POLICY_SIZE)
+
+    def _forget(self, lens: Lens) -> None:
+        for rooms in self._rooms:
+            for room in rooms:
+                room.backdrops.pop(lens, None)
 
     def place(self, car: int, start: Start, rng: np.random.Generator | None = None) -> None:
         """Put one car down, in a fresh room as a fresh car if the fleet randomises, and take its picture."""

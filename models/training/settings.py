@@ -58,7 +58,7 @@ class TrainSettings:
     ahead: bool = False
     """Drive in a process of its own while learning from the decisions before."""
     redraw: bool = False
-    """Draw one room anew before each update."""
+    """Draw one room and some of the cameras' mountings anew before each update."""
     evaluate_every: int = 100_000
     evaluate_starts: int = 72
     evaluate_laps: float = 2.0

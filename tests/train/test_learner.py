@@ -16,7 +16,7 @@ import torch
 from models.training.ahead import Ahead
 from models.training.commands import earlier_stages
 from models.training.env import Course, EnvSettings, FleetVecEnv
-from models.training.fleet import Fleet, FleetSettings, Start
+from models.training.fleet import LENSES, REDRAWN_LENSES, Fleet, FleetSettings, Start
 from models.training.learner import Learner
 from models.training.network import Actor, DrivingPolicy
 from models.training.settings import TrainSettings
@@ -140,10 +140,28 @@ def test_more_cars_get_their_pictures_late_where_asked() -> None:
 def test_one_room_is_drawn_anew() -> None:
     fleet = Fleet([load_track("oval"), load_track("wide")], FleetSettings(count=2, rooms_per_track=2, seed=4))
     before = [room for rooms in fleet._rooms for room in rooms]
-    fleet.redraw_a_room()
+    fleet.redraw()
     after = [room for rooms in fleet._rooms for room in rooms]
 
     assert sum(one is not other for one, other in zip(before, after, strict=True)) == 1
+
+
+def test_cameras_are_mounted_anew_and_the_old_ones_leave_nothing_behind() -> None:
+    settings = FleetSettings(count=LENSES, rooms_per_track=2, seed=4)
+    fleet = Fleet([load_track("oval")], settings)
+    for _ in range(6):  # until nearly every lens has been in either room
+        for car in range(settings.count):
+            fleet.place(car, Start(track=0, s_m=0.0))
+    before, cameras = list(fleet._lenses), list(fleet._cameras)
+    fleet.redraw()
+    redrawn = [which for which in range(LENSES) if fleet._lenses[which] is not before[which]]
+
+    assert len(redrawn) == REDRAWN_LENSES
+    assert all(fleet._cameras[which].height_m != cameras[which].height_m for which in redrawn)
+    assert all(fleet._lenses[which].yaw_rad == fleet._cameras[which].yaw_rad for which in redrawn)
+    known = set(fleet._lenses)
+    assert all(set(room.backdrops) <= known for rooms in fleet._rooms for room in rooms)
+    fleet.drive(np.zeros(settings.count), np.zeros(settings.count))  # the cars look through theirs still
 
 
 def test_a_training_ends_when_its_time_is_up(tmp_path: Path) -> None:
