@@ -39,6 +39,9 @@ def train(
     late_share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Of the cars, more: the longest delays.")
     ] = 0.0,
+    faint_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of the rooms: narrow, dim lines.")
+    ] = 0.0,
     cars: Annotated[int, typer.Option(min=1, max=1024)] = 64,
     horizon: Annotated[int, typer.Option(min=1, help="Decisions of each car between two updates.")] = 48,
     epochs: Annotated[int, typer.Option(min=1)] = 4,

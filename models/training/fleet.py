@@ -70,6 +70,8 @@ class FleetSettings:
     """Differently looking rooms drawn for each track."""
     late_share: float = 0.0
     """Of the cars, more: their pictures come late, by the last third of the range of delays."""
+    faint_share: float = 0.0
+    """Of the rooms: their lines are narrow and dim."""
     seed: int = 0
     car: CarParameters = AWS_CAR
     camera: CameraParameters = NOMINAL_CAMERA
@@ -168,6 +170,8 @@ class Fleet:
 
     def _draw_room(self, track: Track) -> _Room:
         scenery = Scenery().randomised(self._rng) if self.settings.randomise else Scenery()
+        if self.settings.faint_share > 0 and self._rng.random() < self.settings.faint_share:
+            scenery = scenery.faint(self._rng)
         ground, strip = draw_ground(track, scenery, PX_PER_M), panorama(scenery)
         if not self.settings.colour:
             ground, strip = ground.gray(), to_gray(strip)

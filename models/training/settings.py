@@ -45,6 +45,8 @@ class TrainSettings:
     """Of the episodes, at most: repeat a draw (car, room, camera, delay) that failed."""
     late_share: float = 0.0
     """Of the cars, more: their pictures come late, by the last third of the range of delays."""
+    faint_share: float = 0.0
+    """Of the rooms: their lines are narrow and dim, also dimmer than a randomised room's ever are."""
     off_track_penalty: float = OFF_TRACK_PENALTY
     """Of the default reward."""
     edge_penalty: float = 0.0
@@ -82,6 +84,7 @@ class TrainSettings:
             randomise=self.randomise,
             rooms_per_track=self.rooms,
             late_share=self.late_share,
+            faint_share=self.faint_share,
             seed=seed,
         )
 

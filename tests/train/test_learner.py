@@ -23,7 +23,8 @@ from models.training.settings import TrainSettings
 from models.training.train import train
 from models.training.warm_start import begin_with
 from vehicle.errors import LapwingError
-from vehicle.hil.track import load_track
+from vehicle.hil.scenery import Ground, Scenery, draw_ground
+from vehicle.hil.track import Track, load_track
 
 pytestmark = [
     pytest.mark.train,
@@ -162,6 +163,30 @@ def test_cameras_are_mounted_anew_and_the_old_ones_leave_nothing_behind() -> Non
     known = set(fleet._lenses)
     assert all(set(room.backdrops) <= known for rooms in fleet._rooms for room in rooms)
     fleet.drive(np.zeros(settings.count), np.zeros(settings.count))  # the cars look through theirs still
+
+
+def how_far_lines_stand_out(share: float) -> list[float]:
+    drawn: list[Scenery] = []
+
+    def seen(track: Track, scenery: Scenery, _px_per_m: float) -> Ground:
+        drawn.append(scenery)
+        return draw_ground(track, scenery, 10.0)  # coarse, so that it costs little
+
+    settings = FleetSettings(count=1, rooms_per_track=16, faint_share=share, seed=4)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("models.training.fleet.draw_ground", seen)
+        Fleet([load_track("oval")], settings)
+    return [sum(one.line) / 3 - sum(one.road) / 3 for one in drawn]
+
+
+def test_lines_are_faint_in_as_many_rooms_as_asked() -> None:
+    usual, mixed, faint = (how_far_lines_stand_out(share) for share in (0.0, 0.5, 1.0))
+
+    assert min(usual) > 70  # each channel of a line has its own tint
+    assert max(faint) <= 100
+    assert min(faint) >= 60
+    assert max(mixed) > 100
+    assert 4 <= sum(one <= 100 for one in mixed) - sum(one <= 100 for one in usual) <= 12
 
 
 def test_a_training_ends_when_its_time_is_up(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ Image: TypeAlias = npt.NDArray[np.uint8]
 Floats: TypeAlias = npt.NDArray[np.float64]
 Bgr: TypeAlias = tuple[float, float, float]
 
+FAINT_LINE = (60.0, 100.0)  # grey levels above the road; a randomised room's has 90 or more
 MARGIN_M = 1.5  # of floor drawn around the track; beyond it lies plain floor
 QUARTER = 4  # the coarse picture of the ground is this much smaller
 PANORAMA_FOCAL_PX = 126.0  # of the strip: that of a 160 pixel wide picture of 64.7 degrees
@@ -83,6 +84,11 @@ class Scenery:
             clutter=int(rng.integers(0, 30)),
             seed=int(rng.integers(1 << 31)),
         )
+
+    def faint(self, rng: np.random.Generator) -> "Scenery":
+        """Return this room with lines as narrow as any, and as dim beside the road or dimmer."""
+        brightness = sum(self.road) / 3 + float(rng.uniform(*FAINT_LINE))
+        return dataclasses.replace(self, line=(brightness,) * 3, line_m=float(rng.uniform(0.033, 0.048)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
