@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import LAPTOP, PHONE, WAIT_MS, PageServer
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from simulated_page_car import SimulatedPageCar
 
 from tests.unit.run_files import WALL_NS, StatedRecorder, make_run, shelf_of
@@ -166,6 +166,36 @@ def test_a_run_is_kept_removed_and_put_back(open_runs: Opened, shelf: RunShelf) 
     expect(page.locator("#run-title")).to_be_visible()
     expect(page.locator("#list .row")).to_have_count(2)
     assert len(shelf.runs()) == 2
+
+
+def test_nothing_is_asked_about_a_run_that_is_being_removed(open_runs: Opened, server: PageServer) -> None:
+    """Not what is still on its way, nor what an older list, answered late, would lead to."""
+    page = open_runs()
+    expect(page.locator("#readout")).to_contain_text("steering")
+    name = page.locator("#list .row").first.get_attribute("data-key")
+    old_list = page.request.get(f"{server.url}api/runs").text()
+    pictures: list[Route] = []
+    looks: list[Route] = []
+    ended: list[str] = []
+    page.on("requestfailed", lambda request: ended.append(request.url))
+    page.route(f"**/api/runs/{name}/picture*", lambda route: pictures.append(route))  # noqa: PLW0108 - Playwright wants a function
+    page.route("**/api/runs", lambda route: looks.append(route))  # noqa: PLW0108
+    with page.expect_request("**/picture*"):
+        page.locator("#time").fill("3")
+    with page.expect_request("**/api/runs"):
+        pass  # the page looks every second
+    with page.expect_request(lambda request: request.url.endswith("/api/runs")):
+        page.locator("#remove").click()
+        expect(page.locator("#toast-words")).to_have_text("The run is removed.")
+    older, newer = looks
+    older.fulfill(body=old_list)
+    page.wait_for_timeout(100)
+    expect(page.locator("#list .row")).to_have_count(1)
+    newer.continue_()
+    page.unroute("**/api/runs")
+    expect(page.locator("#removed .row")).to_have_count(1)
+    expect(page.locator("#list .row")).to_have_count(1)
+    assert [url for url in ended if "/picture" in url]  # and that no 404 was logged is looked at in the end
 
 
 def test_a_watcher_sees_everything_and_can_change_nothing(open_runs: Opened) -> None:

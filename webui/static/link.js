@@ -15,13 +15,16 @@ export function token() {
 }
 
 /**
- * Send a request that may be ended at any time in favour of a stop; rejects when it is.
+ * Send a request that may be ended at any time in favour of a stop, or by `signal`; rejects when it is.
  * @param {string} url
  * @param {RequestInit & {timeoutMs?: number}} options
  */
-export async function fetchGently(url, { timeoutMs = 1000, ...options } = {}) {
+export async function fetchGently(url, { timeoutMs = 1000, signal, ...options } = {}) {
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(), timeoutMs);
+  const abort = () => controller.abort();
+  const timer = setTimeout(abort, timeoutMs);
+  if (signal?.aborted) abort();
+  signal?.addEventListener("abort", abort);
   waiting.add(controller);
   try {
     const response = await fetch(url, { ...options, signal: controller.signal });
@@ -29,6 +32,7 @@ export async function fetchGently(url, { timeoutMs = 1000, ...options } = {}) {
     return { response, body };
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
     waiting.delete(controller);
   }
 }

@@ -21,6 +21,7 @@ export class Followed {
   constructor(url) {
     this.url = url;
     this.etag = "";
+    this.asked = 0;
     /** @type {Document | null} */
     this.document = null;
   }
@@ -29,19 +30,22 @@ export class Followed {
   async look() {
     /** @type {HeadersInit} */
     const headers = this.etag ? { "If-None-Match": this.etag } : {};
+    const asked = ++this.asked;
     const { response, body } = await fetchGently(this.url, { headers, timeoutMs: READ_MS });
     if (response.status === 304) return false;
     if (!response.ok) throw new Error(`status ${response.status}`);
-    this.document = JSON.parse(await /** @type {Blob} */ (body).text());
+    const document = JSON.parse(await /** @type {Blob} */ (body).text());
+    if (asked !== this.asked) return false; // older than what is on its way
+    this.document = document;
     this.etag = response.headers.get("ETag") ?? "";
     return true;
   }
 }
 
-/** Read one document; null when there is no answer. @param {string} url @returns {Promise<any>} */
-export async function read(url) {
+/** Read one document; null when there is no answer. @param {string} url @param {AbortSignal} [signal] @returns {Promise<any>} */
+export async function read(url, signal) {
   try {
-    const { response, body } = await fetchGently(url, { timeoutMs: READ_MS });
+    const { response, body } = await fetchGently(url, { timeoutMs: READ_MS, signal });
     return response.ok && body ? JSON.parse(await body.text()) : null;
   } catch {
     return null;

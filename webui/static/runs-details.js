@@ -27,6 +27,7 @@ export class Details {
     this.drawn = "";
     this.mostSpeed = 0;
     this.filmTimer = 0;
+    this.reading = new AbortController(); // of everything that is asked about the run that is shown
     this.line = new Line(byId("line"));
     this.player = new Player({
       picture: (bitmap) => this.showPicture(bitmap),
@@ -42,7 +43,7 @@ export class Details {
     if (name === this.name) return true;
     this.close();
     this.name = name;
-    const details = await read(`/api/runs/${encodeURIComponent(name)}`);
+    const details = await this.read("");
     if (this.name !== name) return true; // another was chosen meanwhile
     if (!details) {
       this.name = "";
@@ -63,12 +64,20 @@ export class Details {
     return true;
   }
 
+  /** Show nothing, and end what was asked about the run: it may be gone before that is answered. */
   close() {
-    this.player.pause();
-    this.player.name = "";
+    this.reading.abort();
+    this.reading = new AbortController();
+    clearTimeout(this.filmTimer);
+    this.player.leave();
     this.name = "";
     this.details = null;
     this.drawn = "";
+  }
+
+  /** Read one document about the run that is shown; null when there is no answer. @param {string} path @returns {Promise<any>} */
+  read(path) {
+    return read(`/api/runs/${encodeURIComponent(this.name)}${path}`, this.reading.signal);
   }
 
   /** The run that is shown; only where there is one. */
@@ -90,7 +99,7 @@ export class Details {
     if (this.drawn === wanted) return;
     this.drawn = wanted;
     const buckets = Math.min(1200, Math.max(200, Math.round(byId("lanes").clientWidth)));
-    const part = await read(`/api/runs/${encodeURIComponent(this.name)}/curves?since_s=${from.toFixed(3)}&until_s=${(from + span).toFixed(3)}&buckets=${buckets}`);
+    const part = await this.read(`/curves?since_s=${from.toFixed(3)}&until_s=${(from + span).toFixed(3)}&buckets=${buckets}`);
     if (this.drawn !== wanted) return;
     if (!part) {
       this.drawn = ""; // no answer: asked again, unless something else is wanted by then
@@ -224,7 +233,7 @@ export class Details {
   async followFilm() {
     clearTimeout(this.filmTimer);
     const { name } = this;
-    const film = this.details?.has_pictures ? await read(`/api/runs/${encodeURIComponent(name)}/film`) : null;
+    const film = this.details?.has_pictures ? await this.read("/film") : null;
     if (name !== this.name) return;
     byId("take-film").hidden = film?.state !== "ready";
     const words = film ? filmWords(film) : "";
@@ -236,7 +245,9 @@ export class Details {
   }
 
   async makeFilm() {
-    const answer = await change("POST", `/api/runs/${encodeURIComponent(this.name)}/film`);
+    const { name } = this;
+    const answer = await change("POST", `/api/runs/${encodeURIComponent(name)}/film`);
+    if (name !== this.name) return;
     await this.followFilm();
     if (answer.ok) return;
     byId("film-words").hidden = false;

@@ -18,6 +18,7 @@ export class Player {
     this.duration = 0;
     this.lastMs = 0;
     this.isFetching = false;
+    this.reading = new AbortController();
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.pause();
     });
@@ -25,10 +26,18 @@ export class Player {
 
   /** Show another run from its beginning. @param {string} name @param {number} duration */
   load(name, duration) {
-    this.pause();
+    this.leave();
     this.name = name;
     this.duration = duration;
     this.seek(0);
+  }
+
+  /** Play nothing, and ask no more for it. */
+  leave() {
+    this.pause();
+    this.name = "";
+    this.reading.abort();
+    this.reading = new AbortController();
   }
 
   /** @param {number} seconds */
@@ -71,18 +80,19 @@ export class Player {
   async fetch() {
     if (this.isFetching || !this.name) return;
     this.isFetching = true;
+    const { signal } = this.reading;
     const wanted = { name: this.name, seconds: this.seconds };
     try {
-      const { response, body } = await fetchGently(`/api/runs/${encodeURIComponent(wanted.name)}/picture?t_s=${wanted.seconds.toFixed(3)}`, { timeoutMs: PICTURE_MS });
+      const { response, body } = await fetchGently(`/api/runs/${encodeURIComponent(wanted.name)}/picture?t_s=${wanted.seconds.toFixed(3)}`, { timeoutMs: PICTURE_MS, signal });
       const bitmap = response.status === 200 && body ? await createImageBitmap(body) : null;
       if (wanted.name === this.name && response.ok) {
         this.shows.picture(bitmap);
         this.shows.moment(JSON.parse(response.headers.get("Lapwing-Moment") ?? "null"));
       }
     } catch {
-      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS)); // ended by a stop, or the connection is lost
+      if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, AGAIN_MS)); // ended by a stop, or the connection is lost
     }
     this.isFetching = false;
-    if (this.name !== wanted.name || this.seconds !== wanted.seconds) this.fetch();
+    if (signal.aborted || this.name !== wanted.name || this.seconds !== wanted.seconds) this.fetch();
   }
 }

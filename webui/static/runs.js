@@ -24,7 +24,10 @@ let answeredAt = -Infinity;
 let lookTimer = 0;
 let againTimer = 0;
 
-const all = () => list.document?.runs ?? [];
+/** Runs that this page removes, and whether the car has; none is asked about, though an older list still has it. @type {Map<string, boolean>} */
+const leaving = new Map();
+
+const all = () => (list.document?.runs ?? []).filter((run) => !leaving.has(run.name));
 const whole = () => all().filter((run) => !run.is_mending);
 const find = (/** @type {string} */ name) => whole().find((run) => run.name === name) ?? null;
 
@@ -32,9 +35,11 @@ const find = (/** @type {string} */ name) => whole().find((run) => run.name === 
 
 async function look() {
   clearTimeout(lookTimer);
+  const gone = [...leaving].filter(([, isGone]) => isGone).map(([name]) => name);
   try {
     const isNew = await list.look();
     answeredAt = performance.now();
+    for (const name of gone) leaving.delete(name); // this list is of after that
     if (isNew) showAll();
   } catch {
     // Seen by its age.
@@ -146,13 +151,20 @@ const choose = (name, how = {}) => shelf.choose(name, how);
 
 /** @param {string} name @param {string} words */
 async function remove(name, words) {
+  const wasChosen = shelf.chosen === name;
+  leaving.set(name, false);
+  if (wasChosen) choose("", { moves: false }); // and ends what is asked about it
+  showAll();
   const answer = await change("DELETE", `/api/runs/${encodeURIComponent(name)}`);
   if (!answer.ok) {
+    leaving.delete(name);
     toast(answer.error);
+    showAll();
+    if (wasChosen && !shelf.chosen) choose(name, { moves: false });
     return;
   }
+  leaving.set(name, true);
   toast(words, () => putBack(name));
-  if (shelf.chosen === name) choose("", { moves: false });
   await look();
   focusUndo();
 }
@@ -164,6 +176,7 @@ async function putBack(name) {
     toast(answer.error);
     return;
   }
+  leaving.delete(name);
   await look();
   choose(name);
   say("The run is back.");
