@@ -77,8 +77,8 @@ class RunIndex:
             with self._path.open("rb") as file:
                 channels = self._channels(file, topic)
                 chunks = self._chunk_index(file)
-                holds = (chunks[:, 0] <= time_ns) & (time_ns <= chunks[:, 1])
-                for place, length in chunks[holds, 2:].tolist():
+                holds = np.flatnonzero((chunks[0] <= time_ns) & (time_ns <= chunks[1]))
+                for place, length in chunks[2:, holds].T.tolist():
                     file.seek(place + HEADER.size)
                     chunk = Chunk.read(_stream(self._read(file, length - HEADER.size)))
                     if chunk.uncompressed_size > CHUNK_LIMIT_BYTES:
@@ -98,7 +98,7 @@ class RunIndex:
         """Return of how many chunks the file is made; raises RunFileError."""
         try:
             with self._path.open("rb") as file:
-                return len(self._chunk_index(file))
+                return len(self._chunk_index(file)[0])
         except (OSError, *UNREADABLE) as error:
             raise self._refusal(error) from error
 
@@ -109,7 +109,7 @@ class RunIndex:
         return {channel.id for channel in channels if channel.topic == topic}
 
     def _chunk_index(self, file: IO[bytes]) -> npt.NDArray[np.int64]:
-        """Return first stamp, last stamp, place and length of every chunk; read once."""
+        """Return rows of every chunk's first stamp, last stamp, place and length; read once."""
         if self._chunks is None:
             data = self._group(file, Opcode.CHUNK_INDEX)
             found, at = [], 0
@@ -118,7 +118,7 @@ class RunIndex:
                 if kind == Opcode.CHUNK_INDEX:
                     found.append(CHUNK_TIMES.unpack_from(data, at + HEADER.size))
                 at += HEADER.size + length
-            self._chunks = np.array(found, np.int64).reshape(-1, 4)
+            self._chunks = np.ascontiguousarray(np.array(found, np.int64).reshape(-1, 4).T)
         return self._chunks
 
     def _group(self, file: IO[bytes], kind: Opcode) -> bytes:

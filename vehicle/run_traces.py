@@ -219,6 +219,9 @@ class Traces:
                 raise ValueError("of another version")
         except (zstandard.ZstdError, msgspec.MsgspecError, ValueError) as error:
             raise RunFileError(f"the run's curves cannot be read ({error})") from error
+        self._ticks_ns, self._truths_ns = (  # apart: a search in a column of rows copies all of it
+            np.ascontiguousarray(rows["t_ns"]) for rows in (self.ticks, self.truths)
+        )
         self.started_ns = document.started_ns
         self.track = document.track
         self.events = tuple(
@@ -263,8 +266,8 @@ class Traces:
         """Return the newest tick at an instant, or the first; None for a run without any."""
         if not self.ticks.size:
             return None
-        tick = self.ticks[self._newest(self.ticks["t_ns"], t_s)]
-        truth = self.truths[self._newest(self.truths["t_ns"], t_s)] if self.truths.size else None
+        tick = self.ticks[self._newest(self._ticks_ns, t_s)]
+        truth = self.truths[self._newest(self._truths_ns, t_s)] if self.truths.size else None
         return Moment(
             t_s=self._since_start_s(int(tick["t_ns"])),
             state=self._states[tick["state"]],
@@ -285,12 +288,16 @@ class Traces:
     def curves(self, since_s: float, until_s: float, buckets: int) -> CurveSet:
         """Return steering, throttle and speed of a part of the run, in so many pieces of time."""
         edges_s = np.linspace(since_s, until_s, buckets + 1)
-        edges_ns = np.array([self._ns(t_s) for t_s in edges_s.tolist()])
+        edges_ns = self.started_ns + np.rint(edges_s * 1e9).astype(np.int64)
+        ticks, truths = (
+            _Buckets(rows, t_ns, edges_ns)
+            for rows, t_ns in ((self.ticks, self._ticks_ns), (self.truths, self._truths_ns))
+        )
         return CurveSet(
-            t_s=[round(t_s, 3) for t_s in ((edges_s[:-1] + edges_s[1:]) / 2).tolist()],
-            steering=_bounds(self.ticks, "steering", edges_ns),
-            throttle=_bounds(self.ticks, "throttle", edges_ns),
-            speed_mps=_bounds(self.truths, "speed_mps", edges_ns) if self.truths.size else None,
+            t_s=np.round((edges_s[:-1] + edges_s[1:]) / 2, 3).tolist(),
+            steering=ticks.bounds("steering"),
+            throttle=ticks.bounds("throttle"),
+            speed_mps=truths.bounds("speed_mps") if self.truths.size else None,
         )
 
     def line(self, since_s: float, until_s: float, points: int) -> DrivenLine | None:
@@ -298,36 +305,47 @@ class Traces:
         if not self.truths.size:
             return None
         ends_ns = [self._ns(since_s), self._ns(until_s)]
-        first, last = np.searchsorted(self.truths["t_ns"], ends_ns).tolist()
+        first, last = np.searchsorted(self._truths_ns, ends_ns).tolist()
         kept = self.truths[first : last + 1]
         if kept.size > points:
             kept = kept[np.linspace(0, kept.size - 1, points).round().astype(int)]
         x_m, y_m, speed_mps = (
-            [round(value, 3) for value in kept[name].tolist()] for name in ("x_m", "y_m", "speed_mps")
+            np.round(kept[name].astype(np.float64), 3).tolist() for name in ("x_m", "y_m", "speed_mps")
         )
-        t_s = [round(self._since_start_s(now_ns), 3) for now_ns in kept["t_ns"].tolist()]
+        t_s = np.round((kept["t_ns"] - self.started_ns) / 1e9, 3).tolist()
         return DrivenLine(t_s, x_m, y_m, speed_mps)
 
 
-def _bounds(rows: Array, name: str, edges_ns: npt.NDArray[np.int64]) -> Curve:
-    """Return the least and the most of each bucket; None where nothing was recorded."""
-    places = np.searchsorted(rows["t_ns"], edges_ns)
-    starts, ends = places[:-1], places[1:]
-    low = np.full(starts.size, np.nan)
-    filled = np.flatnonzero(starts < ends)
-    held = np.flatnonzero((starts == ends) & (starts > 0))  # between two ticks
-    held = held[edges_ns[held] - rows["t_ns"][starts[held] - 1] <= HELD_NS]
-    low[held] = rows[name][starts[held] - 1]
-    high = low.copy()
-    if filled.size:
-        values = rows[name][: ends[-1]]
-        low[filled] = np.minimum.reduceat(values, starts[filled])
-        high[filled] = np.maximum.reduceat(values, starts[filled])
-    return Curve(_rounded(low), _rounded(high))
+class _Buckets:
+    """Rows as they fall into equal pieces of time."""
+
+    def __init__(self, rows: Array, t_ns: Array, edges_ns: npt.NDArray[np.int64]) -> None:
+        """Find which of the rows, stamped so, stand in which bucket."""
+        places = np.searchsorted(t_ns, edges_ns)
+        first = max(int(places[0]) - 1, 0)  # with the one that holds until the next
+        self._rows = rows[first : places[-1]]  # and no other is touched, however long the run is
+        self._starts, ends = places[:-1] - first, places[1:] - first
+        self._filled = np.flatnonzero(self._starts < ends)
+        held = np.flatnonzero((self._starts == ends) & (places[:-1] > 0))  # between two ticks
+        self._held = held[edges_ns[held] - t_ns[places[held] - 1] <= HELD_NS]
+
+    def bounds(self, name: str) -> Curve:
+        """Return the least and the most of each bucket; None where nothing was recorded."""
+        values = self._rows[name].astype(np.float64)
+        low = np.full(self._starts.size, np.nan)
+        low[self._held] = values[self._starts[self._held] - 1]
+        high = low.copy()
+        if self._filled.size:
+            low[self._filled] = np.minimum.reduceat(values, self._starts[self._filled])
+            high[self._filled] = np.maximum.reduceat(values, self._starts[self._filled])
+        return Curve(_rounded(low), _rounded(high))
 
 
 def _rounded(values: npt.NDArray[np.float64]) -> list[float | None]:
-    return [None if np.isnan(value) else round(value, 4) for value in values.tolist()]
+    rounded: list[float | None] = np.round(values, 4).tolist()
+    for place in np.flatnonzero(np.isnan(values)).tolist():
+        rounded[place] = None
+    return rounded
 
 
 GATHERED = (Topic.EXACT_TICK, Topic.TRUTH, Topic.TRACK, Topic.CAMERA, Topic.LOG)
