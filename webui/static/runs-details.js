@@ -26,6 +26,7 @@ export class Details {
     this.window = [0, 1];
     this.drawn = "";
     this.mostSpeed = 0;
+    this.width = 0; // of the curves
     this.filmTimer = 0;
     this.reading = new AbortController(); // of everything that is asked about the run that is shown
     this.line = new Line(byId("line"));
@@ -98,7 +99,7 @@ export class Details {
     const wanted = `${this.name} ${this.window}`;
     if (this.drawn === wanted) return;
     this.drawn = wanted;
-    const buckets = Math.min(1200, Math.max(200, Math.round(byId("lanes").clientWidth)));
+    const buckets = Math.min(1200, Math.max(200, Math.round(this.width)));
     const part = await this.read(`/curves?since_s=${from.toFixed(3)}&until_s=${(from + span).toFixed(3)}&buckets=${buckets}`);
     if (this.drawn !== wanted) return;
     if (!part) {
@@ -122,7 +123,7 @@ export class Details {
   showWindow() {
     const [since, until] = this.window;
     drawMarks(byId("marks"), this.shown, since, until);
-    const { step, moments } = axisMoments(since, until, byId("lanes").clientWidth < 500 ? 4 : 9);
+    const { step, moments } = axisMoments(since, until, this.width < 500 ? 4 : 9);
     byId("axis").replaceChildren(...moments.map((moment) => {
       const label = element("span", {}, clock(moment, step < 1 ? 1 : 0));
       label.style.left = `${((moment - since) / (until - since)) * 100}%`;
@@ -301,6 +302,7 @@ export class Details {
     byId("zoom-out").addEventListener("click", () => this.zoom(ZOOM));
     byId("zoom-all").addEventListener("click", () => this.show([0, this.shown.seconds]));
     this.listenToLanes(byId("lanes"));
+    new ResizeObserver(([lanes]) => { this.width = lanes.contentRect.width; }).observe(byId("lanes")); // asked at every moment, the page would be laid out at once
     document.addEventListener("keydown", (event) => this.press(event));
   }
 

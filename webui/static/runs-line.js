@@ -27,6 +27,11 @@ export function frame(line, track = null) {
   return [left - MARGIN_M, -high - MARGIN_M, right - left + 2 * MARGIN_M, high - low + 2 * MARGIN_M];
 }
 
+/** A piece of a line as the points of an SVG polyline. @param {DrivenLine} line @param {number} since @param {number} until */
+function points(line, since, until) {
+  return line.x_m.slice(since, until + 1).map((x, index) => `${x},${-line.y_m[since + index]}`).join(" ");
+}
+
 /** A closed line of a track as an SVG path. @param {number[][]} points */
 export function ring(points) {
   return `M${points.map(([x, y]) => `${x} ${-y}`).join("L")}Z`;
@@ -37,6 +42,7 @@ export class Line {
   constructor(svg) {
     this.svg = svg;
     this.car = shape("path", { class: "car", d: "M.22 0L-.14 .13L-.06 0L-.14 -.13Z" });
+    this.part = shape("g", {}); // what lies below it is drawn once for a run
     /** @type {DrivenLine | null} */
     this.whole = null;
     /** @type {Layout | null} */
@@ -52,20 +58,15 @@ export class Line {
       return;
     }
     this.svg.setAttribute("viewBox", frame(line, track).join(" "));
+    this.svg.replaceChildren(...this.road(), shape("polyline", { class: "whole", points: points(line, 0, line.x_m.length) }), this.part, this.car);
     this.showPart(line);
   }
 
   /** @param {DrivenLine | null} line */
   showPart(line) {
     if (!this.whole || !line || this.whole.x_m.length < 2) return;
-    const points = (/** @type {DrivenLine} */ of, /** @type {number} */ since, /** @type {number} */ until) => of.x_m.slice(since, until + 1).map((x, index) => `${x},${-of.y_m[since + index]}`).join(" ");
     const most = Math.max(...this.whole.speed_mps);
-    this.svg.replaceChildren(
-      ...this.road(),
-      shape("polyline", { class: "whole", points: points(this.whole, 0, this.whole.x_m.length) }),
-      ...shaded(line, most).map(({ shade, since, until }) => shape("polyline", { class: `driven shade-${shade}`, points: points(line, since, until) })),
-      this.car,
-    );
+    this.part.replaceChildren(...shaded(line, most).map(({ shade, since, until }) => shape("polyline", { class: `driven shade-${shade}`, points: points(line, since, until) })));
   }
 
   /** What the car drove on: the surface, its borders, its middle, and where laps begin. */

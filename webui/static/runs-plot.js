@@ -20,7 +20,8 @@ export function axisMoments(sinceS, untilS, most) {
 
 /**
  * The outline of a curve's least and most as an SVG path, one piece for each stretch without a gap.
- * `y` maps a value to a height; a curve of one value is drawn as a line of no height.
+ * `y` maps a value to a height; a curve of one value is drawn as a line of no height. What lies between two
+ * equals says nothing new and is left out.
  * @param {Curve["low"]} low
  * @param {Curve["high"]} high
  * @param {(value: number) => number} y
@@ -32,14 +33,15 @@ export function outline(low, high, y) {
     const isHere = bucket < low.length && low[bucket] !== null;
     if (isHere && since < 0) since = bucket;
     if (isHere || since < 0) continue;
-    const x = (/** @type {number} */ index) => (((index + 0.5) / low.length) * WIDTH).toFixed(1);
-    const there = [];
-    const back = [];
-    for (let index = since; index < bucket; index += 1) {
-      there.push(`${x(index)} ${y(high[index] ?? 0).toFixed(1)}`);
-      back.unshift(`${x(index)} ${y(low[index] ?? 0).toFixed(1)}`);
-    }
-    pieces.push(`M${there.join("L")}L${back.join("L")}Z`);
+    const edge = (/** @type {Curve["low"]} */ values) => {
+      const points = [];
+      for (let index = since; index < bucket; index += 1) {
+        const isBetween = index > since && index + 1 < bucket && values[index] === values[index - 1] && values[index] === values[index + 1];
+        if (!isBetween) points.push(`${(((index + 0.5) / low.length) * WIDTH).toFixed(1)} ${y(values[index] ?? 0).toFixed(1)}`);
+      }
+      return points;
+    };
+    pieces.push(`M${edge(high).join("L")}L${edge(low).reverse().join("L")}Z`);
     since = -1;
   }
   return pieces.join("");
