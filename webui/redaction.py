@@ -14,6 +14,12 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(\blink=)[^\s&\"']+", re.IGNORECASE), rf"\1{REMOVED}"),
     (re.compile(r"(\bBearer\s+)[^\s\"']+", re.IGNORECASE), rf"\1{REMOVED}"),
     (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@"), rf"\1{REMOVED}@"),  # a password within an address
+    (re.compile(r"\$argon2[^\s\"']+"), REMOVED),
+    (
+        re.compile(r"(?<![\w-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{43}(?![\w-])", re.ASCII),
+        REMOVED,
+    ),  # a link, key or session
+    (re.compile(r"(\bpsk\s*[=:]\s*)(?![\s\"'])[^\n]+", re.IGNORECASE), rf"\1{REMOVED}"),  # with its blanks
     (re.compile(_GIVEN + r'"[^"\n]*"', re.IGNORECASE), rf'\1"{REMOVED}"'),
     (re.compile(_GIVEN + r"'[^'\n]*'", re.IGNORECASE), rf"\1'{REMOVED}'"),
     (re.compile(_GIVEN + r"[^\s\"',;}\]\[]+", re.IGNORECASE), rf"\1{REMOVED}"),

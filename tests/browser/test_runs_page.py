@@ -81,10 +81,10 @@ def at(page: Page) -> float:
     return float(page.locator("#time").input_value())
 
 
-def shown_grey(page: Page) -> float:
-    """Return how bright the picture is: these runs' pictures show their number so."""
-    script = "() => document.getElementById('picture').getContext('2d').getImageData(8, 6, 1, 1).data[0]"
-    return float(page.evaluate(script))
+def await_picture(page: Page, number: float) -> None:
+    """Wait until the picture of that number is shown, or one beside it: their grey is their number."""
+    grey = "document.getElementById('picture').getContext('2d').getImageData(8, 6, 1, 1).data[0]"
+    page.wait_for_function(f"(number) => Math.abs({grey} - number) <= 4", arg=number)
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=["phone-light", "phone-dark", "laptop-light", "laptop-dark"])
@@ -107,8 +107,7 @@ def test_a_run_plays_with_picture_and_curves_in_step(open_runs: Opened) -> None:
     page.locator("#time").fill("3")
     page.wait_for_function("() => document.getElementById('readout').textContent.includes('8')")
     expect(page.locator("#cursor")).to_have_js_property("hidden", False)
-    page.wait_for_timeout(200)
-    assert shown_grey(page) == pytest.approx(150, abs=3)  # the picture of tick 150, at three seconds
+    await_picture(page, 150)  # of tick 150, at three seconds
     page.keyboard.press("Escape")
     page.locator("#run-title").focus()
     page.keyboard.press("k")
@@ -116,8 +115,7 @@ def test_a_run_plays_with_picture_and_curves_in_step(open_runs: Opened) -> None:
     page.wait_for_function("() => Number(document.getElementById('time').value) > 3.6")
     page.keyboard.press("k")
     expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
-    page.wait_for_timeout(200)
-    assert shown_grey(page) == pytest.approx(at(page) * 50, abs=4)
+    await_picture(page, at(page) * 50)
     left = page.evaluate("() => parseFloat(document.getElementById('cursor').style.left)")
     assert left == pytest.approx(at(page) / 7.98 * 100, abs=0.5)
 

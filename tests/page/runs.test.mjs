@@ -46,6 +46,7 @@ test("a curve is drawn in one piece for each stretch that was recorded", () => {
   const y = (value) => 100 * value;
   assert.equal(outline([0, 0, null, 1], [1, 1, null, 1], y), "M125.0 100.0L375.0 100.0L375.0 0.0L125.0 0.0ZM875.0 100.0L875.0 100.0Z");
   assert.equal(outline([null], [null], y), "");
+  assert.equal(outline([0, 0, 0, 0, 1], [0, 0, 0, 0, 1], y), "M100.0 0.0L700.0 0.0L900.0 100.0L900.0 100.0L700.0 0.0L100.0 0.0Z"); // without those between equals
 });
 
 test("the line is cut where its shade changes, and its frame holds all of it", () => {

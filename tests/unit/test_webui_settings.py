@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from test_webui import RecordingVehicle
 
-from tests.unit.webui_visitors import script, signed_in, watcher
+from tests.unit.webui_visitors import PASSWORD_HASH, script, signed_in, store_of, watcher
 from vehicle.config import (
     CarConfig,
     FailsafeConfig,
@@ -382,6 +382,32 @@ def test_a_report_is_one_file_without_secrets_and_names(
     for secret in ("Sup3rS3cret", "ABCD-EF12", "b1ue-is-secret", "Anna", "page 1234"):
         assert secret not in everything
     assert 'name = "blue"' in content["car.toml"]
+
+
+def test_nothing_that_lets_somebody_in_reaches_a_report(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(system_report, "_doctor", lambda: {"fit": True})
+    store = store_of(app)
+    cookie = client.environ_base["HTTP_COOKIE"].partition("=")[2]
+    secrets = {
+        "password": PASSWORD_HASH,
+        "session": cookie,
+        "link": store.make_view_link("a friend"),
+        "key": store.make_key("a script"),
+        "Wi-Fi": "old horse: staple",
+    }
+    said = "".join(f"WARNING web: {what} {secret} was refused\n" for what, secret in secrets.items())
+    said = said.replace("Wi-Fi ", "psk: ")
+    (tmp_path / "log" / "web.log").write_text(said)
+
+    archive = zipfile.ZipFile(io.BytesIO(client.get("/api/report").get_data()))
+    everything = "\n".join(archive.read(name).decode() for name in archive.namelist())
+
+    assert "WARNING web: session [removed] was refused" in everything
+    for what, secret in secrets.items():
+        assert secret not in everything, what
+    assert "horse" not in everything
 
 
 def test_the_doctor_in_a_report_runs_apart() -> None:
