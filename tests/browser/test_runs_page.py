@@ -226,6 +226,23 @@ def test_a_cut_off_run_without_room_says_what_it_needs(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_a_day_that_comes_twice_around_an_unknown_date_stands_over_its_runs(
+    open_runs: Opened, server: PageServer
+) -> None:
+    page = open_runs(viewport=PHONE)
+    document = page.request.get(f"{server.url}api/runs").json()
+    one = document["runs"][0]
+    document["runs"] = [
+        {**one, "name": f"2026-01-0{3 - place}_12-00-00", "clock_known": place != 1} for place in range(3)
+    ]
+    page.route("**/api/runs", lambda route: route.fulfill(json=document))
+    expect(page.locator("#list .row")).to_have_count(3)
+    document["runs"][2]["starred"] = True
+    expect(page.locator("#list .stars", has_text="kept")).to_have_count(1)
+    kinds = page.locator("#list > li").evaluate_all("(items) => items.map((item) => item.className)")
+    assert kinds == ["day", "row"] * 3
+
+
 @pytest.mark.parametrize("viewport", [PHONE, LAPTOP], ids=["phone", "laptop"])
 def test_the_driving_page_says_only_aloud_that_nothing_is_kept(
     open_runs: Opened, recorder: StatedRecorder, viewport: dict[str, int]
@@ -283,7 +300,7 @@ def test_the_track_lies_under_the_driven_line_of_a_simulated_car(open_runs: Open
     box = "const { width, height } = document.querySelector('#line .road').getBBox();"
     size_m = page.evaluate(f"() => {{ {box} return [width, height]; }}")
     assert size_m == pytest.approx([2.4, 2.4], abs=0.02)  # the ring's outer border
-    order = page.evaluate("() => [...document.querySelectorAll('#line > *')].map((one) => one.classList[0])")
+    order = page.evaluate("() => [...document.querySelectorAll('#line *')].map((one) => one.classList[0])")
     assert order.index("road") < order.index("driven")
     expect(page.locator("#marks .fault-mark")).to_have_count(1)
 

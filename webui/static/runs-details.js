@@ -59,6 +59,7 @@ export class Details {
     byId("line-figure").hidden = !details.has_truth;
     byId("speed-lane").hidden = !details.has_truth;
     byId("stage").classList.toggle("is-alone", !details.has_truth);
+    byId("stage").classList.toggle("is-blind", !details.has_pictures);
     byId("time").max = String(details.seconds);
     this.player.load(name, details.seconds);
     await this.show([0, Math.max(details.seconds, LEAST_S)], true);

@@ -59,7 +59,7 @@ function showAll() {
   let heading = "";
   for (const run of all()) {
     const name = dayOf(run, now);
-    if (name !== heading) rows.push({ key: `day ${name}`, day: name, run: null });
+    if (name !== heading) rows.push({ key: `day of ${run.name}`, day: name, run: null }); // a day may come twice, around a date that nobody knows
     heading = name;
     rows.push({ key: run.name, day: "", run });
   }
@@ -87,8 +87,11 @@ function makeRow({ day, run }) {
 }
 
 /** @param {HTMLElement} item @param {Row} row */
-function updateRow(item, { run }) {
-  if (!run) return;
+function updateRow(item, { day, run }) {
+  if (!run) {
+    setText(part(item, "h3"), day);
+    return;
+  }
   setText(part(item, ".name"), [timeOfDay(started(run)), run.policy].filter(Boolean).join("  "));
   setText(part(item, ".kind"), run.is_mending ? "" : kindOf(run));
   setText(part(item, ".end"), endOf(run));
