@@ -26,7 +26,7 @@ from vehicle.runs import RunShelf
 
 NICE = 15  # whoever drives or looks comes first
 CODECS = {".webm": ("VP80",), ".mp4": ("vp09", "mp4v")}
-"""In order of preference; VP9 in MP4 takes some five times as long as VP8 in WebM."""
+"""In order of preference; VP9 in MP4 takes several times as long as VP8 in WebM."""
 
 
 class RunFilmError(LapwingError):
