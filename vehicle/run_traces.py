@@ -39,6 +39,9 @@ TRUTHS = np.dtype(
     ]
 )
 HELD_NS = 200_000_000  # a curve goes on so long after a tick; then it has a gap
+LINE_STEP_NS = 250_000_000  # half a metre at two metres a second: still a line
+STRETCH_NS = 10_000_000_000  # of a line too long for that, about a lap
+STRETCH_POINTS = 100
 STATES = tuple(DriveState)
 NUMBERS = {state: number for number, state in enumerate(STATES)}
 
@@ -114,6 +117,7 @@ class DrivenLine(msgspec.Struct, frozen=True):
     """Where a HIL car drove, from above."""
 
     t_s: list[float]
+    """A leap of more than a second is a gap: of a long part only stretches are told."""
     x_m: list[float]
     y_m: list[float]
     speed_mps: list[float]
@@ -301,19 +305,34 @@ class Traces:
         )
 
     def line(self, since_s: float, until_s: float, points: int) -> DrivenLine | None:
-        """Return where a HIL car drove in a part of the run, thinned evenly; None for another car."""
+        """Return where a HIL car drove in a part of the run; None for another car.
+
+        Thinned evenly, as long as it stays a line. Of a longer part, stretches of ten seconds are told,
+        evenly spread: a point every few seconds would draw chords across the track, where no car drove.
+        """
         if not self.truths.size:
             return None
         ends_ns = [self._ns(since_s), self._ns(until_s)]
         first, last = np.searchsorted(self._truths_ns, ends_ns).tolist()
         kept = self.truths[first : last + 1]
         if kept.size > points:
-            kept = kept[np.linspace(0, kept.size - 1, points).round().astype(int)]
+            kept = kept[_thinned(self._truths_ns[first : last + 1], points)]
         x_m, y_m, speed_mps = (
             np.round(kept[name].astype(np.float64), 3).tolist() for name in ("x_m", "y_m", "speed_mps")
         )
         t_s = np.round((kept["t_ns"] - self.started_ns) / 1e9, 3).tolist()
         return DrivenLine(t_s, x_m, y_m, speed_mps)
+
+
+def _thinned(t_ns: Array, points: int) -> npt.NDArray[np.int64]:
+    """Return which rows are drawn, at most so many."""
+    count = max(1, points // STRETCH_POINTS)
+    length_ns = int(t_ns[-1] - t_ns[0])
+    if length_ns <= points * LINE_STEP_NS or length_ns <= count * STRETCH_NS:
+        return np.linspace(0, t_ns.size - 1, points).round().astype(np.int64)
+    starts_ns = np.linspace(t_ns[0], t_ns[-1] - STRETCH_NS, count)
+    wanted_ns = starts_ns[:, np.newaxis] + np.linspace(0, STRETCH_NS, STRETCH_POINTS)
+    return np.unique(np.searchsorted(t_ns, wanted_ns.ravel()).clip(0, t_ns.size - 1))
 
 
 class _Buckets:

@@ -380,7 +380,7 @@ interface RunDetails {
 /** The least and the most of each piece of time; null where nothing was recorded. */
 interface Curve { low: (number | null)[]; high: (number | null)[] }
 
-interface DrivenLine { x_m: number[]; y_m: number[]; speed_mps: number[] }
+interface DrivenLine { t_s: number[]; x_m: number[]; y_m: number[]; speed_mps: number[] }
 
 interface RunPart { curves: { steering: Curve; throttle: Curve; speed_mps: Curve | null }; line: DrivenLine | null }
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { frame, ring, shaded } from "../../webui/static/runs-line.js";
+import { frame, ring, shaded, stretches } from "../../webui/static/runs-line.js";
 import { axisMoments, outline } from "../../webui/static/runs-plot.js";
 import * as words from "../../webui/static/runs-words.js";
 
@@ -50,7 +50,10 @@ test("a curve is drawn in one piece for each stretch that was recorded", () => {
 });
 
 test("the line is cut where its shade changes, and its frame holds all of it", () => {
-  const line = { x_m: [0, 1, 2, 3], y_m: [0, -1, 0, 2], speed_mps: [0, 0.1, 2, 2] };
+  const line = { t_s: [0, 0.1, 0.2, 0.3], x_m: [0, 1, 2, 3], y_m: [0, -1, 0, 2], speed_mps: [0, 0.1, 2, 2] };
+  const broken = { ...line, t_s: [0, 0.1, 9, 9.1], speed_mps: [1, 1, 1, 1] };
+  assert.deepEqual(stretches(broken), [[0, 1], [2, 3]]);
+  assert.deepEqual(shaded(broken, 1).map(({ since, until }) => [since, until]), [[0, 1], [2, 3]]);
   const pieces = shaded(line, 2);
   assert.deepEqual(pieces.map(({ since, until }) => [since, until]), [[0, 2], [2, 3]]);
   const [left, top, width, height] = frame(line);

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.unit.run_files import START_NS, TICK_S, make_run, ring, ring_layout, steering_at
+from tests.unit.tick_records import record_of
 from vehicle.bench_recording import write_long_run
 from vehicle.messages import DriveState
 from vehicle.run_file import RunFileError, RunWriter, read
@@ -15,7 +16,7 @@ from vehicle.run_film import RunFilmError, write_film
 from vehicle.run_mending import mend
 from vehicle.run_schemas import Topic, protobuf_class
 from vehicle.run_seek import RunIndex
-from vehicle.run_traces import TRACES, EventKind, Traces, traces_of
+from vehicle.run_traces import TRACES, EventKind, TraceKeeper, Traces, traces_of
 from vehicle.runs import RunShelf
 
 
@@ -60,6 +61,24 @@ def test_one_moment_is_the_newest_tick_and_truth_of_it(traces: Traces) -> None:
     assert moment.steering_frac == pytest.approx(steering_at(4.0), abs=1e-6)
     assert moment.x_m == pytest.approx(ring(4.0, 1).x_m, abs=1e-5)
     assert moment.speed_mps == pytest.approx(ring(4.0, 1).speed_mps, abs=1e-5)
+
+
+def test_the_line_of_a_long_run_stays_on_the_road() -> None:
+    keeper = TraceKeeper()
+    for number in range(20 * 60 * 20):  # twenty minutes of laps of three seconds
+        keeper.truth(ring(number / 20, 0))
+    keeper.tick(record_of(0, now_ns=START_NS))
+    long = Traces(keeper.packed())
+    for since_s, until_s, gaps in ((0.0, 1200.0, 14), (100.0, 200.0, 0), (100.0, 160.0, 0)):
+        line = long.line(since_s, until_s, 1500)
+        assert line is not None
+        assert 1000 < len(line.t_s) <= 1500
+        assert (line.t_s[0], line.t_s[-1]) == pytest.approx((since_s, until_s), abs=0.1)
+        steps_s = np.diff(line.t_s)
+        assert np.count_nonzero(steps_s > 1.0) == gaps
+        assert steps_s[steps_s <= 1.0].max() <= 0.16
+        drawn_m = np.hypot(np.diff(line.x_m), np.diff(line.y_m))[steps_s <= 1.0]
+        assert drawn_m.max() < 0.4  # none is a chord across the ring of two metres
 
 
 def test_a_picture_is_found_by_its_time(folder: Path, traces: Traces) -> None:

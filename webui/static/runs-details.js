@@ -2,7 +2,7 @@
 
 import { change, read } from "./requests.js";
 import { element, setText } from "./dom.js";
-import { Line } from "./runs-line.js";
+import { Line, stretches } from "./runs-line.js";
 import { Player } from "./runs-player.js";
 import { axisMoments, drawCurve, drawMarks } from "./runs-plot.js";
 import { bytes, clock, dayOf, duration, eventWords, filmWords, kindOf, lapTime, marksOf, readout, started, timeOfDay } from "./runs-words.js";
@@ -114,6 +114,7 @@ export class Details {
     if (isWhole) {
       this.mostSpeed = part.curves.speed_mps ? Math.max(0.5, Math.round(reach(part.curves.speed_mps)[1] * 10) / 10) : 0;
       this.line.showWhole(part.line, this.details.track);
+      byId("line-words").hidden = !part.line || stretches(part.line).length < 2;
     } else this.line.showPart(part.line);
     if (part.curves.speed_mps) {
       drawCurve(byId("plot-speed"), part.curves.speed_mps, [0, this.mostSpeed]);

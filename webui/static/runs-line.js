@@ -4,6 +4,7 @@ import { shape } from "./runs-plot.js";
 
 const SHADES = 8;
 const MARGIN_M = 0.4;
+const GAP_S = 1; // of a long run only stretches are told
 
 /** The line in pieces of one shade each; every piece begins where the one before ends. @param {DrivenLine} line @param {number} most */
 export function shaded(line, most) {
@@ -11,11 +12,23 @@ export function shaded(line, most) {
   const pieces = [];
   for (let index = 0; index + 1 < line.x_m.length; index += 1) {
     const shade = Math.min(SHADES - 1, Math.floor((line.speed_mps[index] / Math.max(most, 1e-9)) * SHADES));
+    if (isGap(line, index)) continue;
     const last = pieces[pieces.length - 1];
-    if (last && last.shade === shade) last.until = index + 1;
+    if (last && last.shade === shade && last.until === index) last.until = index + 1;
     else pieces.push({ shade, since: index, until: index + 1 });
   }
   return pieces;
+}
+
+/** Whether the line is not told between a point and the next. @param {DrivenLine} line @param {number} index */
+function isGap(line, index) {
+  return line.t_s[index + 1] - line.t_s[index] > GAP_S;
+}
+
+/** The stretches that are told, each `[first, last]`. @param {DrivenLine} line */
+export function stretches(line) {
+  const ends = line.t_s.flatMap((_, index) => (index + 1 === line.t_s.length || isGap(line, index) ? [index] : []));
+  return ends.map((end, number) => [number ? ends[number - 1] + 1 : 0, end]);
 }
 
 /** What an SVG must show so that all of the line and the track is seen: `[left, top, width, height]`, y pointing down. @param {DrivenLine} line @param {Layout | null} track */
@@ -58,7 +71,7 @@ export class Line {
       return;
     }
     this.svg.setAttribute("viewBox", frame(line, track).join(" "));
-    this.svg.replaceChildren(...this.road(), shape("polyline", { class: "whole", points: points(line, 0, line.x_m.length) }), this.part, this.car);
+    this.svg.replaceChildren(...this.road(), ...stretches(line).map(([since, until]) => shape("polyline", { class: "whole", points: points(line, since, until) })), this.part, this.car);
     this.showPart(line);
   }
 
