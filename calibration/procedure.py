@@ -107,7 +107,7 @@ STEPS: tuple[Step, ...] = (
         answer=Answer.PULSE,
         actuator="steering",
         field="steering.center_us",
-        hint="Look along the car from behind. A test drive later shows the last microseconds.",
+        hint="Look along the car from behind. If left and right are swapped, say so with the button.",
     ),
     Step(
         id="left",
@@ -154,11 +154,11 @@ STEPS: tuple[Step, ...] = (
         id="forward_dead_band",
         part="throttle",
         title="Where forward begins",
-        prompt="Nudge slowly to the side that drives forward until the wheels just begin to turn.",
+        prompt="Nudge forwards, slowly, until the wheels just begin to turn.",
         answer=Answer.PULSE,
         actuator="throttle",
         field="throttle.forward_dead_band_us",
-        hint="Below neutral on a DeepRacer, above it on most other cars.",
+        hint="If they turn backwards there, say so with the button: then forward is the other side.",
     ),
     Step(
         id="forward",
@@ -262,7 +262,7 @@ def answered(
     """Return a draft with a step's answer in it, and with what follows from it.
 
     A dead band is answered by the pulse at which it ends. Forward on the side where reverse was puts
-    reverse as far to the other side.
+    reverse as far to the other side, and left on the side where right was does so with right.
     """
     draft = dict(msgspec.to_builtins(document))
     section, _, name = step.field.partition(".")
@@ -272,6 +272,8 @@ def answered(
             distance_us = max(abs(throttle["forward_us"] - throttle["neutral_us"]), MIN_SPAN_US)
             _turn_forward(throttle, math.copysign(distance_us, value - throttle["neutral_us"]))
         value = abs(value - throttle["neutral_us"])
+    if step.id == "left":
+        _turn_left(draft["steering"], value)
     if step.id == "forward":
         _turn_forward(throttle, value - throttle["neutral_us"])
     draft[section][name] = value
@@ -281,6 +283,13 @@ def answered(
             1.0 if angle_name == "left_rad" else -1.0
         )
     return draft
+
+
+def _turn_left(steering: dict[str, Any], left_us: float) -> None:
+    """Right must lie on the other side of the centre than this; as far from it, within what a pulse may be."""
+    center_us = steering["center_us"]
+    if (steering["right_us"] - center_us) * (left_us - center_us) >= 0.0:
+        steering["right_us"] = min(PULSE_MAX_US, max(PULSE_MIN_US, 2.0 * center_us - left_us))
 
 
 def _turn_forward(throttle: dict[str, Any], distance_us: float) -> None:

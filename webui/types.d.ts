@@ -34,6 +34,7 @@ interface Car {
   steering_us: number;
   throttle_us: number;
   is_calibrated: boolean;
+  calibration_name: string;
   calibration_version: number;
 }
 

@@ -48,7 +48,7 @@ class SimulatedPageCar(PolledCar):
         self.policy, self.policy_hash, self.policy_note = "meadow-discrete", "3f9a" * 16, ""
         self.trim_us = 0.0
         self.camera_locks = CameraLocks()
-        self.calibration_file = ""
+        self.calibration_file = "/nowhere/blue.json"
         self.stops_ns: list[int] = []
         self.renewed_ns = 0
         self.changed = threading.Condition()

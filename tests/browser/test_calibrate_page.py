@@ -1,6 +1,7 @@
 """The calibration page in a real browser: the walk to a saved file and back, and what stops it."""
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from conftest import LAPTOP, PHONE, WAIT_MS, PageServer, is_complaint
 from playwright.sync_api import Browser, Page, Route, expect
 
 from calibration import store
-from calibration.car import HIL_AWS, HIL_STANDARD, ThrottleCalibration
+from calibration.car import HIL_AWS, HIL_STANDARD, CarCalibration, ThrottleCalibration
 from tests.unit.webui_visitors import browser_cookies
 from vehicle.messages import DriveState, RequestKind
 from webui import create_app
@@ -171,13 +172,13 @@ def test_nudges_by_button_key_and_slider_move_the_pulse_and_home_rests_it(
 ) -> None:
     begin_steering(page)
     for press, pulse_us in (
-        ("[data-nudge='25']", 1475),
-        ("[data-nudge='-5']", 1470),
-        ("[data-nudge='1']", 1471),
+        ("[data-nudge='-25']", 1475),  # to the left, where this car's longer pulses are
+        ("[data-nudge='5']", 1470),
+        ("[data-nudge='-1']", 1471),
     ):
         page.click(press)
         assert car.wait_status(lambda status, us=pulse_us: status.steering_us == us, 2.0)
-    for key, pulse_us in (("ArrowRight", 1472), ("Shift+ArrowLeft", 1467), ("PageUp", 1492)):
+    for key, pulse_us in (("ArrowLeft", 1472), ("Shift+ArrowRight", 1467), ("PageDown", 1492)):
         page.keyboard.press(key)
         assert car.wait_status(lambda status, us=pulse_us: status.steering_us == us, 2.0)
     page.keyboard.press("Home")
@@ -186,6 +187,63 @@ def test_nudges_by_button_key_and_slider_move_the_pulse_and_home_rests_it(
     assert all(
         not fields.get("throttle_us") for kind, fields in car.asked if kind is RequestKind.CALIBRATION_PULSE
     )
+
+
+TURNED = """
+[...document.querySelectorAll("#car g[transform]")].map((wheel) => Math.sign(-parseFloat(wheel.getAttribute("transform").slice(7))))
+"""
+"""The drawn front wheels: 1 turned to the left, -1 to the right."""
+
+
+def drag_thumb(page: Page, from_frac: float, to_frac: float) -> None:
+    """Drag the slider's thumb, by shares of its way from the left."""
+    box = page.locator("#slider").bounding_box()
+    assert box is not None
+    at = [(box["x"] + 17 + share * (box["width"] - 34), box["y"] + box["height"] / 2) for share in (from_frac, to_frac)]
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    page.mouse.move(*at[1], steps=4)
+    page.mouse.up()
+
+
+@pytest.mark.parametrize("numbers", [HIL_AWS, HIL_STANDARD], ids=lambda numbers: numbers.name)
+def test_what_is_dragged_to_the_left_turns_the_wheels_left_whatever_the_sign_of_the_pulse(
+    page: Page, car: CalibratingCar, numbers: CarCalibration
+) -> None:
+    store.save(car.path, numbers)
+    car.calibration = numbers
+    page.reload()
+    begin_steering(page)
+    steering = numbers.steering
+    rest = (steering.center_us - 800) / 1400  # the middle of the servo's way need not be the car's
+    rest = rest if steering.left_us < steering.center_us else 1 - rest
+    for aside, side, word in ((-0.15, 1, "left"), (0.15, -1, "right")):
+        drag_thumb(page, rest, rest + aside)
+        end_us = steering.left_us if side == 1 else steering.right_us
+        wanted = math.copysign(1.0, end_us - steering.center_us)
+        assert car.wait_status(lambda status, w=wanted: (status.steering_us - steering.center_us) * w > 150, 2.0)
+        page.wait_for_function(f"{TURNED}.every((turned) => turned === {side})")
+        expect(page.locator("#pulse-word")).to_contain_text(f"to the {word}")
+        page.keyboard.press("Home")
+        expect(page.locator("#pulse-word")).to_have_text("at rest")
+
+
+def test_a_car_whose_wheels_go_the_other_way_turns_the_page_round(page: Page, car: CalibratingCar) -> None:
+    begin_steering(page)
+    page.click("[data-nudge='-25']")
+    assert car.wait_status(lambda status: status.steering_us == 1475.0, 2.0)
+    page.wait_for_function(f"{TURNED}.every((turned) => turned === 1)")
+    page.click("#swap")
+    expect(page.locator("#pulse-word")).to_have_text("25 to the right")  # where it stood all along
+    page.wait_for_function(f"{TURNED}.every((turned) => turned === -1)")
+    assert car.status().steering_us == 1475.0
+    page.click("[data-nudge='-25']")
+    assert car.wait_status(lambda status: status.steering_us == 1450.0, 2.0)
+    page.click("#next")
+    answer(page, "As far left as it goes", 1210)
+    at_step(page, "As far right as it goes")
+    page.click("#to-mark")
+    assert car.wait_status(lambda status: status.steering_us == 1700.0, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +262,7 @@ def test_leaving_brings_the_pulse_to_rest(
 ) -> None:
     complaints.provoked = (CUT, LATE)
     begin_steering(page)
-    page.click("[data-nudge='25']")
+    page.click("[data-nudge='-25']")
     assert car.wait_status(lambda status: status.steering_us == 1475.0, 2.0)
     leave(page)
     assert car.wait_status(lambda status: status.steering_us == 1450.0, 2.0)
@@ -216,7 +274,7 @@ def test_the_walk_holds_on_over_the_socket_and_asks_for_nothing_else(page: Page,
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     renewals = len(car.asked) - len(car.kinds)
-    page.click("[data-nudge='25']")
+    page.click("[data-nudge='-25']")
     assert car.wait_status(lambda status: status.steering_us == 1475.0, 2.0)
     assert car.wait_status(lambda _: len(car.asked) - len(car.kinds) >= renewals + 5, 3.0)
     assert asked == []
@@ -229,7 +287,7 @@ def test_where_sockets_are_refused_the_walk_goes_on_by_post(
     server.wire.refuses_sockets = True
     page.reload()
     begin_steering(page)
-    page.click("[data-nudge='25']")
+    page.click("[data-nudge='-25']")
     assert car.wait_status(lambda status: status.steering_us == 1475.0, 2.0)
     page.wait_for_timeout(1000 * LEASE_S)
     assert car.state is DriveState.CALIBRATING
@@ -260,7 +318,7 @@ def test_a_page_that_was_held_up_hears_the_car_again_and_goes_on_on_purpose(
     assert car.status().steering_us == 1450.0
     page.click("#go-on")
     expect(page.locator("#slider")).to_be_enabled()
-    page.click("[data-nudge='5']")
+    page.click("[data-nudge='-5']")
     assert car.wait_status(lambda status: status.steering_us == 1455.0, 2.0)
 
 
@@ -382,7 +440,7 @@ def test_every_step_is_accessible_and_fits_the_screen(page: Page, car: Calibrati
     at_step(page, "Where forward begins")
     expect(page.locator("#slider")).to_be_enabled()
     look()
-    page.click("[data-nudge='-25']")
+    page.click("[data-nudge='25']")
     page.click("#next")
     answer(page, "Full forward", 1311.0)
     at_step(page, "What reverse does")

@@ -3,6 +3,7 @@
 Against a car that obeys at once, so that no starved clock can end a drive.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from simulated_page_car import SimulatedPageCar
 
 from calibration import store as calibrations
-from calibration.car import HIL_AWS
+from calibration.car import HIL_AWS, HIL_STANDARD, CarCalibration
 from models.store import PolicyStore
 from models.store_report import entry_document
 from tests.unit.store_files import add_one
@@ -173,36 +174,43 @@ def test_laps_are_marked_by_hand_where_nothing_sees_the_line(bare: Page, car: Si
     expect(bare.locator("#lap-list li.best")).to_contain_text("Lap 1")
 
 
-def test_trim_acts_at_once_and_is_saved_on_demand(page: Page, car: SimulatedPageCar, tmp_path: Path) -> None:
+@pytest.mark.parametrize("numbers", [HIL_AWS, HIL_STANDARD], ids=lambda numbers: numbers.name)
+def test_trim_acts_at_once_on_its_own_side_and_is_saved_on_demand(
+    page: Page, car: SimulatedPageCar, tmp_path: Path, numbers: CarCalibration
+) -> None:
     file = tmp_path / "blue.toml"
-    calibrations.save(file, HIL_AWS, saved_by="a test")
-    center_us = HIL_AWS.steering.center_us
+    calibrations.save(file, numbers, saved_by="a test")
+    center_us = numbers.steering.center_us
+    right = math.copysign(1.0, numbers.steering.right_us - center_us)
     car.calibration_file = str(file)
+    page.reload()
+    expect(page.locator("#trim")).to_have_attribute("dir", "ltr" if right > 0 else "rtl")
     expect(page.locator("#trim-save")).to_be_disabled()
-    page.evaluate("for (const _ of [1, 2, 3]) document.getElementById('trim-more').click()")
-    assert car.await_that(lambda: car.trim_us == 6.0)
+    page.evaluate("for (const _ of [1, 2, 3]) document.getElementById('trim-right').click()")
+    assert car.await_that(lambda: car.trim_us == 6.0 * right)
     page.locator("#trim").press("ArrowRight")
-    assert car.await_that(lambda: car.trim_us == 7.0)
-    page.locator("#trim").fill("-50")
-    assert car.await_that(lambda: car.trim_us == -50.0)
-    page.click("#trim-less")
-    expect(page.locator("#trim-value")).to_have_text("-50 µs")  # the end
+    assert car.await_that(lambda: car.trim_us == 7.0 * right)
+    expect(page.locator("#trim-value")).to_have_text("7 µs right")
+    page.locator("#trim").fill(str(-50 * right))
+    assert car.await_that(lambda: car.trim_us == -50.0 * right)
+    page.click("#trim-left")
+    expect(page.locator("#trim-value")).to_have_text("50 µs left")  # the end
     assert calibrations.load(file).steering.center_us == center_us
 
     page.click("#trim-save")
     expect(page.locator("#note")).to_have_text("The trim is saved with the calibration.")
-    assert calibrations.load(file).steering.center_us == center_us - 50.0
+    assert calibrations.load(file).steering.center_us == center_us - 50.0 * right
     assert car.trim_us == 0.0
     assert RequestKind.RELOAD_CALIBRATION in car.asked
 
 
 def test_a_trim_that_cannot_be_saved_says_why(page: Page, car: SimulatedPageCar, tmp_path: Path) -> None:
     car.calibration_file = str(tmp_path / "none.toml")
-    page.click("#trim-more")
+    page.click("#trim-right")
     expect(page.locator("#trim-save")).to_be_enabled()
     page.click("#trim-save")
     expect(page.locator("#note")).to_contain_text("The trim cannot be saved")
-    assert car.trim_us == 2.0
+    assert abs(car.trim_us) == 2.0
 
 
 def test_the_computers_tiles_come_with_its_numbers(page: Page) -> None:

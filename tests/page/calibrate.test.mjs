@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { throttleShare, wheelAngle } from "../../webui/static/calibrate_draw.js";
+import { steeringRightward, throttleRightward, throttleShare, wheelAngle } from "../../webui/static/calibrate_draw.js";
 
 const AWS = {
   steering: { left_us: 1700, center_us: 1450, right_us: 1200, left_rad: 0.5, right_rad: -0.4 },
@@ -34,11 +34,23 @@ test("the motor is at rest in all of the dead band and full at both ends", () =>
   }
 });
 
+test("left is on the left of the scale and forward on its right, whichever pulses those are", () => {
+  for (const { steering, throttle } of [AWS, STANDARD]) {
+    const place = (us) => us * steeringRightward(steering);
+    assert.ok(place(steering.left_us) < place(steering.center_us));
+    assert.ok(place(steering.center_us) < place(steering.right_us));
+    const push = (us) => us * throttleRightward(throttle);
+    assert.ok(push(throttle.reverse_us) < push(throttle.neutral_us));
+    assert.ok(push(throttle.neutral_us) < push(throttle.forward_us));
+  }
+});
+
 test("numbers in the making, with an end on its rest, draw something finite", () => {
   const steering = { ...AWS.steering, left_us: 1450, right_us: 1450 };
   const throttle = { ...AWS.throttle, forward_us: 1446, reverse_us: 1446 };
   for (const us of [1400, 1450, 1500]) {
     assert.ok(Number.isFinite(wheelAngle(steering, us)));
     assert.ok(Number.isFinite(throttleShare(throttle, us)));
+    assert.equal(Math.abs(steeringRightward(steering) * throttleRightward(throttle)), 1);
   }
 });

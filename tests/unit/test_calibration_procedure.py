@@ -131,6 +131,17 @@ def test_every_mark_stands_where_an_answer_would_change_nothing(car):
             assert answered(document, step, mark_us(step, document)) == document
 
 
+def test_left_found_on_the_other_side_takes_right_along():
+    document = msgspec.to_builtins(KINDS["deepracer"])
+    assert answered(document, BY_ID["left"], 1690.0)["steering"]["right_us"] == 1200.0
+    found = answered(document, BY_ID["left"], 1230.0)
+    assert (found["steering"]["left_us"], found["steering"]["right_us"]) == (1230.0, 1670.0)
+    far = answered(document, BY_ID["left"], 800.0)
+    assert far["steering"]["right_us"] == 2100.0
+    document["steering"]["center_us"] = 1600.0
+    assert answered(document, BY_ID["left"], 810.0)["steering"]["right_us"] == PULSE_MAX_US
+
+
 def test_forward_found_on_the_other_side_takes_reverse_along():
     document = msgspec.to_builtins(KINDS["deepracer"])
     found = answered(document, BY_ID["forward_dead_band"], 1446.0 + 20.0)

@@ -1,6 +1,6 @@
 /** The drawing beside everything: the car and both axes as a draft has them and as the car stands now. */
 
-import { Axis, CarDrawing, throttleShare, wheelAngle } from "./calibrate_draw.js";
+import { Axis, CarDrawing, steeringRightward, throttleRightward, throttleShare, wheelAngle } from "./calibrate_draw.js";
 import { byId } from "./calibrate_page.js";
 
 const FULL_RANGE = [800, 2200];
@@ -35,6 +35,7 @@ export class Bench {
     this.throttle.svg.toggleAttribute("data-off", nothingMoves || actuator === "steering");
     this.steering.show({
       range: actuator === "steering" ? reach : FULL_RANGE,
+      rightward: steeringRightward(steering),
       marks: [
         { us: steering.left_us, label: "left" },
         { us: steering.center_us, label: "centre" },
@@ -63,6 +64,7 @@ function throttleScale(throttle, reach) {
   ];
   return {
     range: reach ?? around(throttle),
+    rightward: throttleRightward(throttle),
     marks: reach ? marks.filter(({ us }) => us >= reach[0] && us <= reach[1]) : marks,
     stretches: [
       { from: forwardBand, to: throttle.forward_us, kind: "usable" },

@@ -35,6 +35,20 @@ export function throttleShare(throttle, us) {
   return forward || share === 0 ? share : -share; // no negative zero
 }
 
+/**
+ * Which way pulses go on the page's scales, where left is left and forward is to the right: 1 where
+ * the longer pulse is on the right side, -1 where it is on the left, as on an AWS car.
+ * @param {SteeringNumbers} steering
+ */
+export function steeringRightward(steering) {
+  return Math.sign(steering.center_us - steering.left_us) || Math.sign(steering.right_us - steering.center_us) || 1;
+}
+
+/** As `steeringRightward`; forward is right. @param {ThrottleNumbers} throttle */
+export function throttleRightward(throttle) {
+  return Math.sign(throttle.forward_us - throttle.neutral_us) || Math.sign(throttle.neutral_us - throttle.reverse_us) || 1;
+}
+
 /** A car seen from above, nose up; `show` turns its front wheels and its motor. */
 export class CarDrawing {
   /** @param {Element} svg */
@@ -130,7 +144,8 @@ export class CarDrawing {
 }
 
 /**
- * A scale of pulse widths with its marks, coloured stretches and where the pulse is now.
+ * A scale of pulse widths with its marks, coloured stretches and where the pulse is now; what is left on
+ * the car is left on the scale, whichever pulses those are.
  * Marks that would collide stand in two rows.
  */
 export class Axis {
@@ -142,23 +157,25 @@ export class Axis {
     this.needle = node("path", { class: "needle", d: "" });
     svg.append(this.ground, this.needle);
     this.range = [1000, 2000];
+    this.rightward = 1;
     this.drawn = "";
   }
 
   /** @param {number} us */
   x(us) {
     const [low, high] = this.range;
-    return 22 + (596 * (Math.min(high, Math.max(low, us)) - low)) / (high - low);
+    const share = (Math.min(high, Math.max(low, us)) - low) / (high - low);
+    return 22 + 596 * (this.rightward > 0 ? share : 1 - share);
   }
 
   /**
-   * @param {{range: number[], marks: {us: number, label: string, kind?: string}[], stretches: {from: number, to: number, kind: string}[], now: number | null}} what
+   * @param {{range: number[], rightward: number, marks: {us: number, label: string, kind?: string}[], stretches: {from: number, to: number, kind: string}[], now: number | null}} what
    */
-  show({ range, marks, stretches, now }) {
-    const key = JSON.stringify([range, marks, stretches]);
+  show({ range, rightward, marks, stretches, now }) {
+    const key = JSON.stringify([range, rightward, marks, stretches]);
     if (key !== this.drawn) {
       this.drawn = key;
-      this.range = range;
+      Object.assign(this, { range, rightward });
       this.build(marks, stretches);
     }
     this.needle.setAttribute("d", now ? `M${this.x(now).toFixed(1)} 46v22m-8 12l8-12l8 12z` : "");
@@ -184,7 +201,7 @@ export class Axis {
       ground.append(node("text", { class: "tick-label", x, y: 94, "text-anchor": "middle" }, String(us)));
     }
     const ends = [-Infinity, -Infinity];
-    for (const { us, label, kind = "" } of [...marks].sort((one, other) => one.us - other.us)) {
+    for (const { us, label, kind = "" } of [...marks].sort((one, other) => this.x(one.us) - this.x(other.us))) {
       const x = this.x(us);
       const width = 10 * label.length; // on a phone they are larger
       const anchored = Math.min(640 - width / 2 - 2, Math.max(width / 2 + 2, x));

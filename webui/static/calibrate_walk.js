@@ -2,6 +2,7 @@
 
 import { post } from "./link.js";
 import { byId, holdToConfirm, live, makeButton, offer, problem, show, trouble, view, whileHeld } from "./calibrate_page.js";
+import { steeringRightward, throttleRightward } from "./calibrate_draw.js";
 import { setText } from "./dom.js";
 import { showReview } from "./calibrate_review.js";
 import { store, stored } from "./stored.js";
@@ -17,8 +18,14 @@ const TAP_MS = 500;
 const PARTS = { begin: "Get ready", steering: "Steering", throttle: "Throttle", end: "Save" };
 const ENDS = new Set(["left", "right", "forward", "reverse"]);
 const RESTS = new Set(["center", "neutral"]);
+const TURNABLE = new Set(["center", "left", "neutral", "forward_dead_band"]); // no side was found yet
+/** @type {Record<string, {left: string, right: string, swap: string}>} what lies where on the scale */
+const SIDES = {
+  steering: { left: "to the left", right: "to the right", swap: "The wheels go the other way" },
+  throttle: { left: "backwards", right: "forwards", swap: "The wheels turn the other way" },
+};
 const PLACES = { choice: "choice", hold: "hold-part", pulse: "pulse-part", trial: "trial-part", review: "review-part" };
-/** @type {Record<string, number>} */
+/** @type {Record<string, number>} to the right on the scale, whatever pulse is there */
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, ArrowDown: -1, ArrowUp: 1, PageDown: -25, PageUp: 25 };
 
 export class Walk extends EventTarget {
@@ -61,7 +68,7 @@ export class Walk extends EventTarget {
     }
     for (const button of document.querySelectorAll("[data-nudge]")) {
       const by = Number(/** @type {HTMLElement} */ (button).dataset.nudge);
-      button.addEventListener("click", () => this.move(this.nowUs + by));
+      button.addEventListener("click", () => this.nudge(by));
     }
     for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll("[data-trial]"))) {
       whileHeld(button, () => this.run(button.dataset.trial), () => this.toRest());
@@ -69,6 +76,7 @@ export class Walk extends EventTarget {
     holdToConfirm(byId("hold"), HOLD_MS, () => this.go(1));
     byId("slider").addEventListener("input", () => this.move(byId("slider").valueAsNumber));
     byId("to-rest").addEventListener("click", () => this.toRest());
+    byId("swap").addEventListener("click", () => this.swap());
     byId("to-mark").addEventListener("click", () => this.move(this.draft.mark_us[this.step.id]));
     byId("tap-brake").addEventListener("click", () => this.run("tap"));
     byId("next").addEventListener("click", () => this.next());
@@ -248,7 +256,15 @@ export class Walk extends EventTarget {
   /** @param {Step} step */
   showPulseStep(step) {
     const [low, high] = this.draft.reach_us[step.id];
-    Object.assign(byId("slider"), { min: String(low), max: String(high) });
+    const sides = SIDES[step.actuator];
+    Object.assign(byId("slider"), { min: String(low), max: String(high), dir: this.rightward > 0 ? "ltr" : "rtl" });
+    for (const side of /** @type {const} */ (["left", "right"])) setText(byId(`to-${side}`), capital(sides[side]));
+    for (const button of document.querySelectorAll("[data-nudge]")) {
+      const by = Number(/** @type {HTMLElement} */ (button).dataset.nudge);
+      button.setAttribute("aria-label", `${Math.abs(by)} µs ${by < 0 ? sides.left : sides.right}`);
+    }
+    byId("swap").hidden = !TURNABLE.has(step.id);
+    setText(byId("swap"), sides.swap);
     byId("angle-row").hidden = !step.angle_field;
     if (step.angle_field) {
       const [part, name] = step.angle_field.split(".");
@@ -265,11 +281,16 @@ export class Walk extends EventTarget {
     if (step?.answer !== "pulse") return;
     const pulse = Math.round(this.nowUs);
     const [low, high] = this.draft.reach_us[step.id];
-    const offset = pulse - Math.round(this.restUs);
+    const offset = (pulse - Math.round(this.restUs)) * this.rightward;
+    const { left, right } = SIDES[step.actuator];
+    const words = offset === 0 ? "at rest" : `${Math.abs(offset)} ${offset < 0 ? left : right}`;
     setText(byId("pulse"), String(pulse));
+    setText(byId("pulse-word"), words);
     byId("slider").value = String(pulse);
-    byId("slider").style.setProperty("--share", String((pulse - low) / (high - low)));
-    setText(byId("pulse-word"), offset === 0 ? "at rest" : `${offset > 0 ? "+" : "−"}${Math.abs(offset)} from rest`);
+    byId("slider").setAttribute("aria-valuetext", `${pulse} µs, ${words}`);
+    const [from, to] = [this.restUs, pulse].map((us) => (this.rightward > 0 ? us - low : high - us) / (high - low)).sort((one, other) => one - other);
+    byId("slider").style.setProperty("--from", String(from));
+    byId("slider").style.setProperty("--to", String(to));
   }
 
   /** @param {boolean} locked */
@@ -284,6 +305,12 @@ export class Walk extends EventTarget {
   get restUs() {
     const { steering, throttle } = this.draft.calibration;
     return this.step?.actuator === "steering" ? steering.center_us : throttle.neutral_us;
+  }
+
+  /** The sign of what the slider adds to the pulse on its way to the right: left is left, forward is right. */
+  get rightward() {
+    const { steering, throttle } = this.draft.calibration;
+    return this.step?.actuator === "throttle" ? throttleRightward(throttle) : steeringRightward(steering);
   }
 
   /** What was asked for; the needle of the drawing shows what is sent. */
@@ -349,6 +376,28 @@ export class Walk extends EventTarget {
     this.lock(true);
   }
 
+  /** @param {number} by microseconds to the right on the scale */
+  nudge(by) {
+    if (this.step?.answer === "pulse") this.move(this.nowUs + by * this.rightward);
+  }
+
+  /** Take the sides for the other way round, as the wheels have just shown; nothing moves by it. */
+  async swap() {
+    const { step, draft: { calibration } } = this;
+    const [one, other] = step.actuator === "steering" ? ["left_us", "right_us"] : ["forward_us", "reverse_us"];
+    const part = calibration[step.actuator];
+    const turned = { ...calibration, [step.actuator]: { ...part, [one]: part[other], [other]: part[one] } };
+    const answer = await post("/api/calibration/draft", { draft: turned });
+    problem(answer.error ?? "");
+    if (answer.error || this.step !== step) return;
+    this.draft = answer;
+    const wanted = this.wanted;
+    this.showPulseStep(step);
+    this.wanted = wanted; // it stays where it is, on its true side now
+    this.showPulse();
+    this.dispatchEvent(new Event("changed"));
+  }
+
   /** @param {number} us */
   move(us) {
     const { step } = this;
@@ -399,7 +448,7 @@ export class Walk extends EventTarget {
     if (this.step?.answer !== "pulse" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
     const by = KEYS[event.key];
     if (event.key === "Home") this.toRest();
-    else if (by) this.move(this.nowUs + by * (event.shiftKey && Math.abs(by) === 1 ? 5 : 1));
+    else if (by) this.nudge(by * (event.shiftKey && Math.abs(by) === 1 ? 5 : 1));
     else return;
     event.preventDefault();
   }
@@ -446,4 +495,9 @@ function showChoices(place, choices, choose) {
     }
     return button;
   }));
+}
+
+/** @param {string} words */
+function capital(words) {
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)}`;
 }

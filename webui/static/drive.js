@@ -11,6 +11,7 @@ import { modelChoices } from "./loaded.js";
 import { Pictures } from "./picture.js";
 import { emergencyStop, watchForStop } from "./stop.js";
 import { store, stored } from "./stored.js";
+import { Trim } from "./trim.js";
 import { GUARDED, describe, describeDriver, describeGoal, describeHealth, describeLease, describeRecording } from "./words.js";
 
 const SHOW_MS = 200;
@@ -45,8 +46,6 @@ let modelsWord = ""; // of the status, for the list as it was last asked for
 /** @type {number | null} */
 let wanted = null; // speed cap that this page asks for, in percent, while the car has not confirmed it
 let capUnderway = false;
-/** @type {{us: number | null, at: number}} */
-const wantedTrim = { us: null, at: -Infinity }; // that this page asks for, while the car has not confirmed it
 let stopping = false;
 let questionTimer = 0;
 let noteTimer = 0;
@@ -61,6 +60,7 @@ const isConnected = () => performance.now() - newestAt < LOST_MS;
 const laps = new Laps(/** @type {HTMLElement} */ (document.querySelector(".laps")));
 const control = new Control(page, hear, () => `trail=${laps.trailEnd}`);
 new Pictures(view, page, (serverNs) => control.see(serverNs), car);
+const trim = new Trim(askAsDriver, note);
 const inputs = new DrivingInputs(byId("pad"), {
   mayDrive: handsOn,
   steers: () => car()?.state === "manual",
@@ -235,10 +235,7 @@ function showCapValue(percent) {
 /** @param {Car} now */
 function showTrim(now) {
   byId("trim-card").hidden = now.trim_us === undefined || !control.isLive;
-  if (now.trim_us === wantedTrim.us || performance.now() - wantedTrim.at > SETTLES_MS) wantedTrim.us = null;
-  if (wantedTrim.us === null && document.activeElement !== byId("trim")) byId("trim").value = String(now.trim_us ?? 0);
-  setText(byId("trim-value"), `${byId("trim").value} µs`);
-  byId("trim-save").disabled = !now.trim_us || GUARDED.has(now.state);
+  if (!byId("trim-card").hidden && !isWatching) trim.show(now);
 }
 
 /** @param {HTMLElement} tile @param {Tile} words */
@@ -405,16 +402,6 @@ function changeCap(by) {
   if (!byId("cap").disabled) askForCap((wanted ?? byId("cap").valueAsNumber) + by);
 }
 
-/** @param {number} us */
-async function askForTrim(us) {
-  byId("trim").value = String(us);
-  Object.assign(wantedTrim, { us: byId("trim").valueAsNumber, at: performance.now() });
-  setText(byId("trim-value"), `${byId("trim").value} µs`);
-  const answer = await askAsDriver("trim", { trim_us: wantedTrim.us });
-  if (!answer.ok) wantedTrim.us = null;
-  note(answer.error);
-}
-
 /* ---- models ---- */
 
 /** Ask for the list when the status says that it has changed. @param {string} word */
@@ -459,10 +446,6 @@ byId("clear").addEventListener("click", clear);
 byId("cap").addEventListener("input", () => askForCap(byId("cap").valueAsNumber));
 byId("cap-less").addEventListener("click", () => changeCap(-5));
 byId("cap-more").addEventListener("click", () => changeCap(5));
-byId("trim").addEventListener("input", () => askForTrim(byId("trim").valueAsNumber));
-byId("trim-less").addEventListener("click", () => askForTrim(byId("trim").valueAsNumber - 2));
-byId("trim-more").addEventListener("click", () => askForTrim(byId("trim").valueAsNumber + 2));
-byId("trim-save").addEventListener("click", async () => note((await askAsDriver("save_trim", {})).error || "The trim is saved with the calibration."));
 byId("mark-lap").addEventListener("click", async () => note((await control.ask("mark_lap")).error));
 byId("wheel-ask").addEventListener("click", async () => {
   const answer = await control.ask("ask_lease", { name: byId("name").value.trim() });
