@@ -286,7 +286,7 @@ def answered(
 
 
 def _turn_left(steering: dict[str, Any], left_us: float) -> None:
-    """Right must lie on the other side of the centre than this; as far from it, within what a pulse may be."""
+    """Put right on the other side of the centre, as far away as a pulse may be, where it was on this one."""
     center_us = steering["center_us"]
     if (steering["right_us"] - center_us) * (left_us - center_us) >= 0.0:
         steering["right_us"] = min(PULSE_MAX_US, max(PULSE_MIN_US, 2.0 * center_us - left_us))

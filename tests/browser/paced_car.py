@@ -5,6 +5,7 @@ causes no fault. Requests, pictures and bytes of the board go the same ways as o
 """
 
 import contextlib
+import functools
 import socket
 import ssl
 import subprocess
@@ -52,10 +53,15 @@ class PacedCar:
         self.url = url
         self.authority_file = access_dir / "ca.crt" if url.startswith("https") else None
         """Of the authority that vouches for this car, with HTTPS."""
-        self.headers = {**signed_in_headers(access_dir), "Origin": self.url.rstrip("/")}
+        self.access_dir = access_dir
+
+    @functools.cached_property
+    def headers(self) -> dict[str, str]:
+        """Of a signed-in browser, for a client that is none; whoever asks first sets a password."""
+        headers = {**signed_in_headers(self.access_dir), "Origin": self.url.rstrip("/")}
         if self.authority_file is not None:
-            self.headers["Cookie"] = f"__Host-{self.headers['Cookie']}"
-        """Of a signed-in browser, for a client that is none."""
+            headers["Cookie"] = f"__Host-{headers['Cookie']}"
+        return headers
 
     @property
     def cookies(self) -> list[dict[str, str]]:

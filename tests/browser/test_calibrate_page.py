@@ -94,9 +94,14 @@ def hold(page: Page, selector: str, ms: int = HOLD_MS) -> None:
     page.locator(selector).scroll_into_view_if_needed()
     box = page.locator(selector).bounding_box()
     assert box is not None
+    title = page.locator("#step-title")
+    before = title.text_content() or ""
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
-    page.wait_for_timeout(ms)
+    if ms == HOLD_MS:  # until it is confirmed, which takes longer on a starved computer
+        expect(title).not_to_have_text(before, timeout=PATIENCE_MS)
+    else:
+        page.wait_for_timeout(ms)
     page.mouse.up()
 
 
@@ -189,9 +194,10 @@ def test_nudges_by_button_key_and_slider_move_the_pulse_and_home_rests_it(
     )
 
 
-TURNED = """
-[...document.querySelectorAll("#car g[transform]")].map((wheel) => Math.sign(-parseFloat(wheel.getAttribute("transform").slice(7))))
-"""
+TURNED = (
+    '[...document.querySelectorAll("#car g[transform]")]'
+    '.map((wheel) => Math.sign(-parseFloat(wheel.getAttribute("transform").slice(7))))'
+)
 """The drawn front wheels: 1 turned to the left, -1 to the right."""
 
 
@@ -199,7 +205,10 @@ def drag_thumb(page: Page, from_frac: float, to_frac: float) -> None:
     """Drag the slider's thumb, by shares of its way from the left."""
     box = page.locator("#slider").bounding_box()
     assert box is not None
-    at = [(box["x"] + 17 + share * (box["width"] - 34), box["y"] + box["height"] / 2) for share in (from_frac, to_frac)]
+    at = [
+        (box["x"] + 17 + share * (box["width"] - 34), box["y"] + box["height"] / 2)
+        for share in (from_frac, to_frac)
+    ]
     page.mouse.move(*at[0])
     page.mouse.down()
     page.mouse.move(*at[1], steps=4)
@@ -221,8 +230,10 @@ def test_what_is_dragged_to_the_left_turns_the_wheels_left_whatever_the_sign_of_
         drag_thumb(page, rest, rest + aside)
         end_us = steering.left_us if side == 1 else steering.right_us
         wanted = math.copysign(1.0, end_us - steering.center_us)
-        assert car.wait_status(lambda status, w=wanted: (status.steering_us - steering.center_us) * w > 150, 2.0)
-        page.wait_for_function(f"{TURNED}.every((turned) => turned === {side})")
+        assert car.wait_status(
+            lambda status, w=wanted: (status.steering_us - steering.center_us) * w > 150, 2.0
+        )
+        page.wait_for_function(f"() => {TURNED}.every((turned) => turned === {side})")
         expect(page.locator("#pulse-word")).to_contain_text(f"to the {word}")
         page.keyboard.press("Home")
         expect(page.locator("#pulse-word")).to_have_text("at rest")
@@ -232,10 +243,10 @@ def test_a_car_whose_wheels_go_the_other_way_turns_the_page_round(page: Page, ca
     begin_steering(page)
     page.click("[data-nudge='-25']")
     assert car.wait_status(lambda status: status.steering_us == 1475.0, 2.0)
-    page.wait_for_function(f"{TURNED}.every((turned) => turned === 1)")
+    page.wait_for_function(f"() => {TURNED}.every((turned) => turned === 1)")
     page.click("#swap")
     expect(page.locator("#pulse-word")).to_have_text("25 to the right")  # where it stood all along
-    page.wait_for_function(f"{TURNED}.every((turned) => turned === -1)")
+    page.wait_for_function(f"() => {TURNED}.every((turned) => turned === -1)")
     assert car.status().steering_us == 1475.0
     page.click("[data-nudge='-25']")
     assert car.wait_status(lambda status: status.steering_us == 1450.0, 2.0)

@@ -20,9 +20,10 @@ export class Bench {
    */
   draw(draft, live, step) {
     const { steering, throttle } = draft.calibration;
-    const steeringNow = live?.steering_us || steering.center_us;
-    const throttleNow = live?.throttle_us || throttle.neutral_us;
     const actuator = step?.actuator ?? "";
+    const isStill = step !== null && actuator === ""; // the car's pulses say nothing on numbers in the making
+    const steeringNow = (!isStill && live?.steering_us) || steering.center_us;
+    const throttleNow = (!isStill && live?.throttle_us) || throttle.neutral_us;
     const reach = actuator ? draft.reach_us[step.id] : null;
     const nothingMoves = step?.answer === "hold" || step?.answer === "choice";
     this.car.show({

@@ -198,12 +198,12 @@ export class Axis {
     for (let us = Math.ceil(low / step) * step; us <= high; us += step) {
       ground.append(node("line", { class: "tick", x1: this.x(us), x2: this.x(us), y1: 66, y2: 72 }));
       const x = Math.min(616, Math.max(24, this.x(us)));
-      ground.append(node("text", { class: "tick-label", x, y: 94, "text-anchor": "middle" }, String(us)));
+      ground.append(node("text", { class: "tick-label", x, y: 99, "text-anchor": "middle" }, String(us)));
     }
     const ends = [-Infinity, -Infinity];
     for (const { us, label, kind = "" } of [...marks].sort((one, other) => this.x(one.us) - this.x(other.us))) {
       const x = this.x(us);
-      const width = 10 * label.length; // on a phone they are larger
+      const width = 11.5 * label.length; // on a phone they are larger
       const anchored = Math.min(640 - width / 2 - 2, Math.max(width / 2 + 2, x));
       const row = anchored - width / 2 > ends[0] ? 0 : 1;
       ends[row] = anchored + width / 2 + 8;

@@ -97,9 +97,11 @@ async function look() {
 function noticeOutcomes() {
   for (const { id, state, name, model } of uploads.document?.uploads ?? []) {
     if (ON_THE_WAY.has(state)) seenOnTheWay.add(id);
-    if (!seenOnTheWay.has(id) || told.has(`${id} ${state}`) || (state !== "done" && state !== "asking")) continue;
+    /** @type {Record<string, string>} */
+    const news = { done: `${model?.name} is ready.`, asking: `${name} needs an answer.`, refused: `${name} is refused.` };
+    if (!news[state] || !seenOnTheWay.has(id) || told.has(`${id} ${state}`)) continue;
     told.add(`${id} ${state}`);
-    say(state === "done" ? `${model?.name} is ready.` : `${name} needs an answer.`);
+    say(news[state]);
   }
 }
 
@@ -139,7 +141,8 @@ function showAll() {
   showRows(byId("drives"), shipped.filter((model) => model.calibration_drive));
   showRemoved();
   if (!find(shelf.chosen) && isWide()) {
-    choose((all().find((model) => model.active) ?? own[0] ?? shipped[0])?.key ?? "", { moves: false });
+    const loaded = loadedKey(all(), car());
+    choose((all().find((model) => model.active || model.key === loaded) ?? own[0] ?? shipped[0])?.key ?? "", { moves: false });
   } else showDetails();
 }
 
