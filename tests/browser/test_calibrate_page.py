@@ -219,6 +219,7 @@ def drag_thumb(page: Page, from_frac: float, to_frac: float) -> None:
 def test_what_is_dragged_to_the_left_turns_the_wheels_left_whatever_the_sign_of_the_pulse(
     page: Page, car: CalibratingCar, numbers: CarCalibration
 ) -> None:
+    car.lease_s = car.silence_s = 60.0  # it is the sides that are tried here
     store.save(car.path, numbers)
     car.calibration = numbers
     page.reload()
@@ -231,7 +232,7 @@ def test_what_is_dragged_to_the_left_turns_the_wheels_left_whatever_the_sign_of_
         end_us = steering.left_us if side == 1 else steering.right_us
         wanted = math.copysign(1.0, end_us - steering.center_us)
         assert car.wait_status(
-            lambda status, w=wanted: (status.steering_us - steering.center_us) * w > 150, 2.0
+            lambda status, w=wanted: (status.steering_us - steering.center_us) * w > 150, 20.0
         )
         page.wait_for_function(f"() => {TURNED}.every((turned) => turned === {side})")
         expect(page.locator("#pulse-word")).to_contain_text(f"to the {word}")
@@ -240,6 +241,7 @@ def test_what_is_dragged_to_the_left_turns_the_wheels_left_whatever_the_sign_of_
 
 
 def test_a_car_whose_wheels_go_the_other_way_turns_the_page_round(page: Page, car: CalibratingCar) -> None:
+    car.lease_s = car.silence_s = 60.0
     begin_steering(page)
     page.click("[data-nudge='-25']")
     assert car.wait_status(lambda status: status.steering_us == 1475.0, 2.0)
