@@ -114,8 +114,14 @@ def test_a_screen_that_lost_the_car_says_so_and_comes_back(
 
 @pytest.mark.parametrize("page", LOOKS, indirect=True, ids=["phone", "laptop", "big"])
 def test_it_fits_the_screen_and_can_be_read_by_everybody(page: Page, car: SimulatedPageCar) -> None:
+    car.policy = "Donaudampfschifffahrtsgesellschaftskapitän, Rundkurs Nord, 14. Versuch"
     drive(car, 14.2 * LAP_S)
     expect(page.locator("#laps li")).to_have_count(12)
+    expect(page.locator("#model")).to_have_text(car.policy)
+    name, lap = (page.locator(each).bounding_box() for each in ("#model", "#lap-name"))
+    assert name is not None
+    assert lap is not None
+    assert name["y"] + name["height"] <= lap["y"]
 
     width, height = page.viewport_size["width"], page.viewport_size["height"]  # type: ignore[index]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
