@@ -46,6 +46,7 @@ export class Walk extends EventTarget {
     this.at = 0;
     this.running = ""; // the actuator that is calibrated now
     this.starting = false;
+    this.saving = false;
     this.wanted = 0; // pulse that was asked for; 0 is at rest
     this.wantedAt = 0;
     this.trial = 0; // counts them, so that one that was let go ends
@@ -172,10 +173,11 @@ export class Walk extends EventTarget {
   async save() {
     const by = byId("by").value.trim();
     store("driver-name", by);
-    byId("next").disabled = true;
+    if (this.saving) return;
+    this.saving = true; // not disabled: a button that is loses the focus
     live("Saving, and telling the board …");
     const answer = await this.session.ask("save", { draft: this.draft.calibration, by }, { timeoutMs: SAVE_MS });
-    byId("next").disabled = false;
+    this.saving = false;
     live("");
     if (!answer.ok) {
       problem(answer.error);

@@ -205,7 +205,9 @@ function showDetails() {
   place.dataset.key = chosen;
   place.replaceChildren(...header(model), ...describeModel(model, full?.key === chosen ? full : null, measure));
   if (open && place.querySelector("details")) part(place, "details").open = true;
-  if (focus) place.querySelector(`[data-act="${focus}"]`)?.focus();
+  if (!focus) return;
+  place.querySelector(`[data-act="${focus}"]`)?.focus();
+  if (!place.contains(document.activeElement)) part(place, "h2").focus({ preventScroll: true }); // what had it can be pressed no more
 }
 
 /** @param {Model} model */
@@ -222,7 +224,7 @@ function header(model) {
           : model.active ? "The car starts with it next time." : noActivation;
   return [
     element("button", { type: "button", class: "back small", "data-act": "back", onclick: () => choose("") }, "‹ All models"),
-    element("div", { class: "title" }, element("h2", { tabindex: "-1" }, element("bdi", {}, model.name))),
+    element("div", { class: "title" }, element("h2", { tabindex: "-1", "data-act": "title" }, element("bdi", {}, model.name))),
     element("p", { class: "kind" }, kindOf(model), model.control_rate_hz ? ` · ${model.control_rate_hz} Hz` : "", model.built_in ? " · ships with Lapwing" : ""),
     element("div", { class: "actions" },
       element("button", { type: "button", class: "action main", "data-act": "activate", disabled: Boolean(noActivation) || drives || busy !== "", onclick: () => activate(model) },
