@@ -24,7 +24,7 @@ test: .venv/.ready-dev .venv/.ready-chromium      ## every test but the training
 	judge() { [ "$$1" = 0 ] || { [ "$$1" = 1 ] && failed="$$failed $$2"; } || exit 1; }; \
 	setsid $(BIN)/python -m pytest -o cache_dir=.cache/realtime -m realtime \
 	  $$(grep -lr --include='test_*.py' mark.realtime tests) \
-	  &> .cache/realtime/said & realtime=$$!; trap 'kill -- -$$realtime 2> /dev/null' EXIT; \
+	  &> .cache/realtime/said & realtime=$$!; trap 'kill $$realtime 2> /dev/null' EXIT; \
 	nice -n 19 $(BIN)/python -m pytest --collect-only -qq --ignore tests/train &> /dev/null; \
 	nice -n 19 $(BIN)/python -m pytest -o cache_dir=.cache/timeless --numprocesses 4 --dist loadfile \
 	  --no-loadscope-reorder -m "not realtime" $$($(TESTS)); judge $$? timeless; \
