@@ -6,34 +6,24 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 unexport PYTHONDONTWRITEBYTECODE # what is imported by every process of every test is compiled once
 
-# All but the training's. A browser's files, the longest first, stand at the end, each beside one that computes:
-# by then the part on the real clock is done, which Chromium would disturb.
-OTHERS := find tests -name 'test_*.py' ! -path 'tests/browser/*' ! -path 'tests/train/*' | sort
-TESTS := { $(OTHERS) | head -n -60; paste -d '\n' <(ls -S tests/browser/test_*.py) <($(OTHERS) | tail -n 60); }
+# All but the training's; a file of the browser's, which mostly waits, beside one that computes.
+TESTS := paste -d '\n' <(ls tests/browser/test_*.py) <(find tests -name 'test_*.py' ! -path 'tests/browser/*' ! -path 'tests/train/*' | sort)
 
 .PHONY: demo test test-train check bench coverage mutation faults deaths screenshots no-avx clean
 
 demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (KEEP=1 leaves the page up)
 	$(BIN)/lapwing demo $(if $(KEEP),--keep)
 
-# What stands on the real clock mostly waits. All else takes what is left of the processor meanwhile: it is as
-# nice as can be, and in another session, for Linux shares a processor between sessions first. One process
-# reads it beforehand, so that its four workers need not compile it each.
+# One process reads the tests beforehand, so that its four workers need not compile them each.
 test: .venv/.ready-dev .venv/.ready-chromium      ## every test but the training one
-	@failed=; mkdir -p .cache/realtime; \
-	judge() { [ "$$1" = 0 ] || { [ "$$1" = 1 ] && failed="$$failed $$2"; } || exit 1; }; \
-	setsid $(BIN)/python -m pytest -o cache_dir=.cache/realtime -m realtime \
-	  $$(grep -lr --include='test_*.py' mark.realtime tests) \
-	  &> .cache/realtime/said & realtime=$$!; trap 'kill $$realtime 2> /dev/null' EXIT; \
-	nice -n 19 $(BIN)/python -m pytest --collect-only -qq --ignore tests/train &> /dev/null; \
-	nice -n 19 $(BIN)/python -m pytest -o cache_dir=.cache/timeless --numprocesses 4 --dist loadfile \
-	  --no-loadscope-reorder -m "not realtime" $$($(TESTS)); judge $$? timeless; \
-	wait $$realtime; said=$$?; cat .cache/realtime/said; judge $$said realtime; \
+	@failed=; \
+	run() { $(BIN)/python -m pytest "$$@" || { [ $$? = 1 ] && failed=1; } || exit 1; }; \
+	$(BIN)/python -m pytest --collect-only -qq --ignore tests/train &> /dev/null; \
+	run --numprocesses 4 --dist loadfile --no-loadscope-reorder -m "not realtime" $$($(TESTS)); \
+	run -m realtime $$(grep -lr --include='test_*.py' mark.realtime tests); \
 	[ -z "$$failed" ] || { \
 	  echo "Once more, alone, what failed: on a busy computer a test counts as failed when it fails twice."; \
-	  for part in $$failed; do \
-	    $(BIN)/python -m pytest -o cache_dir=.cache/$$part --last-failed --last-failed-no-failures none || exit 1; \
-	  done; }
+	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
 test-train: .venv/.ready-train ## a short real training that must learn
 	$(BIN)/python -m pytest tests/train -m ""
