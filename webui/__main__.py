@@ -149,7 +149,13 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         vehicle = VehicleClient(self._settings.run_dir, source="page")
         if self._name:
             secure, port = self._tls is not None, self._settings.port
-            Announcer(self._name, port, is_secure=secure, addresses=self._hosts.addresses).start()
+            Announcer(
+                self._name,
+                port,
+                is_secure=secure,
+                addresses=self._hosts.addresses,
+                tell_taken=self._hosts.note_taken,
+            ).start()
         webhook = Webhook(
             self._webhook,
             lambda: webhook_key(self._access.root),

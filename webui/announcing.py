@@ -2,6 +2,10 @@
 
 By `zeroconf`, which needs neither rights nor a daemon and gets on with one that runs: avahi announces the
 computer's own name, and another only by files of root's.
+
+Two cars of one name would share its address, and a stop pressed on the page of one could reach the other: who
+finds the name answered for does not take it (RFC 6762, 8.1), and of two that took it at once the one with the
+greater address gives it back (9).
 """
 
 import contextlib
@@ -11,11 +15,18 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 
-from zeroconf import Error, InterfaceChoice, ServiceInfo, Zeroconf
+from zeroconf import (
+    AddressResolverIPv4,  # type: ignore[attr-defined]  # public, though not in its __all__
+    Error,
+    InterfaceChoice,
+    ServiceInfo,
+    Zeroconf,
+)
 
 log = logging.getLogger("webui")
 
 LOOK_S = 10.0  # a car joins another network while its page is up
+PROBE_MS = 1000
 LONGEST_LABEL = 63
 
 
@@ -35,13 +46,17 @@ class Announcer:
         *,
         is_secure: bool,
         addresses: Callable[[], frozenset[str]],
+        tell_taken: Callable[[str, str], None],
         interfaces: InterfaceChoice | Sequence[str] = InterfaceChoice.Default,
     ) -> None:
+        """Announce `name`; `tell_taken(host, address)` hears which other device has it, "" when none does."""
         self.host = f"{host_label(name)}.local"
         kind = "_https._tcp.local." if is_secure else "_http._tcp.local."
         self._service = f"{name.replace('.', ' ')[:LONGEST_LABEL]}.{kind}", kind
         self._port = port
         self._addresses = addresses
+        self._tell_taken = tell_taken
+        self._taken_by = ""
         self._interfaces = interfaces
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="announcer", daemon=True)
@@ -61,7 +76,7 @@ class Announcer:
         radio: Zeroconf | None = None
         while True:
             addresses = _of_networks(self._addresses())
-            if addresses != announced:
+            if addresses != announced or (radio is not None and self._must_yield(radio, addresses)):
                 _end(radio)
                 radio = self._announce(addresses) if addresses else None
                 announced = addresses if radio is not None else frozenset()
@@ -76,6 +91,9 @@ class Announcer:
         radio: Zeroconf | None = None
         try:
             radio = Zeroconf(interfaces=self._interfaces)
+            if self._others(radio, addresses):
+                _end(radio)
+                return None
             radio.register_service(info, allow_name_change=True)
         except (OSError, Error) as error:
             log.warning("the car's name cannot be told on the network: %s", error)
@@ -83,11 +101,32 @@ class Announcer:
             return None
         return radio
 
+    def _must_yield(self, radio: Zeroconf, addresses: frozenset[str]) -> bool:
+        """Whether another device took the name at the same moment, and it is ours to give it back."""
+        others = self._others(radio, addresses)
+        return bool(others) and min(others) < min(map(ipaddress.IPv4Address, addresses))
+
+    def _others(self, radio: Zeroconf, addresses: frozenset[str]) -> list[ipaddress.IPv4Address]:
+        """Return the addresses of other devices that answer to our name."""
+        asked = AddressResolverIPv4(f"{self.host}.")
+        asked.request(radio, PROBE_MS)
+        found = [ipaddress.IPv4Address(each) for each in asked.parsed_addresses()]
+        others = sorted(each for each in found if str(each) not in addresses)
+        taken_by = ", ".join(map(str, others))
+        if taken_by != self._taken_by:
+            self._taken_by = taken_by
+            self._tell_taken(self.host, taken_by)
+            if taken_by:
+                log.warning("%s is the name of another device, at %s", self.host, taken_by)
+        return others
+
 
 def _of_networks(addresses: frozenset[str]) -> frozenset[str]:
     """Return those that another computer could reach, of IPv4: what phones ask mDNS for."""
     found = (ipaddress.ip_address(each) for each in addresses)
-    return frozenset(str(each) for each in found if each.version == 4 and not each.is_unspecified)
+    return frozenset(
+        str(each) for each in found if each.version == 4 and not (each.is_unspecified or each.is_loopback)
+    )
 
 
 def _end(radio: Zeroconf | None) -> None:

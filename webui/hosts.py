@@ -60,6 +60,7 @@ class Hosts:
         self._lock = threading.Lock()
         self._addresses: frozenset[str] = frozenset()
         self._looked_up_s = float("-inf")
+        self._taken: dict[str, str] = {}
 
     def names(self) -> frozenset[str]:
         """Return the names beside `localhost`."""
@@ -74,6 +75,15 @@ class Hosts:
             if now_s - self._looked_up_s >= LOOKED_UP_EVERY_S:
                 self._addresses, self._looked_up_s = self._look_up(), now_s
             return self._addresses
+
+    def note_taken(self, name: str, by: str) -> None:
+        """Note that the device at address `by` answers to this name too; "" when none does any more."""
+        self._taken = {name: by} if by else {}
+
+    @property
+    def taken(self) -> dict[str, str]:
+        """The names of this car that lead to another device, each with that device's address."""
+        return self._taken
 
     def is_ours(self, host: str) -> bool:
         """Whether a Host header names this server."""

@@ -10,10 +10,13 @@ from webui.hosts import Hosts, is_loopback
 
 
 def page_addresses(scheme: str, port: int, hosts: Hosts) -> list[str]:
-    """Return where others reach the page: the names first; empty where only this computer does."""
+    """Return where others reach the page: the names first; empty where only this computer does.
+
+    A name that another device answers to is left out: it could lead there.
+    """
     if hosts.loopback_only:
         return []
-    names = sorted(name for name in hosts.names() if name.endswith(".local"))
+    names = sorted(name for name in hosts.names() if name.endswith(".local") and name not in hosts.taken)
     found = [ipaddress.ip_address(each) for each in hosts.addresses()]
     usable = sorted(
         each

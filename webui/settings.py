@@ -146,6 +146,7 @@ def make_blueprint(
             address=address,
             other_addresses=[each for each in others if each != address],
             qr=qr_svg(address) if address else "",
+            taken=hosts.taken,
         )
 
     @blueprint.get("/api/settings")
