@@ -437,7 +437,7 @@ def test_a_key_that_is_not_known_is_refused_even_with_a_session(owned: Flask, au
 def test_a_key_is_made_shown_once_listed_and_revoked(owned: Flask) -> None:
     owner = signed_in(owned)
     made = send(owner, "/access/keys", name="lap <b>timer</b>")
-    key = re.search(r'id="new-key" readonly value="([\w-]{43})"', made.text)
+    key = re.search(r'id="new-key" readonly autofocus value="([\w-]{43})"', made.text)
     assert key is not None
     assert "lap &lt;b&gt;timer&lt;/b&gt;" in made.text
     assert key[1] not in owner.get("/access").text
@@ -474,7 +474,8 @@ def test_a_watcher_sees_and_stops_and_changes_nothing(owned: Flask, vehicle: Rec
 def test_a_view_link_is_opened_by_a_press_and_ends_when_revoked(owned: Flask) -> None:
     owner, friend = signed_in(owned), owned.test_client()
     made = send(owner, "/access/view-links", name="Anna").text
-    address = re.search(r'id="new-link" readonly value="http://localhost(/watch\?link=([\w-]{43}))"', made)
+    shown = r'id="new-link" readonly autofocus value="http://localhost(/watch\?link=([\w-]{43}))"'
+    address = re.search(shown, made)
     assert address is not None
     assert "Watch this car" in friend.get(address[1]).text
     assert friend.get("/api/status").status_code == 401  # looking at a link opens nothing
