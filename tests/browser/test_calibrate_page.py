@@ -118,11 +118,12 @@ def answer(page: Page, title: str, pulse_us: float) -> None:
             expect(page.locator("#slider")).to_be_enabled()
             page.locator("#slider").fill(str(round(pulse_us)))
             expect(axis).to_have_attribute("aria-label", there)  # the car is there
+            page.click("#next")
+            expect(page.locator("#step-title")).not_to_have_text(title)
             break
         except AssertionError:
             if attempt == ATTEMPTS - 1:
                 raise
-    page.click("#next")
 
 
 def walk_throttle(page: Page, wanted: ThrottleCalibration) -> None:
@@ -192,6 +193,14 @@ def test_nudges_by_button_key_and_slider_move_the_pulse_and_home_rests_it(
     assert all(
         not fields.get("throttle_us") for kind, fields in car.asked if kind is RequestKind.CALIBRATION_PULSE
     )
+
+
+def test_a_finger_that_slips_answers_one_step(page: Page) -> None:
+    begin_steering(page)
+    page.locator("#next").evaluate("(button) => { button.click(); button.click(); }")
+    at_step(page, "As far left as it goes")
+    page.wait_for_timeout(300)  # the second answer would have come by now
+    at_step(page, "As far left as it goes")
 
 
 TURNED = (

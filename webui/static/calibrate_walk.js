@@ -46,7 +46,7 @@ export class Walk extends EventTarget {
     this.at = 0;
     this.running = ""; // the actuator that is calibrated now
     this.starting = false;
-    this.saving = false;
+    this.answering = false;
     this.wanted = 0; // pulse that was asked for; 0 is at rest
     this.wantedAt = 0;
     this.trial = 0; // counts them, so that one that was let go ends
@@ -125,14 +125,24 @@ export class Walk extends EventTarget {
   }
 
   async next() {
-    const { step } = this;
+    if (this.answering) return; // a finger that slips answers one step, not two
+    this.answering = true;
+    try {
+      await this.answerAndGo(this.step);
+    } finally {
+      this.answering = false;
+    }
+  }
+
+  /** @param {Step} step */
+  async answerAndGo(step) {
     if (step.answer === "review") {
       await this.save();
       return;
     }
     if (step.field && !(await this.answer(step))) return;
     if (RESTS.has(step.id)) await this.leaveBench(); // the board is told of a new rest before it goes on
-    this.go(1);
+    if (this.step === step) this.go(1);
   }
 
   /** Put what was found into the draft; false when it cannot be. @param {Step} step */
@@ -173,11 +183,8 @@ export class Walk extends EventTarget {
   async save() {
     const by = byId("by").value.trim();
     store("driver-name", by);
-    if (this.saving) return;
-    this.saving = true; // not disabled: a button that is loses the focus
     live("Saving, and telling the board …");
     const answer = await this.session.ask("save", { draft: this.draft.calibration, by }, { timeoutMs: SAVE_MS });
-    this.saving = false;
     live("");
     if (!answer.ok) {
       problem(answer.error);
