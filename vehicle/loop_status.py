@@ -122,6 +122,7 @@ class LoopStatus:
             lease_asked_by=self._operator.asked_by(now_ns),
             time_left_s=max(0.0, left_s) if math.isfinite(left_s) else -1.0,
             trim_us=trim_us,
+            trim_steers_right=calibration.steering.right_us > calibration.steering.left_us,
             policy_input_px=policy.input_px if policy else None,
             is_lockstep=car.is_lockstep,
             config_digest=car.config_digest,

@@ -421,6 +421,8 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     """Until the time limit of this drive disarms the car; -1 without one."""
     trim_us: float = 0.0
     """Added to every steering pulse now."""
+    trim_steers_right: bool = True
+    """Whether a positive trim does: this car's longer pulses are on the right."""
     policy_input_px: tuple[int, int, int] | None = None
     """Width, height and channels of the picture that the policy looks at; None without a policy."""
     is_lockstep: bool = False

@@ -29,6 +29,7 @@ interface Car {
   action_names?: string[];
   action_probabilities?: number[];
   trim_us?: number;
+  trim_steers_right?: boolean;
   calibrating: string;
   is_storing: boolean;
   steering_us: number;

@@ -47,6 +47,7 @@ class SimulatedPageCar(PolledCar):
         self.refusals: dict[RequestKind, str] = {}
         self.policy, self.policy_hash, self.policy_note = "meadow-discrete", "3f9a" * 16, ""
         self.trim_us = 0.0
+        self.trim_steers_right = True
         self.camera_locks = CameraLocks()
         self.calibration_file = "/nowhere/blue.json"
         self.stops_ns: list[int] = []
@@ -98,6 +99,7 @@ class SimulatedPageCar(PolledCar):
             throttle_frac=0.3 if driving else 0.0,
             battery_v=7.9,
             trim_us=self.trim_us,
+            trim_steers_right=self.trim_steers_right,
             calibration_file=self.calibration_file,
             camera_locks=self.camera_locks,
         )

@@ -182,8 +182,7 @@ def test_trim_acts_at_once_on_its_own_side_and_is_saved_on_demand(
     calibrations.save(file, numbers, saved_by="a test")
     center_us = numbers.steering.center_us
     right = math.copysign(1.0, numbers.steering.right_us - center_us)
-    car.calibration_file = str(file)
-    page.reload()
+    car.calibration_file, car.trim_steers_right = str(file), right > 0
     expect(page.locator("#trim")).to_have_attribute("dir", "ltr" if right > 0 else "rtl")
     expect(page.locator("#trim-save")).to_be_disabled()
     page.evaluate("for (const _ of [1, 2, 3]) document.getElementById('trim-right').click()")

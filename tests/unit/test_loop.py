@@ -464,7 +464,7 @@ def test_a_trim_shifts_every_steering_pulse_at_once_and_never_past_a_lock():
     untrimmed_us = bench.record.sent.steering_us
     assert bench.told(RequestKind.SET_TRIM, trim_us=-30.0).ok
     assert bench.record.sent.steering_us == pytest.approx(untrimmed_us - 30.0)
-    assert bench.status.trim_us == -30.0
+    assert (bench.status.trim_us, bench.status.trim_steers_right) == (-30.0, False)
     assert bench.status.steering_frac == pytest.approx(0.5)  # what was wanted, not the bent link
 
     policy.action = DriveAction(-1.0, 0.8)  # full right, which lies below the centre

@@ -1,8 +1,6 @@
 /** The steering trim: to the left is to the left, whichever pulses steer this car there. */
 
-import { steeringRightward } from "./calibrate_draw.js";
 import { setText } from "./dom.js";
-import { fetchGently } from "./link.js";
 import { GUARDED } from "./words.js";
 
 const SETTLES_MS = 1000;
@@ -20,7 +18,6 @@ export class Trim {
     this.ask = ask;
     this.note = note;
     this.rightward = 1; // sign of what the slider adds to the pulse on its way to the right
-    this.numbers = ""; // name and version of the calibration that says so
     /** @type {number | null} that this page asks for, while the car has not confirmed it */
     this.wanted = null;
     this.wantedAt = -Infinity;
@@ -32,7 +29,8 @@ export class Trim {
 
   /** @param {Car} now */
   show(now) {
-    this.learn(now);
+    this.rightward = now.trim_steers_right === false ? -1 : 1;
+    byId("trim").dir = this.rightward > 0 ? "ltr" : "rtl";
     if (now.trim_us === this.wanted || performance.now() - this.wantedAt > SETTLES_MS) this.wanted = null;
     if (this.wanted === null && document.activeElement !== byId("trim")) byId("trim").value = String(now.trim_us ?? 0);
     this.say();
@@ -55,20 +53,5 @@ export class Trim {
     const answer = await this.ask("trim", { trim_us: this.wanted });
     if (!answer.ok) this.wanted = null;
     this.note(answer.error ?? "");
-  }
-
-  /** Learn on which side of the centre this car's longer pulses are, once for every calibration. @param {Car} now */
-  async learn(now) {
-    const numbers = `${now.calibration_name} ${now.calibration_version}`;
-    if (numbers === this.numbers) return;
-    this.numbers = numbers;
-    try {
-      const { response, body } = await fetchGently("/api/calibration");
-      if (!response.ok || !body) return;
-      this.rightward = steeringRightward(JSON.parse(await body.text()).draft.calibration.steering);
-      byId("trim").dir = this.rightward > 0 ? "ltr" : "rtl";
-    } catch {
-      this.numbers = ""; // again with the next status
-    }
   }
 }
