@@ -15,8 +15,8 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 
-from zeroconf import (
-    AddressResolverIPv4,  # type: ignore[attr-defined]  # public, though not in its __all__
+from zeroconf import (  # type: ignore[attr-defined]  # the resolver is public, though not in its __all__
+    AddressResolverIPv4,
     Error,
     InterfaceChoice,
     ServiceInfo,
