@@ -100,7 +100,6 @@ class RunRecording:
         self._failsafe_ns = 0
         self._closing_ns = 0
         self._synced_ns = 0
-        self._laps_before = 0
         self._has_truth = False
         self._layout: TrackLayout | None = None
         self._marker_counts = (0, 0, 0, 0)  # when it began, passes, doubles, untimed
@@ -207,7 +206,6 @@ class RunRecording:
         """Take what really happens in a HIL world."""
         self._has_truth = True
         if self._tally is None:
-            self._laps_before = len(truth.laps)
             return
         self._put(Topic.TRUTH, truth.now_ns, as_json(truth))
         self._traces.truth(truth)
@@ -278,7 +276,7 @@ class RunRecording:
             is_complete=complete,
             note="" if complete else "the recorder came when the car was driving already",
         )
-        self._tally = RunTally(self._summary, has_truth=self._has_truth, laps_before=self._laps_before)
+        self._tally = RunTally(self._summary, has_truth=self._has_truth)
         self._faults = ()
         self._request = ("", "")
         self._failsafe_ns = 0

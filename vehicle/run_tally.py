@@ -8,7 +8,7 @@ from vehicle.run_file import Entry
 from vehicle.run_schemas import Topic
 from vehicle.run_stream import RunStart
 from vehicle.run_summary import RunSummary
-from vehicle.truth import WorldTruth
+from vehicle.truth import WorldTruth, laps_begun_since
 
 STANDING = frozenset({DriveState.ARMING, DriveState.FAILSAFE, DriveState.DISARMED})
 OF_THE_LEASE = frozenset({"renew lease", "drive"})  # asked many times a second, and say nothing of who drives
@@ -17,16 +17,10 @@ OF_THE_LEASE = frozenset({"renew lease", "drive"})  # asked many times a second,
 class RunTally:
     """Keeps one run's summary up to date."""
 
-    def __init__(
-        self, summary: RunSummary, *, has_truth: bool = False, laps_before: int | None = None
-    ) -> None:
-        """Begin with what is known; `laps_before` are those of the world, None: as its first truth says.
-
-        With `has_truth` the start marker's laps do not count.
-        """
+    def __init__(self, summary: RunSummary, *, has_truth: bool = False) -> None:
+        """Begin with what is known; with `has_truth` the start marker's laps do not count."""
         self.summary = summary
         self._has_truth = has_truth
-        self._laps_before = laps_before
 
     def start(self, start: RunStart) -> None:
         """Take what it was driven with."""
@@ -60,12 +54,10 @@ class RunTally:
     def truth(self, truth: WorldTruth) -> tuple[float, ...]:
         """Take what really happens in a HIL world; return the times of laps that are new."""
         self._has_truth = True
-        if self._laps_before is None:
-            self._laps_before = len(truth.laps)
-        if len(truth.laps) < self._laps_before:
-            self._laps_before = 0  # the car was put back to the start
+        if not self.summary.started_ns:
+            return ()
         known = len(self.summary.laps_s)
-        laps = tuple(crossing.time_s for crossing in truth.laps[self._laps_before :])
+        laps = tuple(lap.time_s for lap in laps_begun_since(truth, self.summary.started_ns))
         if len(laps) >= known:
             self.summary.laps_s, self.summary.laps_source = laps, "world"
         return laps[known:]

@@ -73,6 +73,21 @@ class WorldTruth(msgspec.Struct, frozen=True):
     version: int = SCHEMA_VERSION
 
 
+def laps_begun_since(truth: WorldTruth, begun_ns: int) -> tuple[Crossing, ...]:
+    """Return the laps that began at this moment of the world's clock or later.
+
+    A lap that the car was in before, and stood still in for a while, says nothing of the drive since.
+    """
+    lap_began_ns = truth.lap_started_ns
+    kept: list[Crossing] = []
+    for lap in reversed(truth.laps):
+        lap_began_ns -= round(lap.time_s * 1e9)
+        if lap_began_ns < begun_ns:
+            break
+        kept.append(lap)
+    return tuple(reversed(kept))
+
+
 def truth_endpoint(hil_dir: Path) -> str:
     """Return where the world of this HIL directory publishes the truth."""
     return f"ipc://{hil_dir}/truth"

@@ -14,6 +14,7 @@ from werkzeug.exceptions import Conflict
 from vehicle.errors import VehicleSilentError
 from vehicle.laps import MarkerLaps, TimedLap
 from vehicle.messages import GUARDED_STATES, RequestKind, Status
+from vehicle.truth import laps_begun_since
 from webui.car import Vehicle, World
 from webui.marker import Marker
 
@@ -88,18 +89,15 @@ class Laps:
         self._marks_ns: list[int] = []
         self._target: int | None = None
         self._time_limit_s: float | None = None
-        self._skipped = 0
         self._begun_ns = 0
         self._note = ""
 
     def begin(self, target_laps: int | None, time_limit_s: float | None) -> None:
         """Forget the drive before; watch for the target while this one lasts."""
-        truth = None if self._world is None else self._world.truth()
         with self._lock:
             self._drive += 1
             self._marks_ns = []
             self._target, self._time_limit_s = target_laps, time_limit_s
-            self._skipped = len(truth.laps) if truth else 0
             self._begun_ns = self._clock_ns()
             self._note = ""
             drive = self._drive
@@ -163,13 +161,14 @@ class Laps:
 
     def _of_world(self, world: World) -> _Timed:
         truth = world.truth()
+        if truth is None:
+            return _Timed((), 0, None, LapSource.WORLD)
         with self._lock:
-            skipped = self._skipped
-        of_world = truth.laps if truth else ()
-        kept = of_world[skipped:] if len(of_world) >= skipped else of_world  # the world was reset
+            begun_ns = self._begun_ns
+        kept = laps_begun_since(truth, begun_ns)
         laps = tuple(TimedLap(number, lap.time_s) for number, lap in enumerate(kept, 1))
-        started_ns = truth.lap_started_ns if truth else 0
-        lap_time_s = (truth.now_ns - started_ns) / 1e9 if truth and started_ns else None
+        started_ns = truth.lap_started_ns
+        lap_time_s = (truth.now_ns - started_ns) / 1e9 if started_ns and started_ns >= begun_ns else None
         return _Timed(laps, len(laps), lap_time_s, LapSource.WORLD)
 
     def _of_marker(self) -> MarkerLaps | None:

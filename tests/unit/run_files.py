@@ -40,7 +40,7 @@ def ring(t_s: float, laps: int) -> WorldTruth:
         off_track=False,
         crashed=False,
         laps=tuple(Crossing(lap, LAP_S) for lap in range(1, laps + 1)),
-        lap_started_ns=START_NS,
+        lap_started_ns=START_NS + round(laps * LAP_S * 1e9),
         servo_pulse_us=1500.0,
         esc_pulse_us=1500.0,
     )

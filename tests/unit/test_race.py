@@ -13,7 +13,6 @@ from tests.unit.test_webui_control import Car, Marker
 from tests.unit.webui_visitors import script, watcher
 from vehicle.laps import TimedLap
 from vehicle.messages import DriveState
-from vehicle.truth import Crossing
 from webui import create_app
 from webui.laps import Laps, LapSource
 from webui.race import COLUMNS, as_csv
@@ -38,6 +37,7 @@ class Race:
         self.told = []
         self.watch.listen(self.told.append)
         self.now_s = 100.0
+        self.car.cross(NOW_NS)
 
     def look(self, times: int = 1) -> None:
         for _ in range(times):
@@ -49,7 +49,7 @@ class Race:
         self.look()
 
     def finish_lap(self, time_s: float) -> None:
-        self.car.laps += (Crossing(len(self.car.laps) + 1, time_s),)
+        self.car.cross((self.car.lap_started_ns or NOW_NS) + round(time_s * 1e9))
         self.look()
 
     def kinds(self) -> list[str]:
@@ -91,7 +91,7 @@ def test_a_lap_that_comes_with_the_stop_still_belongs_to_its_drive():
     race.be(DriveState.AUTONOMOUS)
     race.car.state = DriveState.DISARMED
     race.watch.look(race.now_s)
-    race.car.laps = (Crossing(1, 9.0),)
+    race.car.cross(NOW_NS + 9_000_000_000)
     race.watch.look(race.now_s + SETTLE_S / 2)
     race.watch.look(race.now_s + SETTLE_S * 1.1)
 
@@ -101,13 +101,14 @@ def test_a_lap_that_comes_with_the_stop_still_belongs_to_its_drive():
 
 def test_laps_of_a_drive_before_are_not_counted_again():
     race = Race()
-    race.car.laps = (Crossing(1, 7.0), Crossing(2, 7.0))
+    race.finish_lap(7.0)
+    race.finish_lap(7.0)
     race.be(DriveState.MANUAL)
     race.finish_lap(9.0)
     race.be(DriveState.DISARMED)
     race.look()
     race.be(DriveState.MANUAL)
-    race.car.laps = ()  # the world was reset
+    race.car.laps, race.car.lap_started_ns = (), NOW_NS  # the world was reset
     race.look()
     race.finish_lap(8.0)
 

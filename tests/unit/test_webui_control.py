@@ -55,6 +55,14 @@ class Car:
         self.asked: list[tuple[RequestKind, dict]] = []
         self.stops = 0
 
+    def cross(self, *at_ns: int) -> None:
+        """Cross the start line at these moments."""
+        for crossed_ns in at_ns:
+            if self.lap_started_ns:
+                lap_s = (crossed_ns - self.lap_started_ns) / 1e9
+                self.laps += (Crossing(len(self.laps) + 1, lap_s),)
+            self.lap_started_ns = crossed_ns
+
     def status(self) -> "Car":
         return self
 
@@ -380,15 +388,18 @@ def until(is_so) -> None:
 
 def test_the_target_of_laps_disarms_the_car_and_says_so():
     car = Car()
-    car.laps = (Crossing(1, 9.0), Crossing(2, 9.5))  # of the drive before
+    car.cross(NOW_NS - 20_000 * MS, NOW_NS - 11_000 * MS, NOW_NS - 1500 * MS)  # in the drive before
     laps = Laps(car, car, lambda: NOW_NS)
     laps.begin(2, None)
-    car.state = DriveState.AUTONOMOUS
-    car.laps += (Crossing(3, 8.0),)
+    car.state, car.now_ns = DriveState.AUTONOMOUS, NOW_NS + 1000 * MS
+    assert (laps.document().laps, laps.document().lap_time_s) == ((), None)
+    car.cross(NOW_NS + 2000 * MS)  # a lap that stood still between two drives
+    assert laps.document().laps == ()
+    car.cross(NOW_NS + 10_000 * MS)
     time.sleep(0.15)
     assert car.asked == []
     assert laps.document().laps == (TimedLap(1, 8.0),)
-    car.laps += (Crossing(4, 7.5),)
+    car.cross(NOW_NS + 17_500 * MS)
 
     until(lambda: laps.document().note)
     assert car.kinds == [RequestKind.DISARM]
