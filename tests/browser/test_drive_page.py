@@ -337,7 +337,7 @@ def test_a_watcher_cannot_change_the_speed_limit(page: Page, car: SimulatedPageC
 
 def test_laps_appear_with_the_best_one(page: Page, car: SimulatedPageCar) -> None:
     expect(page.locator("#lap-list")).to_have_text("No lap yet.")
-    car.started_ns = time.monotonic_ns() - int(23.5e9)  # half a second before the third crossing
+    car.started_ns = time.monotonic_ns() - int(25.4e9)  # half a second before the third crossing
     expect(page.locator("#lap-list li")).to_have_count(3)
     expect(page.locator("#lap-list li.best")).to_contain_text("Lap 1")
     expect(page.locator("#lap-best")).to_have_text("8.00")

@@ -150,7 +150,7 @@ def test_a_drive_ends_after_its_laps_and_says_so(page: Page, car: SimulatedPageC
     expect(page.locator("#target-laps")).to_be_disabled()
     expect(page.locator("#mark-lap")).to_be_hidden()  # the world counts
 
-    car.started_ns -= int(15.9e9)  # just before the second crossing
+    car.ahead_ns = int(18e9)  # past the second crossing
     assert car.await_that(lambda: car.state is DriveState.DISARMED)
     expect(page.locator("#goal")).to_have_text("2 laps are done, so the car has stopped.")
 
