@@ -67,17 +67,17 @@ OPEN = """async () => {
   return (performance.now() - began) / 1000;
 }"""
 SEEK = """async (seconds) => {
-  const canvas = document.getElementById("picture");
-  const [time, readout] = [document.getElementById("time"), document.getElementById("readout")];
-  const curve = () => document.querySelector("#plot-steering .curve").getAttribute("d");
-  const middle = [canvas.width / 2, canvas.height / 2, 16, 16];
-  const picture = () => canvas.getContext("2d").getImageData(...middle).data.join();
-  const [seen, drawn, said] = [picture(), curve(), readout.textContent];
+  const names = ["picture", "plot-steering", "time", "readout"];
+  const [canvas, curves, time, readout] = names.map((name) => document.getElementById(name));
+  canvas.width = canvas.width; // two moments may look alike: what is drawn anew is what counts
+  curves.replaceChildren();
+  readout.textContent = "";
+  const pixel = () => canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[3];
+  const isShown = () => pixel() > 0 && readout.textContent && curves.querySelector(".curve");
   const began = performance.now();
   time.value = String(seconds);
   time.dispatchEvent(new Event("input", { bubbles: true }));
-  const isOld = () => curve() === drawn || (picture() === seen && readout.textContent === said);
-  while (isOld() && performance.now() - began < 30000) await new Promise(requestAnimationFrame);
+  while (!isShown() && performance.now() - began < 30000) await new Promise(requestAnimationFrame);
   return performance.now() - began;
 }"""
 

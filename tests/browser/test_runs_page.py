@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import LAPTOP, PHONE, WAIT_MS, PageServer
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import APIResponse, Browser, Page, Route, expect
 from simulated_page_car import SimulatedPageCar
 
 from tests.unit.run_files import WALL_NS, StatedRecorder, make_run, shelf_of
 from tests.unit.webui_visitors import browser_cookies
+from vehicle.bench_recording import SEEK
 from vehicle.run_mending import NotMendedError
 from vehicle.runs import RunShelf
 from webui import create_app
@@ -317,3 +318,23 @@ def test_a_run_is_read_in_the_list_and_taken_along(open_runs: Opened, shelf: Run
     with page.expect_download() as taken:
         page.locator("#take-csv").click()
     assert taken.value.suggested_filename == f"{shelf.find('last').stem}.csv"
+
+
+def test_the_bench_sees_a_moment_whose_curves_look_like_those_before_it(open_runs: Opened) -> None:
+    page = open_runs()
+    for _ in range(3):
+        page.locator("#zoom-in").click()
+    page.wait_for_selector("#plot-steering .curve", state="attached")
+    curves: list[APIResponse] = []
+
+    def again(route: Route) -> None:
+        curves.append(curves[0] if curves else route.fetch())
+        route.fulfill(response=curves[0])
+
+    page.route("**/curves?*", again)
+    page.evaluate(SEEK, 2.0)
+    drawn = page.locator("#plot-steering .curve").get_attribute("d")
+    assert page.evaluate(SEEK, 6.0) < WAIT_MS
+    assert page.locator("#plot-steering .curve").get_attribute("d") == drawn
+    assert len(curves) == 2
+    assert at(page) == 6.0
