@@ -120,17 +120,45 @@ class BenchCar:
         raise BenchError("the page did not answer")
 
     def start_driving(self, speed_cap_frac: float = SPEED_CAP_FRAC) -> None:
-        """Bring the car into AUTONOMOUS; raises BenchError."""
+        """Bring the car into AUTONOMOUS; raises BenchError (CarStoppedError: it failed safe on the way)."""
         self.wait_status(lambda status: status.state is not DriveState.ARMING, READY_LIMIT_S, "answering")
         self._ask(RequestKind.TAKE_LEASE)
-        status = self.client.status()
-        if status is not None and status.state is not DriveState.DISARMED:
-            self._ask(RequestKind.DISARM)
+        disarmed_ns = self._disarm()
         self.hil.client.control("reset")
-        self._keep_lease_until(lambda status: not status.not_ready, READY_LIMIT_S, "ready")
+        self._keep_lease_until(
+            lambda status: status.now_ns > disarmed_ns and not status.not_ready, READY_LIMIT_S, "ready"
+        )
         self._ask(RequestKind.SET_SPEED_CAP, speed_cap_frac=speed_cap_frac)
-        self._ask(RequestKind.START, target=DriveState.AUTONOMOUS)
-        self._keep_lease_until(lambda status: status.state is DriveState.AUTONOMOUS, 5.0, "driving")
+        try:
+            self._ask(RequestKind.START, target=DriveState.AUTONOMOUS)
+        except BenchError:
+            self._raise_if_stopped(time.monotonic_ns())
+            raise
+        started_ns = time.monotonic_ns()
+        self._keep_lease_until(
+            lambda status: status.now_ns > started_ns and status.state is not DriveState.ARMING,
+            5.0,
+            "driving",
+        )
+        self._raise_if_stopped(started_ns)
+
+    def _disarm(self) -> int:
+        """Disarm, whatever the newest status says: it may be older than the failsafe; return until when."""
+        deadline_s = time.monotonic() + READY_LIMIT_S
+        while True:
+            try:
+                self._ask(RequestKind.DISARM)
+            except BenchError:  # it failed safe after this was sent
+                if time.monotonic() > deadline_s:
+                    raise
+            else:
+                return time.monotonic_ns()
+
+    def _raise_if_stopped(self, since_ns: int) -> None:
+        """Raise CarStoppedError when the car has failed safe, by a status that is not older than this."""
+        status = self.wait_status(lambda status: status.now_ns > since_ns, 2.0, "telling its state")
+        if status.state is DriveState.FAILSAFE:
+            raise CarStoppedError(f"the car stopped before it drove: {status.sentence}")
 
     def activate(self, store: PolicyStore, key: str) -> None:
         """Switch to a policy of the store as an owner does; return when the car could start with it.

@@ -2,11 +2,14 @@
 
 import io
 import os
+import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from rich.console import Console
 
+from tests.unit.still_car import status_with
 from tests.unit.tick_records import record_of
 from vehicle import bench, bench_car, bench_page, bench_policy, bench_rows
 from vehicle.bench import Section
@@ -17,7 +20,7 @@ from vehicle.bench_rows import Limit, Row, Verdict
 from vehicle.errors import LapwingError
 from vehicle.hil.boards import AcceptedCommand
 from vehicle.laps import MarkerLaps, TimedLap
-from vehicle.messages import DriveState, StageTimes
+from vehicle.messages import DriveState, Fault, Reply, RequestKind, StageTimes
 from vehicle.truth import Crossing
 
 MS = 1_000_000
@@ -267,20 +270,97 @@ def test_one_may_measure_only_what_has_a_title_like_this():
 
 
 class StoppingCar:
-    """Drives on only at the third start."""
+    """Ends its drives as it was told, one after the other, and then drives on until its stop is touched."""
 
-    starts = 0
+    def __init__(self, *ends):
+        self.ends = list(ends)
+        self.end = None
+        self.touches = 0
 
     def start_driving(self):
-        self.starts += 1
+        self.end = self.ends.pop(0) if self.ends else None
+        if self.end == "start":
+            raise CarStoppedError("the car stopped before it drove: no picture")
 
     def drive(self, duration_s):
         assert duration_s < 1
-        if self.starts < 3:
+        if self.end == "drive":
             raise CarStoppedError("the board does not answer")
 
+    def touch(self):
+        self.touches += 1
+        return 1000 + self.touches
 
-def test_a_drive_that_stopped_by_itself_is_driven_again_counted_and_not_for_ever():
-    assert bench_page.drive_again(StoppingCar(), stops_left=2) == 2
-    with pytest.raises(CarStoppedError, match="does not answer"):
-        bench_page.drive_again(StoppingCar(), stops_left=1)
+    def wait_status(self, accept, limit_s, what):
+        if self.end == "deaf":
+            raise BenchError("the car was not stopped by the page within 5 s")
+        fault = Fault.BOARD_SILENT if self.end == "touch" else Fault.EMERGENCY_STOP
+        status = status_with(state=DriveState.FAILSAFE, latched_fault=fault, sentence=f"Stopped: {fault}.")
+        assert accept(status)
+        return status
+
+
+@pytest.mark.parametrize("end", ["start", "drive", "touch"])
+def test_a_drive_that_ends_by_itself_is_driven_again_and_counted(end):
+    car = StoppingCar(end, end, None)
+    touched_ns, spoilt = bench_page.tap_while_driving(car, car.touch)
+    assert touched_ns == 1000 + car.touches
+    assert len(spoilt) == 2
+    assert bench_page.spoilt_note(spoilt) == f"; 2 more drives ended by themselves, 2 of them: {spoilt[0]}"
+    assert bench_page.spoilt_note([]) == ""
+
+
+def test_drives_are_not_repeated_for_ever_and_the_last_cause_is_named():
+    spoilt = bench_page.SPOILT_IN_A_ROW
+    car = StoppingCar(*["drive"] * (spoilt - 1), None)
+    assert len(bench_page.tap_while_driving(car, car.touch)[1]) == spoilt - 1
+    car = StoppingCar(*["drive"] * spoilt, None)
+    with pytest.raises(CarStoppedError, match=f"{spoilt} drives in a row .* the board does not answer"):
+        bench_page.tap_while_driving(car, car.touch)
+
+
+def test_a_stop_that_does_not_come_is_measured_and_not_driven_again():
+    car = StoppingCar("deaf", None)
+    assert bench_page.tap_while_driving(car, car.touch) == (1001, [])
+
+
+class ScriptedVehicle:
+    """Answers a car that is being started; fails safe where it was told to."""
+
+    def __init__(self, stops_at):
+        self.stops_at = stops_at
+        self.state = DriveState.FAILSAFE
+        self.asked = []
+
+    def request(self, kind, timeout_s=1.0, **fields):
+        self.asked.append(kind)
+        if kind is RequestKind.DISARM:
+            self.state = DriveState.DISARMED
+        if kind is RequestKind.START:
+            if self.stops_at is DriveState.DISARMED:
+                self.state = DriveState.FAILSAFE
+                return Reply("1", ok=False, reason="the car is failsafe; disarm first")
+            self.state = self.stops_at or DriveState.AUTONOMOUS
+        return Reply("1", ok=True)
+
+    def status(self):
+        return status_with(now_ns=time.monotonic_ns(), state=self.state, sentence="Stopped: no picture.")
+
+
+def started_bench_car(stops_at):
+    car = bench_car.BenchCar.__new__(bench_car.BenchCar)
+    car.client = ScriptedVehicle(stops_at)
+    car.hil = SimpleNamespace(client=SimpleNamespace(control=lambda op: None))
+    car.start_driving()
+    return car
+
+
+@pytest.mark.parametrize("stops_at", [DriveState.DISARMED, DriveState.FAILSAFE])
+def test_a_car_that_fails_safe_while_it_is_started_has_stopped_by_itself(stops_at):
+    with pytest.raises(CarStoppedError, match="no picture"):
+        started_bench_car(stops_at)
+
+
+def test_a_car_is_disarmed_before_each_start_whatever_its_last_status_said():
+    asked = started_bench_car(None).client.asked
+    assert asked.index(RequestKind.DISARM) < asked.index(RequestKind.START)
