@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 from conftest import LAPTOP, PageServer
 from playwright.sync_api import Browser, Page, expect
-from stepped_car import SteppedCar, stepped_car
 from test_calibrate_page import CUT, LATE, PATIENCE_MS, Complaints, answer, at_step, hold, walk_throttle
 
 from calibration import store
 from calibration.car import HIL_STANDARD
+from tests.hil.threaded_car import ThreadedCar, threaded_car
 from tests.unit.webui_visitors import browser_cookies
 from vehicle.messages import DriveState
 from webui import create_app
@@ -23,13 +23,13 @@ def complaints() -> Complaints:
 
 
 @pytest.fixture
-def car() -> Iterator[SteppedCar]:
-    with stepped_car(wiring="standard", faults=("board=not_stored",), is_calibrated=False) as car:
+def car() -> Iterator[ThreadedCar]:
+    with threaded_car(wiring="standard", faults=("board=not_stored",), is_calibrated=False) as car:
         yield car
 
 
 @pytest.fixture
-def page(chromium: Browser, car: SteppedCar, complaints: Complaints) -> Iterator[Page]:
+def page(chromium: Browser, car: ThreadedCar, complaints: Complaints) -> Iterator[Page]:
     server = PageServer(create_app(car, clock_ns=car.now_ns))
     context = chromium.new_context(viewport=LAPTOP)
     context.set_default_timeout(PATIENCE_MS)
@@ -45,7 +45,7 @@ def page(chromium: Browser, car: SteppedCar, complaints: Complaints) -> Iterator
     assert complaints == []
 
 
-def cut_the_network(page: Page, car: SteppedCar) -> None:
+def cut_the_network(page: Page, car: ThreadedCar) -> None:
     """Cut it while the motor turns: neutral in time by the board's own diary; then go on on purpose."""
     at_step(page, "Where forward begins")
     expect(page.locator("#slider")).to_be_enabled(timeout=PATIENCE_MS)
@@ -63,7 +63,7 @@ def cut_the_network(page: Page, car: SteppedCar) -> None:
 
 
 def test_a_fresh_car_is_calibrated_on_the_page_and_drives_without_a_restart(
-    page: Page, car: SteppedCar, complaints: Complaints
+    page: Page, car: ThreadedCar, complaints: Complaints
 ) -> None:
     complaints.provoked = (CUT, LATE)
     rig, wanted = car.rig, HIL_STANDARD

@@ -1,7 +1,7 @@
-"""The real vehicle against the HIL car in lockstep, stepped by a thread, for pages that must not know.
+"""The real vehicle against the HIL car in lockstep, stepped by a thread, for whoever must not know.
 
 World and vehicle step together at the pace of the clock at most: a computer that has other things to do
-slows time down instead of causing faults. Between page and loop lies no mock but a short cut past
+slows time down instead of causing faults. Between them and the loop lies no mock but a short cut past
 ZeroMQ, because requests must bear the world's stamps.
 """
 
@@ -15,12 +15,13 @@ from tests.hil.rig import Rig, lockstep_rig
 from tests.unit.polled_car import PolledCar
 from vehicle.errors import VehicleSilentError
 from vehicle.messages import OperatorRequest, Preview, Reply, RequestKind, Status
+from vehicle.truth import WorldTruth
 
 ANSWER_S = 10.0  # of the real clock; a computer that is slower than this is no computer
 
 
-class SteppedCar(PolledCar):
-    """What the page sees of a vehicle; its loop is stepped until the end."""
+class ThreadedCar(PolledCar):
+    """What a page or a command sees of a vehicle; its loop is stepped until the end."""
 
     version_note = ""
 
@@ -56,6 +57,16 @@ class SteppedCar(PolledCar):
         """Return the world's time."""
         return self.rig.now_ns
 
+    def truth(self) -> WorldTruth:
+        """Return what is so in the world now."""
+        with self._lock:
+            return self.rig.world.truth_now()
+
+    def is_driven(self) -> bool:
+        """Whether the board's newest pulse drives the motor."""
+        with self._lock:
+            return not self.rig.is_neutral(self.rig.pulses(self.rig.now_ns - 100_000_000)[-1])
+
     def status(self) -> Status | None:
         """Return the newest status."""
         return self.rig.publisher.status
@@ -90,11 +101,11 @@ class SteppedCar(PolledCar):
 
 
 @contextmanager
-def stepped_car(**options: Any) -> Iterator[SteppedCar]:
+def threaded_car(**options: Any) -> Iterator[ThreadedCar]:
     """Yield a car whose loop is stepped; `options` are those of `lockstep_rig`."""
     with lockstep_rig(**options) as rig:
         rig.load_policy()
-        car = SteppedCar(rig)
+        car = ThreadedCar(rig)
         try:
             yield car
         finally:
