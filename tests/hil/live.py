@@ -33,6 +33,10 @@ LATENESS_LIMIT_S = 0.010
 MEASURED_NS = 500_000_000
 """Before the last pulse that drives: longer than from the last command to neutral."""
 ATTEMPTS = 4
+DRIVEN_S = 0.3
+"""Before a check breaks anything: a slewed throttle is there after a tenth of a second."""
+RECORDED_S = 0.7
+"""Instead, where a recorder is there, of which the last second may be lost."""
 START_LIMIT_S = 45.0
 """Of every process on a computer that has much else to do."""
 
@@ -72,6 +76,8 @@ def _conclusive(
 class DrivenCar:
     """A driver who keeps the lease of a car in real time, and the diary of its board."""
 
+    driven_s = DRIVEN_S
+
     def __init__(self, run_dir: Path, hil_dir: Path, wiring: str) -> None:
         self.run_dir = run_dir
         self.hil_dir = hil_dir
@@ -106,7 +112,7 @@ class DrivenCar:
         if not reply.ok:
             raise InconclusiveError(reply.reason)
         self.wait(lambda status: status.state in {DriveState.AUTONOMOUS, DriveState.FAILSAFE})
-        time.sleep(0.7)
+        time.sleep(self.driven_s)
         status = self.wait(lambda status: True)
         if status.state is DriveState.FAILSAFE:  # nothing is broken yet: it is the computer that is busy
             raise InconclusiveError(status.sentence)
@@ -203,6 +209,8 @@ def stands(status: Status, since_ns: int) -> bool:
 
 class WholeCar(DrivenCar):
     """Everything that `lapwing run --hil` starts, and a driver."""
+
+    driven_s = RECORDED_S
 
     def __init__(self, folder: Path, supervisor: subprocess.Popen[bytes], wiring: str) -> None:
         self.supervisor = supervisor
