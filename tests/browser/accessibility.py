@@ -4,8 +4,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 SERIOUS = {"serious", "critical"}
-EVERYTHING = "{resultTypes: ['violations']}"
-COLOURS = "{resultTypes: ['violations'], runOnly: ['color-contrast', 'link-in-text-block']}"
+EVERYTHING = "{resultTypes: ['violations'], preload: false}"  # of films alone, which are not serious
+COLOURS = "{resultTypes: ['violations'], preload: false, runOnly: ['color-contrast', 'link-in-text-block']}"
 """The rules of axe to which a page's colours matter; the others find the same in light and in dark."""
 
 

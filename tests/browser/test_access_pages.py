@@ -188,6 +188,7 @@ def test_the_pages_of_access_are_accessible_and_fit(
     page.goto(f"{server.url}access")
     page.fill("#key-name", "another")
     page.get_by_role("button", name="Make a key").click()
+    expect(page.locator("#new-key")).to_be_visible()  # until then a page is there that is about to go
     check()
     page.goto(f"{server.url}nowhere")
     check()
