@@ -1,10 +1,15 @@
 """The other end of a board driver's port in tests: a pseudo-terminal, and the count of what crossed it."""
 
+import array
 import contextlib
+import fcntl
 import os
 import select
+import termios
 import time
 import tty
+
+LINE_ROOM_BYTES = 4095  # of what nobody has read
 
 
 class SerialPeer:
@@ -30,8 +35,19 @@ class SerialPeer:
         self.master = None
 
     def say(self, data):
+        """Say it, and wait until it can be read: the kernel carries bytes to the other end later."""
+        total = min(self._unread() + len(data), LINE_ROOM_BYTES)
         assert os.write(self.master, data) == len(data)
         self.bytes_said += len(data)
+        deadline = time.monotonic() + 5.0
+        while self._unread() < total:
+            assert time.monotonic() < deadline
+            time.sleep(1e-4)
+
+    def _unread(self):
+        count = array.array("i", [0])
+        fcntl.ioctl(self._slave, termios.FIONREAD, count)
+        return count[0]
 
     def receive(self, total):
         """Read until `total` bytes have come since the plug went in; return the new ones."""

@@ -1,6 +1,7 @@
 """The `board` driver against a scripted peer behind a pseudo-terminal, byte for byte."""
 
 import math
+import os
 import select
 import subprocess
 import sys
@@ -739,6 +740,22 @@ def test_a_write_that_does_not_fit_is_named_counts_as_not_sent_and_never_waits(b
     last_sequence = (bench.board._sequence - 1) % 256
     bench.peer.say(bench.peer.answer(bytes([1, last_sequence, 0, 0, 0, 0, 0])))
     assert bench.poll().acked_sent_ns == acked_ns
+
+
+def test_a_line_on_which_nothing_waits_is_not_read(bench, monkeypatch):
+    """The kernel would make the loop wait for bytes that are on their way to this end: 0.1 s under load."""
+    bench.tick()
+
+    line = bench.board._port._descriptor
+
+    def read_what_waits(descriptor, size, read=os.read):
+        data = read(descriptor, size)
+        assert data or descriptor != line
+        return data
+
+    monkeypatch.setattr(os, "read", read_what_waits)
+    polled_ns = bench.board.poll(bench.now_ns).acked_sent_ns
+    assert bench.tick()[1].acked_sent_ns > polled_ns
 
 
 def test_an_unplugged_board_is_a_status_not_an_exception(bench):
