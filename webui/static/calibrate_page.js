@@ -32,7 +32,6 @@ export function trouble(text) {
   const hadFocus = place.contains(document.activeElement);
   delete place.dataset.offers;
   setText(place, text);
-  place.hidden = text === "";
   if (hadFocus) focusHeading();
 }
 

@@ -11,6 +11,7 @@ import { modelChoices } from "./loaded.js";
 import { Pictures } from "./picture.js";
 import { emergencyStop, watchForStop } from "./stop.js";
 import { store, stored } from "./stored.js";
+import { say } from "./toast.js";
 import { Trim } from "./trim.js";
 import { GUARDED, describe, describeDriver, describeGoal, describeHealth, describeLease, describeRecording } from "./words.js";
 
@@ -152,18 +153,21 @@ function show() {
   const missesLately = performance.now() - misses.at < MISS_MS;
   for (const [id, tile] of Object.entries(describeHealth(now, missesLately, newest?.host, newest?.recorder))) showTile(byId(id), tile);
   const aloud = describeRecording(newest?.recorder);
+  if (aloud && byId("unrecorded-words").textContent !== aloud) say(aloud);
   byId("unrecorded").hidden = aloud === "";
   setText(byId("unrecorded-words"), aloud);
 }
 
 /** Say the state to those who hear the page, once: a number that changes in a sentence is no news. @param {ReturnType<typeof describe>} words */
-function tell({ title, sentence, reasons }) {
+function tell({ title, sentence, reasons, mood }) {
   const aloud = [title, sentence, ...reasons].filter(Boolean).map((words) => words.replace(/[.:]?$/, ".")).join(" ");
   const news = byId("state-news");
   const unnumbered = aloud.replace(/\d+([.,]\d+)?/g, "");
   if (news.dataset.said === unnumbered) return;
   news.dataset.said = unnumbered;
-  setText(news, aloud);
+  const isAlarm = mood === "failsafe" || mood === "lost"; // waits for nothing that is being read
+  setText(news, isAlarm ? "" : aloud);
+  setText(byId("state-alarm"), isAlarm ? aloud : "");
 }
 
 /** @param {string[]} reasons */
@@ -212,8 +216,11 @@ function showWheel(connected) {
   setText(byId("wheel-words"), isNamed || !driver ? words : "");
   byId("wheel-ask").hidden = !mayAsk;
   const isAsked = asking !== null && asking.source !== refusedSource;
+  if (isAsked) {
+    setText(byId("request-words"), `${asking.name || "Another page"} asks for the wheel. The car stops first.`);
+    if (byId("request").hidden) say(byId("request-words").textContent);
+  }
   byId("request").hidden = !isAsked;
-  if (isAsked) setText(byId("request-words"), `${asking.name || "Another page"} asks for the wheel. The car stops first.`);
 }
 
 /** @param {Car} now */

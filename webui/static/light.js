@@ -95,7 +95,7 @@ export class Light {
   show(isShown) {
     this.card.classList.toggle("is-open", isShown);
     this.button.textContent = isShown ? "Hide the picture" : "Show the picture and its light";
-    for (const part of [this.picture, this.histogram, this.words]) part.hidden = !isShown;
+    for (const part of [this.picture, this.histogram]) part.hidden = !isShown;
   }
 
   /** @param {ImageBitmap} bitmap */

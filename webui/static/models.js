@@ -250,7 +250,6 @@ function showTrouble() {
   const note = car()?.policy_note ?? "";
   const words = isLost && models.document ? "No connection to the car's computer. What you see may be old."
     : isLost ? "Looking for the car's computer." : note;
-  byId("trouble").hidden = words === "";
   setText(byId("trouble"), words);
   // Space stops a car that may move, whatever has the focus; it is a letter only beside one that surely stands.
   document.body.dataset.standsStill = String(!isLost && models.document !== null && STANDING.has(car()?.state ?? "disarmed"));

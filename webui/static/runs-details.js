@@ -240,7 +240,6 @@ export class Details {
     if (name !== this.name) return;
     byId("take-film").hidden = film?.state !== "ready";
     const words = film ? filmWords(film) : "";
-    byId("film-words").hidden = words === "";
     setText(byId("film-words"), words);
     const make = byId("make-film"); // not there for who only watches
     if (make) make.hidden = !film || film.state === "ready" || film.state === "making";
@@ -253,7 +252,6 @@ export class Details {
     if (name !== this.name) return;
     await this.followFilm();
     if (answer.ok) return;
-    byId("film-words").hidden = false;
     setText(byId("film-words"), answer.error);
   }
 

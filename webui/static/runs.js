@@ -45,7 +45,6 @@ async function look() {
     // Seen by its age.
   }
   const isLost = performance.now() - answeredAt > LOST_MS;
-  byId("trouble").hidden = !isLost;
   setText(byId("trouble"), !isLost ? "" : list.document ? "No connection to the car's computer. What you see may be old." : "Looking for the car's computer.");
   lookTimer = setTimeout(look, document.hidden ? 5 * LOOK_MS : LOOK_MS);
 }

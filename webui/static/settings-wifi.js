@@ -89,7 +89,7 @@ export class WifiCard {
     if (document_.addresses.length) this.addresses = document_.addresses;
     byId("wifi-own").hidden = !sight?.device;
     setText(byId("wifi-words"), problem || wordsOf(sight));
-    if (newest.state === "none") byId("wifi-change").hidden = true;
+    if (newest.state === "none") this.tell("", false);
     else this.tell(newest.words, newest.state === "failed");
     if (was?.change.state === "going on" && newest.state !== "going on") this.close();
     if (!sight?.device) return;
@@ -204,7 +204,6 @@ export class WifiCard {
   /** @param {string} words @param {boolean} isBad */
   tell(words, isBad) {
     const place = byId("wifi-change");
-    place.hidden = !words;
     place.classList.toggle("is-bad", isBad);
     setText(place, words);
   }

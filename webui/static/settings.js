@@ -5,6 +5,7 @@ import { element, keep, setText } from "./dom.js";
 import { Light } from "./light.js";
 import { WifiCard } from "./settings-wifi.js";
 import { fetchGently } from "./link.js";
+import { say } from "./toast.js";
 
 const LOOK_MS = 2000;
 const TUNE_MS = 120; // what moves under a finger is sent so often at most
@@ -151,7 +152,9 @@ function showChanges() {
   byId("savebar").classList.remove("is-weaker");
   setText(byId("save"), "Save");
   byId("save").disabled = wrong.length > 0 || !known?.file;
-  setText(byId("changes-words"), wrong.length ? `${labelOf(wrong[0])}: out of its range` : changes.size === 1 ? "1 change" : `${changes.size} changes`);
+  const words = wrong.length ? `${labelOf(wrong[0])}: out of its range` : changes.size === 1 ? "1 change" : `${changes.size} changes`;
+  if (changes.size && byId("changes-words").textContent !== words) say(words);
+  setText(byId("changes-words"), changes.size ? words : "");
 }
 
 const labelOf = (/** @type {string} */ name) => document.querySelector(`label[for="${name}"]`)?.textContent ?? name;
@@ -220,12 +223,11 @@ function showWebhook(said) {
 /** Send race events elsewhere, or with an empty address nowhere. @param {string} address */
 async function pointWebhook(address) {
   const answer = await change("POST", "/api/race/webhook", { address });
-  byId("webhook-trouble").hidden = answer.ok;
   setText(byId("webhook-trouble"), answer.ok ? "" : answer.error);
   if (!answer.ok) return;
   byId("webhook-address").value = "";
   await Promise.all([look(), lookAtWebhook()]);
-  setText(byId("news"), "Saved");
+  say("Saved");
 }
 
 /** @param {number} s */
@@ -239,7 +241,7 @@ function showState(isLost, car) {
   const isRestarting = performance.now() < restartingUntilMs && (known?.needs_restart ?? true);
   if (!isRestarting && restartingUntilMs && known?.needs_restart === false) {
     restartingUntilMs = 0;
-    setText(byId("news"), "The car goes by the new settings");
+    say("The car goes by the new settings");
   }
   canTune = !isWatching && car?.state === "disarmed";
   setText(byId("live-words"), canTune ? "Exposure, gain and white balance take effect at once while the picture is shown." : "Exposure, gain and white balance take effect at once only while the car stands disarmed.");
@@ -249,8 +251,7 @@ function showState(isLost, car) {
   card.hidden = !(known?.needs_restart || isRestarting);
   byId("restart").disabled = isWatching || drives || failed || isRestarting;
   setText(byId("restart"), isRestarting ? "Starting …" : drives ? "Stop the car first" : failed ? "Disarm the car first" : "Start it again now");
-  const words = problem || (isLost ? "This page has lost the car's computer." : "") || (known?.problem ?? "");
-  byId("trouble").hidden = !words;
+  const words = (isLost ? "This page has lost the car's computer." : "") || problem || (known?.problem ?? "");
   setText(byId("trouble"), words);
 }
 
@@ -260,7 +261,6 @@ function showState(isLost, car) {
 async function ask(url, body) {
   const answer = await change("POST", url, body);
   problem = answer.ok ? "" : answer.error;
-  byId("trouble").hidden = !problem;
   setText(byId("trouble"), problem);
   if (problem) byId("trouble").scrollIntoView({ block: "nearest" });
   return answer.ok ? answer : null;
@@ -288,7 +288,7 @@ async function save() {
   await look();
   const now = /** @type {SettingsDocument | null} */ (known);
   if (now && !now.is_camera_saved) await tune(); // was saved without the picture
-  setText(byId("news"), "Saved");
+  say("Saved");
 }
 
 // ---- hands ----
@@ -324,6 +324,7 @@ byId("save").addEventListener("click", save);
 byId("discard").addEventListener("click", () => {
   changes.clear();
   accepted = [];
+  problem = "";
   for (const row of rows) {
     row.classList.remove("is-wrong");
     show(row);

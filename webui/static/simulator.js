@@ -4,6 +4,7 @@ import { Control } from "./control.js";
 import { change, read } from "./requests.js";
 import { element, keep, part as partOf, setText } from "./dom.js";
 import { Overhead } from "./simulator-map.js";
+import { say } from "./toast.js";
 import { GUARDED, lapTime, number } from "./words.js";
 
 const LOOK_MS = 1000;
@@ -91,13 +92,11 @@ async function keepLooking() {
 
 function showTrouble() {
   const isLost = performance.now() - heardMs > SILENT_MS;
-  const words = problem || simulator?.problem
-    || (isLost ? "This page has lost the car's computer." : "")
+  const words = (isLost ? "This page has lost the car's computer." : "")
+    || problem || simulator?.problem
     || (status && !status.world ? "The simulated world is silent. If it has died, lapwing run starts it again." : "")
     || (simulator?.host_silence ?? "");
-  const trouble = byId("trouble");
-  trouble.hidden = !words;
-  setText(trouble, words);
+  setText(byId("trouble"), words);
 }
 
 // ---- faults ----
@@ -180,7 +179,7 @@ async function switchFault(row, on) {
   if (!once) wishes.set(keyOf(row), { on, untilMs: performance.now() + CHANGED_MS });
   await ask("/api/simulator/fault", { part: row.dataset.part, fault: row.dataset.fault, on, amount: on ? amountOf(row) : null });
   if (problem) wishes.delete(keyOf(row));
-  else setText(byId("news"), once ? `${wordsOf(keyOf(row))}: done` : `${wordsOf(keyOf(row))}: ${on ? "on" : "off"}`);
+  else say(once ? `${wordsOf(keyOf(row))}: done` : `${wordsOf(keyOf(row))}: ${on ? "on" : "off"}`);
   await look();
 }
 
@@ -246,15 +245,15 @@ byId("random").addEventListener("focus", () => {
 byId("random").addEventListener("input", showTracks);
 byId("mend").addEventListener("click", async () => {
   wishes.clear();
-  if (await ask("/api/simulator/mend", {})) setText(byId("news"), "Everything is mended");
+  if (await ask("/api/simulator/mend", {})) say("Everything is mended");
   await look();
 });
 byId("reset").addEventListener("click", async () => {
-  if (await ask("/api/simulator/reset", {})) setText(byId("news"), "The car stands at the start");
+  if (await ask("/api/simulator/reset", {})) say("The car stands at the start");
 });
 byId("carry").addEventListener("click", async () => {
   const wanted = wantedTrack();
-  if (await ask("/api/simulator/track", { track: wanted })) setText(byId("news"), `The car comes to ${trackName(wanted)}`);
+  if (await ask("/api/simulator/track", { track: wanted })) say(`The car comes to ${trackName(wanted)}`);
   await look();
 });
 

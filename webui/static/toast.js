@@ -6,15 +6,17 @@ const TOAST_MS = 8000;
 const byId = (id) => document.getElementById(id);
 let timer = 0;
 
-/** Say it to those who cannot see what has changed. @param {string} words */
+/** Say it to those who cannot see what has changed; on every page. @param {string} words */
 export function say(words) {
-  if (byId("news").textContent !== words) byId("news").textContent = words;
+  const news = byId("news");
+  news.textContent = news.textContent === words ? `${words}\u00a0` : words; // the same again is news, too
 }
 
 /** Show it for a while; with `undo`, a button that takes it back. @param {string} words @param {(() => void) | null} undo */
 export function toast(words, undo = null) {
   clearTimeout(timer);
   byId("toast-words").textContent = words;
+  say(words);
   byId("toast").hidden = false;
   byId("toast-undo").hidden = !undo;
   byId("toast-undo").onclick = () => {
