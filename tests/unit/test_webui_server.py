@@ -13,6 +13,8 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,8 @@ from vehicle.errors import ConfigError
 from webui.__main__ import PageSettings, is_secure, listening_address, serve
 
 START_LIMIT_S = 20.0
+GUESSERS = 20
+GUESSING_LIMIT_KIB = 45 * 1024  # one verification has 19 MiB, two have 38; the rest is threads' and heaps'
 END_LIMIT_S = 5.0
 
 
@@ -145,3 +149,37 @@ def test_a_killed_worker_is_replaced(run_dir: Path) -> None:
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=END_LIMIT_S)
         assert output == ""
+
+
+def memory_kib(pid: int, what: str) -> int:
+    """Return a figure of a process: `VmRSS` it has now, `VmHWM` the most it ever had."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:"))
+
+
+def guess(address: str, computer: str) -> int:
+    """Try a wrong password from one address; return the answer's status."""
+    host, port = address.removeprefix("http://").rstrip("/").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=30, source_address=(computer, 0))
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": address.rstrip("/")}
+    connection.request("POST", "/login", "password=no+such+horse", headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_many_who_guess_at_once_cost_the_memory_of_one(run_dir: Path) -> None:
+    signed_in_headers()  # there is a password
+    with serving(run_dir) as (process, address):
+        worker = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+        assert guess(address, "127.0.0.2") == HTTPStatus.UNAUTHORIZED  # and all that it needs is loaded
+        before_kib = memory_kib(worker, "VmRSS")
+        Path(f"/proc/{worker}/clear_refs").write_text("5")  # the most it has had from now on
+        with ThreadPoolExecutor(GUESSERS) as pool:
+            computers = [f"127.0.1.{number + 1}" for number in range(GUESSERS)]
+            statuses = list(pool.map(guess, [address] * GUESSERS, computers))
+        grown_kib = memory_kib(worker, "VmHWM") - before_kib
+    print(f"{GUESSERS} guesses at once: {grown_kib / 1024:.0f} MiB more, answers {sorted(statuses)}")
+    assert set(statuses) <= {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
+    assert statuses.count(HTTPStatus.UNAUTHORIZED) > 0
+    assert grown_kib <= GUESSING_LIMIT_KIB
