@@ -118,15 +118,6 @@ def opened(context: BrowserContext, server: PageServer, where: str, complaints: 
     return page
 
 
-def pages(context: BrowserContext, server: PageServer, complaints: list[str]) -> Iterator[tuple[str, Page]]:
-    """Yield every page, whole."""
-    for where in (*STRANGERS, *OWNERS):
-        page = opened(context, server, where, complaints)
-        yield where, page
-        page.close()
-    assert [one for one in complaints if "404" not in one] == []  # of the page that is not there
-
-
 def tree(page: Page) -> list[dict[str, Any]]:
     """Return what a screen reader is told, what is left out for it aside."""
     session = page.context.new_cdp_session(page)
@@ -141,36 +132,38 @@ def is_(node: dict[str, Any], name: str) -> Any:
     )
 
 
-def test_a_reader_is_told_of_every_control_on_every_page_its_name_and_what_it_is(
-    context: BrowserContext, server: PageServer, complaints: list[str]
+every_page = pytest.mark.parametrize("where", [*STRANGERS, *OWNERS])
+
+
+@every_page
+def test_a_reader_is_told_of_every_control_its_name_and_what_it_is(
+    context: BrowserContext, server: PageServer, complaints: list[str], where: str
 ) -> None:
-    for where, page in pages(context, server, complaints):
-        told = [
-            node for node in tree(page) if is_(node, "focusable") and node["role"]["value"] != "RootWebArea"
-        ]
-        nameless = [node for node in told if not node["name"]["value"].strip()]
-        assert nameless == [], where
-        vague = [
-            node for node in told if node["role"]["value"] in {"generic", "none", "paragraph", "unknown"}
-        ]
-        assert vague == [], where
-        assert len(told) >= page.evaluate(f"{CONTROLS}.length") > 0, where
+    page = opened(context, server, where, complaints)
+    told = [node for node in tree(page) if is_(node, "focusable") and node["role"]["value"] != "RootWebArea"]
+    nameless = [node for node in told if not node["name"]["value"].strip()]
+    assert nameless == []
+    vague = [node for node in told if node["role"]["value"] in {"generic", "none", "paragraph", "unknown"}]
+    assert vague == []
+    assert len(told) >= page.evaluate(f"{CONTROLS}.length") > 0
+    assert [one for one in complaints if "404" not in one] == []  # of the page that is not there
 
 
+@every_page
 def test_every_control_has_room_for_a_finger_and_large_print_still_fits(
-    context: BrowserContext, server: PageServer, complaints: list[str]
+    context: BrowserContext, server: PageServer, complaints: list[str], where: str
 ) -> None:
-    for where, page in pages(context, server, complaints):
-        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-        assert page.evaluate(SMALL, TARGET_PX) == [], where
-        page.set_viewport_size(NARROW)  # type: ignore[arg-type]
-        assert fits(page), where
-        page.evaluate("document.documentElement.style.fontSize = '200%'")
-        assert fits(page), f"{where} in large print"
-        box = page.locator("#emergency").bounding_box()
-        assert box is not None
-        assert box["y"] + box["height"] <= NARROW["height"], where
-        page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page = opened(context, server, where, complaints)
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    assert page.evaluate(SMALL, TARGET_PX) == []
+    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    assert fits(page)
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    assert fits(page), "in large print"
+    box = page.locator("#emergency").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= NARROW["height"]
+    assert [one for one in complaints if "404" not in one] == []
 
 
 LISTEN = """
@@ -295,7 +288,7 @@ DOES: dict[str, Callable[[Page, SimulatedPageCar], None]] = {
 PROVOKED = ("status of 4", "net::", "WebSocket")
 
 
-@pytest.mark.parametrize("where", [*STRANGERS, *OWNERS])
+@every_page
 def test_what_changes_is_said_to_who_cannot_see_it(
     context: BrowserContext, car: SimulatedPageCar, server: PageServer, complaints: list[str], where: str
 ) -> None:
