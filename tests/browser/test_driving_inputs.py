@@ -44,7 +44,8 @@ window.WebSocket = class extends EventTarget {
     const message = JSON.parse(text);
     window.sent.push(message);
     if (["drive", "renew_lease"].includes(message.kind)) return;
-    setTimeout(() => this.say({ kind: "reply", id: message.id, ok: true }));
+    const error = window.refusals?.[message.kind] ?? "";
+    setTimeout(() => this.say({ kind: "reply", id: message.id, ok: !error, error }));
   }
   close() {}
 };
@@ -262,6 +263,31 @@ def test_the_driver_hands_the_wheel_over_after_a_stop(driver: Page) -> None:
     kinds = driver.evaluate("sent.map((one) => one.kind)")
     assert kinds.index("stop") < kinds.index("yield_lease")
     assert "release_lease" not in kinds  # whoever has let go has nothing to hand over
+
+
+def test_a_yes_that_came_too_late_says_so_and_may_be_said_again_at_once(driver: Page) -> None:
+    late = "This came 0.4 s after the page last heard of the car, allowed 0.3 s."
+    driver.evaluate("(late) => { window.refusals = { yield_lease: late }; }", late)
+    driver.evaluate("askedBy = [{ source: 'page y', name: 'Ben' }]")
+    expect(driver.locator("#request-words")).to_contain_text("Ben asks for the wheel")
+    driver.press("#request-yes", "Enter")
+    expect(driver.locator("#note")).to_have_text(f"Not handed over. {late}")
+    driver.evaluate("carState = 'disarmed'")
+    expect(driver.locator("#pad")).to_be_hidden()
+    renewals = driver.evaluate("sent.filter((one) => one.kind === 'renew_lease').length")
+    wait_for(driver, f"sent.filter((one) => one.kind === 'renew_lease').length > {renewals + 3}")
+    expect(driver.locator("#request-words")).to_contain_text("Ben asks for the wheel")
+    expect(driver.locator("#request-yes")).to_be_focused()
+
+    driver.evaluate("window.refusals = {}")
+    driver.keyboard.press("Enter")
+    wait_for(driver, "sent.filter((one) => one.kind === 'yield_lease' && one.to === 'page y').length === 2")
+    expect(driver.locator("#note")).to_be_empty()
+    driver.evaluate("leaseMine = false, askedBy = []")
+    driver.wait_for_timeout(100)
+    renewals = driver.evaluate("sent.filter((one) => one.kind === 'renew_lease').length")
+    driver.wait_for_timeout(800)
+    assert driver.evaluate("sent.filter((one) => one.kind === 'renew_lease').length") == renewals
 
 
 def test_every_command_says_what_the_page_had_seen(driver: Page) -> None:

@@ -22,6 +22,7 @@ const NOTE_MS = 8000;
 const MISS_MS = 10000; // a missed decision is loud for this long
 const SETTLES_MS = 1000;
 const LEND_MS = 2500; // how long a page keeps the wheel of a standing car after its last wish
+const KEEP_MS = 300; // five renewals within the 1.5 s of a lease of a standing car
 const HANDS_ON = new Set(["manual", "assisted"]);
 
 /** @type {Record<string, [string, string]>} what is said beside the choice, and below the question */
@@ -51,6 +52,7 @@ let stopping = false;
 let questionTimer = 0;
 let noteTimer = 0;
 let lendTimer = 0;
+let keepTimer = 0; // of the wheel of a standing car, while a late yes may be said again
 const misses = { count: Infinity, at: -Infinity }; // missed decisions, and when the last ones came
 /** @type {WakeLockSentinel | null} */
 let wakeLock = null;
@@ -353,6 +355,23 @@ async function halt() {
   note(answer.error);
 }
 
+/** Stop, and give the wheel to who asks for it; a yes that came too late is said to have, and may be said again at once. */
+async function handOver() {
+  const asking = newest?.lease?.asked_by[0];
+  if (!asking) return;
+  clearInterval(keepTimer);
+  await halt();
+  const answer = await control.ask("yield_lease", { to: asking.source });
+  note(answer.ok ? "" : `Not handed over. ${answer.error}`);
+  if (answer.ok) return;
+  const since = performance.now();
+  keepTimer = setInterval(() => { // whoever has let go has nothing to hand over
+    if (byId("request").hidden || !isMine() || performance.now() - since > QUESTION_MS) clearInterval(keepTimer);
+    else control.renew();
+  }, KEEP_MS);
+  if (!byId("request").hidden) byId("request-yes").focus();
+}
+
 async function clear() {
   const answer = await control.ask("clear");
   note(answer.error);
@@ -458,12 +477,7 @@ byId("wheel-ask").addEventListener("click", async () => {
   const answer = await control.ask("ask_lease", { name: byId("name").value.trim() });
   note(answer.error || "Asked. The driver decides.");
 });
-byId("request-yes").addEventListener("click", async () => {
-  const asking = newest?.lease?.asked_by[0];
-  if (!asking) return;
-  await halt(); // whoever has let go has nothing to hand over
-  note((await control.ask("yield_lease", { to: asking.source })).error);
-});
+byId("request-yes").addEventListener("click", handOver);
 byId("request-no").addEventListener("click", () => {
   refusedSource = newest?.lease?.asked_by[0]?.source ?? "";
   show();
