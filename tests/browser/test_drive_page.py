@@ -447,6 +447,8 @@ def test_the_stop_works_before_the_pages_script_has_come(
     page = context.new_page()
     page.goto(f"{server.url}{path}")
     car.state = DriveState.AUTONOMOUS
+    for control in page.locator("#stop, #start").all():
+        expect(control).to_be_disabled()  # a press of it would do nothing
     page.get_by_role("button", name="Emergency stop").click()
     assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
     expect(page).to_have_url(f"{server.url}{path}")
