@@ -28,24 +28,14 @@ def _cameras(computer: Computer) -> Finding:
         cameras.append(f"{computer.shown(device)} {name} ({link})")
         if not os.access(device, os.R_OK | os.W_OK):
             denied.append(computer.shown(device))
-    if not cameras:
-        return Finding(
-            "cameras",
-            Level.MISSING,
-            "no /dev/video*; `make demo` drives without one",
-            Need.REAL_CAR,
-            "connect the camera, then look at: dmesg | tail",
-        )
-    seen = "; ".join(cameras)
-    if denied:
-        return Finding(
-            "cameras",
-            Level.WARN,
-            f"{seen}; no access to {', '.join(denied)}",
-            Need.REAL_CAR,
-            f"sudo usermod -aG video $USER, {LOG_IN_AGAIN}",
-        )
-    return Finding("cameras", Level.OK, seen, Need.REAL_CAR)
+    return _of_devices(
+        "cameras",
+        cameras,
+        denied,
+        absent="no /dev/video*",
+        remedy="connect the camera",
+        group="video",
+    )
 
 
 def _serial_ports(computer: Computer) -> Finding:
@@ -53,24 +43,28 @@ def _serial_ports(computer: Computer) -> Finding:
     devices = [path for pattern in ("dev/ttyUSB*", "dev/ttyACM*") for path in computer.paths(pattern)]
     ports = [links.get(device.resolve(), f"{computer.shown(device)} (no by-id link)") for device in devices]
     denied = [computer.shown(device) for device in devices if not os.access(device, os.R_OK | os.W_OK)]
-    if not ports:
-        return Finding(
-            "serial ports",
-            Level.MISSING,
-            "no /dev/serial/by-id; `make demo` drives without one",
-            Need.REAL_CAR,
-            "connect the board by a USB cable that carries data, then look at: dmesg | tail",
-        )
-    seen = "; ".join(ports)
+    return _of_devices(
+        "serial ports",
+        ports,
+        denied,
+        absent="no /dev/serial/by-id",
+        remedy="connect the board by a USB cable that carries data",
+        group="dialout",
+    )
+
+
+def _of_devices(
+    name: str, shown: list[str], denied: list[str], *, absent: str, remedy: str, group: str
+) -> Finding:
+    """Judge devices of one kind; `group` may open those that were `denied`."""
+    if not shown:
+        seen = f"{absent}; `make demo` drives without one"
+        return Finding(name, Level.MISSING, seen, Need.REAL_CAR, f"{remedy}, then look at: dmesg | tail")
     if denied:
-        return Finding(
-            "serial ports",
-            Level.WARN,
-            f"{seen}; no access to {', '.join(denied)}",
-            Need.REAL_CAR,
-            f"sudo usermod -aG dialout $USER, {LOG_IN_AGAIN}",
-        )
-    return Finding("serial ports", Level.OK, seen, Need.REAL_CAR)
+        seen = f"{'; '.join(shown)}; no access to {', '.join(denied)}"
+        remedy = f"sudo usermod -aG {group} $USER, {LOG_IN_AGAIN}"
+        return Finding(name, Level.WARN, seen, Need.REAL_CAR, remedy)
+    return Finding(name, Level.OK, "; ".join(shown), Need.REAL_CAR)
 
 
 def _groups(computer: Computer) -> Finding:

@@ -101,6 +101,23 @@ def test_serial_ports_are_shown_by_their_lasting_name(computer):
     assert finding("serial ports", computer()).seen == "/dev/serial/by-id/usb-board"
 
 
+@pytest.mark.parametrize(
+    ("name", "seen", "group"),
+    [
+        ("cameras", "/dev/video0 Front camera (/dev/v4l/by-id/usb-front-index0)", "video"),
+        ("serial ports", "/dev/serial/by-id/usb-board", "dialout"),
+    ],
+)
+def test_a_device_that_may_not_be_opened_is_named_with_the_group_that_may(
+    computer, monkeypatch, name, seen, group
+):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    device = {"video": "/dev/video0", "dialout": "/dev/ttyUSB0"}[group]
+    found = finding(name, computer())
+    assert (found.level, found.seen) == (Level.WARN, f"{seen}; no access to {device}")
+    assert found.remedy.startswith(f"sudo usermod -aG {group} $USER")
+
+
 def test_devices_are_never_opened(computer, monkeypatch):
     opened = []
     for module in (os, io):
