@@ -139,32 +139,36 @@ class Laps:
             remarks=timed.remarks,
         )
 
-    def all_laps(self) -> AllLaps:
-        """Return every lap of this drive that is known."""
-        timed = self._timed()
+    def all_laps(self, since_ns: int = 0) -> AllLaps:
+        """Return every lap of this drive that is known.
+
+        For a drive that nobody began by `begin`, `since_ns` tells when: a lap that began before does not
+        count. The start marker's laps are always of a drive of their own.
+        """
+        timed = self._timed(since_ns)
         return AllLaps(timed.laps, timed.source)
 
-    def _timed(self) -> _Timed:
+    def _timed(self, since_ns: int = 0) -> _Timed:
         """Return the laps of the source that knows best."""
         if self._world is not None:
-            return self._of_world(self._world)
+            return self._of_world(self._world, since_ns)
         marker = self._of_marker()
         if marker is not None and marker.passes:
             started_ns = marker.lap_started_ns if marker.is_driving else 0
             lap_time_s = max(0.0, (self._clock_ns() - started_ns) / 1e9) if started_ns else None
             return _Timed(marker.laps, marker.lap_count, lap_time_s, LapSource.MARKER, _remarks(marker))
         with self._lock:
-            marks_ns = tuple(self._marks_ns)
+            marks_ns = tuple(mark_ns for mark_ns in self._marks_ns if mark_ns >= since_ns)
         laps = _laps_of(marks_ns)
         lap_time_s = (self._clock_ns() - marks_ns[-1]) / 1e9 if marks_ns else None
         return _Timed(laps, len(laps), lap_time_s, LapSource.HAND)
 
-    def _of_world(self, world: World) -> _Timed:
+    def _of_world(self, world: World, since_ns: int) -> _Timed:
         truth = world.truth()
         if truth is None:
             return _Timed((), 0, None, LapSource.WORLD)
         with self._lock:
-            begun_ns = self._begun_ns
+            begun_ns = max(self._begun_ns, since_ns)
         kept = laps_begun_since(truth, begun_ns)
         laps = tuple(TimedLap(number, lap.time_s) for number, lap in enumerate(kept, 1))
         started_ns = truth.lap_started_ns

@@ -94,7 +94,8 @@ class RaceWatch:
         self._count = 0
         self._drives: deque[RaceDrive] = deque(maxlen=DRIVES_KEPT)
         self._state: DriveState | None = None
-        self._skipped = 0  # laps of before, where nobody said that a drive begins
+        self._begun_ns = 0
+        self._skipped = 0  # laps that the start marker had timed before
         self._ended_s: float | None = None
         self._listeners: list[Callable[[RaceEvent], object]] = []
         self._closing = threading.Event()
@@ -136,12 +137,13 @@ class RaceWatch:
 
     def look(self, now_s: float) -> None:
         """Look once; what is new becomes events."""
-        car, laps = self._vehicle.status(), self._laps.all_laps()
+        car = self._vehicle.status()
         before, self._state = self._state, car.state if car is not None else None
         is_driving, was_driving = self._state in GUARDED_STATES, before in GUARDED_STATES
         if is_driving and not was_driving:
             self._end(before)
-            self._begin(laps.laps)
+            self._begin()
+        laps = self._laps.all_laps(self._begun_ns)
         self._take_laps(laps.laps, laps.source)
         if self._state is not before:
             self._happen(RaceEventKind.STATE, reason=self._reason())
@@ -154,9 +156,10 @@ class RaceWatch:
         while not self._closing.wait(LOOK_S):
             self.look(time.monotonic())
 
-    def _begin(self, laps: tuple[TimedLap, ...]) -> None:
+    def _begin(self) -> None:
         car = self._vehicle.status()
-        self._skipped = len(laps)
+        self._begun_ns = self._clock_ns()
+        self._skipped = len(self._laps.all_laps(self._begun_ns).laps)
         number = self._drives[-1].number + 1 if self._drives else 1
         drive = RaceDrive(
             number, _wall(), car.policy if car else "", car.driver_name if car else "", LapSource.HAND

@@ -32,8 +32,9 @@ class Race:
 
     def __init__(self, world: bool = True, marker: Marker | None = None) -> None:
         self.car = RacingCar()
-        self.laps = Laps(self.car, self.car if world else None, lambda: NOW_NS, marker)
-        self.watch = RaceWatch(self.car, self.laps, lambda: NOW_NS)
+        self.now_ns = NOW_NS
+        self.laps = Laps(self.car, self.car if world else None, lambda: self.now_ns, marker)
+        self.watch = RaceWatch(self.car, self.laps, lambda: self.now_ns)
         self.told = []
         self.watch.listen(self.told.append)
         self.now_s = 100.0
@@ -114,6 +115,33 @@ def test_laps_of_a_drive_before_are_not_counted_again():
 
     assert [[lap.time_s for lap in drive.laps] for drive in race.watch.drives()] == [[9.0], [8.0]]
     assert [drive.laps[0].lap for drive in race.watch.drives()] == [1, 1]
+
+
+def test_a_lap_that_began_before_a_drive_which_no_page_began_is_none_of_it():
+    """As beside `lapwing laps`, which begins a drive without the page."""
+    race = Race()
+    race.now_ns += 60_000_000_000
+    race.be(DriveState.ARMING)
+    race.be(DriveState.AUTONOMOUS)
+    race.finish_lap(64.0)
+    race.finish_lap(9.0)
+
+    assert race.watch.drives()[0].laps == (TimedLap(1, 9.0),)
+
+
+def test_a_line_marked_by_hand_before_a_drive_begins_no_lap_of_it():
+    race = Race(world=False)
+    race.be(DriveState.MANUAL)
+    race.laps.mark(race.car)
+    race.be(DriveState.DISARMED)
+    race.now_ns += 60_000_000_000
+    race.be(DriveState.MANUAL)
+    for _ in range(2):
+        race.laps.mark(race.car)
+        race.now_ns += 9_000_000_000
+    race.look()
+
+    assert [drive.laps for drive in race.watch.drives()] == [(), (TimedLap(1, 9.0),)]
 
 
 def test_a_failsafe_is_told_with_its_reason():
