@@ -13,6 +13,7 @@ from vehicle.board_cli import board_app
 from vehicle.cli_options import (
     ConfigOption,
     FaultOption,
+    HilBoardOption,
     HilDirOption,
     JsonOption,
     MarkerOption,
@@ -37,12 +38,17 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; an error that a person can act on is one sentence and exit status 2."""
+    """Run the command line; an error that a person can act on is one sentence and exit status 2.
+
+    With --json the sentence is on standard output too, as a document: whoever reads it there finds one.
+    """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         app()
     except (LapwingError, CalibrationError) as error:
         print(f"lapwing: {error}", file=sys.stderr)
+        if "--json" in sys.argv[1:]:
+            print(msgspec.json.encode({"error": str(error)}).decode())
         sys.exit(2)
 
 
@@ -240,7 +246,7 @@ def run(
     hil_dir: Annotated[Path | None, typer.Option("--hil-dir", help="Where the HIL car's sockets go.")] = None,
     track: TrackOption = "chicane",
     wiring: WiringOption = "aws",
-    board: Annotated[str, typer.Option(help="The HIL car's board: own or maestro.")] = "own",
+    board: HilBoardOption = "own",
     policy: Annotated[str, typer.Option(help="Policy to load at start.")] = "",
     uncalibrated: UncalibratedOption = False,
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
@@ -280,7 +286,7 @@ def hil(
     hil_dir: HilDirOption = None,
     track: TrackOption = "chicane",
     wiring: WiringOption = "aws",
-    board: Annotated[str, typer.Option(help="own or maestro.")] = "own",
+    board: HilBoardOption = "own",
     fault: FaultOption = None,
     scenario: ScenarioOption = None,
     seed: int = 0,

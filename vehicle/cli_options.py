@@ -1,7 +1,7 @@
 """Options that several subcommands of `lapwing` have, spelt and explained once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,7 +9,10 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="This car's 
 RunDirOption = Annotated[Path | None, typer.Option("--run-dir", help="Private directory of the sockets.")]
 HilDirOption = Annotated[Path | None, typer.Option("--hil-dir", help="Sockets of a running HIL car.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-WiringOption = Annotated[str, typer.Option("--wiring", help="How the HIL car is wired: aws or standard.")]
+WiringOption = Annotated[
+    Literal["aws", "standard"], typer.Option("--wiring", help="Neutral at 1446 us, or at 1500.")
+]
+HilBoardOption = Annotated[Literal["own", "maestro"], typer.Option("--board", help="The HIL car's board.")]
 UncalibratedOption = Annotated[
     bool, typer.Option("--uncalibrated", help="A HIL car and a board that nobody has calibrated, to try it.")
 ]

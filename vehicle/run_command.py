@@ -79,6 +79,7 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
 
     Raises:
         ConfigError: neither a configuration nor a HIL car was asked for.
+        HilError: there is no such track.
 
     """
     if options.faults and not options.hil:
@@ -103,6 +104,8 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
         supervisor = Supervisor(children, log_dir, log)
         try:
             supervisor.tend()
+            if options.hil:
+                _check_track(options.track)  # while its world does: that would be started again and again
             yield RunningCar(supervisor, run_dir, hil_dir, page_address(options, page), access_dir)
         finally:
             supervisor.stop()
@@ -225,6 +228,12 @@ def hil_settings(options: RunOptions, hil_dir: Path) -> HilSettings:
         raise ConfigError(f"the HIL car cannot be made like this: {error}") from None
 
 
+def _check_track(name: str) -> None:
+    from vehicle.hil.track import load_track  # noqa: PLC0415 - of a HIL car alone
+
+    load_track(name)
+
+
 def tend_until(car: RunningCar, happened: Callable[[], bool], timeout_s: float) -> bool:
     """Look after the children until something is so; return whether it came to be in time."""
     deadline_s = time.monotonic() + timeout_s
@@ -261,12 +270,23 @@ def run_demo(
     out_dir: Path,
     keep: bool,
 ) -> int:
-    """Drive laps with the HIL car, show them, and return the exit status of `lapwing laps`."""
+    """Drive laps with the HIL car, show them, and return the exit status of `lapwing laps`.
+
+    Raises LapwingError where policy, track or folder cannot be used, or the car does not get ready.
+    """
+    from models.bundle import load_bundle  # noqa: PLC0415 - `lapwing run` starts without these
+    from vehicle.laps_command import NOT_STARTED  # noqa: PLC0415 - as above
+    from vehicle.laps_report import prepare_folder  # noqa: PLC0415 - as above
+
+    load_bundle(options.policy)
+    prepare_folder(out_dir)
     stopping = StopSignal()
     console = Console()
     console.print(f"Starting a simulated car on the track [bold]{options.track}[/bold].")
     with running_car(options, console.print) as car:
-        _wait_until_ready(car)
+        _wait_until_ready(car, stopping)
+        if stopping():
+            return NOT_STARTED
         assert car.hil_dir is not None
         assert car.access_dir is not None
         link = sign_in_link(car.access_dir, car.address)
@@ -280,15 +300,15 @@ def run_demo(
     return code
 
 
-def _wait_until_ready(car: RunningCar) -> None:
-    """Wait until a start would be accepted and the page answers.
+def _wait_until_ready(car: RunningCar, stopping: Callable[[], bool]) -> None:
+    """Wait until a start would be accepted, or until told to stop.
 
     Raises:
         VehicleSilentError: it did not come to be in time; the message says what the car says.
 
     """
     with VehicleClient(car.run_dir, "lapwing demo") as vehicle:
-        if tend_until(car, lambda: is_ready(vehicle.status()), START_TIMEOUT_S):
+        if tend_until(car, lambda: stopping() or is_ready(vehicle.status()), START_TIMEOUT_S):
             return
         status = vehicle.status()
         silent = vehicle.version_note or "the vehicle process is silent"

@@ -2,11 +2,14 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from vehicle.cli_options import JsonOption
+
+ControlName = Literal["none", "blank", "mirrored", "other"]
+"""As `models.training.evaluate.Control`, for which the command line does not wait."""
 
 
 def train(
@@ -80,7 +83,7 @@ def evaluate(
     laps: Annotated[int, typer.Option(min=1)] = 3,
     randomise: Annotated[bool, typer.Option("--randomise", help="Other cars, cameras, delays.")] = False,
     seed: int = 0,
-    control: Annotated[str, typer.Option(help="Blind it: none, blank, mirrored or other.")] = "none",
+    control: Annotated[ControlName, typer.Option(help="Show it something else than the road.")] = "none",
     list_failures: Annotated[
         bool, typer.Option("--list-failures", help="Also where each failed start ended, and in which car.")
     ] = False,

@@ -8,6 +8,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from models.bundle import load_bundle
+from vehicle.errors import HilError
 from vehicle.hil.faults import Part
 from vehicle.messages import DriveState
 from vehicle.proof.matrix import Proof, prove
@@ -36,8 +38,12 @@ def prove_session(session: Session) -> list[Proof]:
 
 
 def run_faults(policy: str, parts: Iterable[str] = (), *, as_json: bool = False) -> int:
-    """Prove the matrix, or some parts of it, on both wirings; return 0 only when every row is as claimed."""
-    chosen = [Part(part) for part in parts] or list(PROVED_PARTS)
+    """Prove the matrix, or some parts of it, on both wirings; return 0 only when every row is as claimed.
+
+    Raises LapwingError for a policy that cannot be loaded, or a part that is not proved here.
+    """
+    load_bundle(policy)
+    chosen = [_part(name) for name in parts] or list(PROVED_PARTS)
     sessions = [
         Session(policy, part, state, wiring) for part in chosen for state in ALL for wiring in WIRINGS
     ]
@@ -61,3 +67,9 @@ def run_faults(policy: str, parts: Iterable[str] = (), *, as_json: bool = False)
         console.print(table)
         console.print(f"{len(proved)} drives, {len(wrong)} not as claimed, at {software()}")
     return 1 if wrong else 0
+
+
+def _part(name: str) -> Part:
+    if name not in PROVED_PARTS:
+        raise HilError(f"the part is {name!r}, allowed are {', '.join(PROVED_PARTS)}; choose one of these")
+    return Part(name)

@@ -19,6 +19,7 @@ import msgspec
 import zmq
 from rich.console import Console
 
+from models.bundle import load_bundle
 from vehicle.__main__ import HIL_CALIBRATIONS
 from vehicle.errors import HilError, VehicleSilentError
 from vehicle.hil.faults import FAULTS, HOST_PARTS, MOMENTARY, Part
@@ -413,7 +414,11 @@ def _free_port() -> int:
 def run_live_soak(
     policy: str, hours: float, *, seed: int, kept: Path, as_json: bool = False, stretch_s: float = STRETCH_S
 ) -> int:
-    """Soak for so many hours of the real clock; return 0 only when every invariant held."""
+    """Soak for so many hours of the real clock; return 0 only when every invariant held.
+
+    Raises LapwingError for a policy that cannot be loaded.
+    """
+    load_bundle(policy)
     console = Console(stderr=as_json)
     done, missing = begin(kept, hours, seed, console, stretch_s)
     if missing:

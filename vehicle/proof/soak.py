@@ -16,6 +16,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from models.bundle import load_bundle
 from vehicle.errors import HilError
 from vehicle.hil.faults import FAULTS, HOST_PARTS, MOMENTARY, Part, order_fault
 from vehicle.messages import GUARDED_STATES, MOVING_STATES, DriveState, RequestKind, TickRecord
@@ -173,7 +174,11 @@ def _mend(car: SteppedCar, part: Part, fault: str) -> None:
 
 
 def run_soak(policy: str, hours: float, *, seed: int, kept: Path, as_json: bool = False) -> int:
-    """Soak for so many simulated hours; return 0 only when every invariant held."""
+    """Soak for so many simulated hours; return 0 only when every invariant held.
+
+    Raises LapwingError for a policy that cannot be loaded.
+    """
+    load_bundle(policy)
     console = Console(stderr=as_json)
     done, missing = begin(kept, hours, seed, console, STRETCH_S)
     context = multiprocessing.get_context("spawn")
