@@ -15,8 +15,8 @@ from vehicle.errors import HilError
 from vehicle.hil_client import HilClient
 from vehicle.lap_drive import LapDrive, LapsPlan, NotStartedError, Outcome
 from vehicle.laps_client import MarkerFollower
-from vehicle.laps_display import LiveDisplay, print_report
-from vehicle.laps_report import prepare_folder, write_results
+from vehicle.laps_display import LiveDisplay, print_film, print_report
+from vehicle.laps_report import add_film, prepare_folder, write_numbers
 from vehicle.remote_client import VehicleClient
 from vehicle.supervisor import StopSignal
 
@@ -57,14 +57,14 @@ def run_laps(
             console.print(Text(f"Not started: {error}", style="red"))
         return NOT_STARTED
 
-    why = outcome.reason.rstrip(".")
-    console.print(Text(f"The drive is over: {why}. Making the film; Ctrl-C ends it here."))
-    with console.status("drawing the line and encoding the film"):
-        report = write_results(drive, outcome, plan, out_dir, is_enough=StopSignal())
+    is_enough = StopSignal()
+    report = write_numbers(drive, outcome, plan, out_dir)
+    print_report(report, console)
+    with console.status("making the film; Ctrl-C ends it where it is"):
+        whole = add_film(report, drive, out_dir, is_enough=is_enough)
+    print_film(whole, report.notes, console)
     if as_json:
-        _print_json(report)
-    else:
-        print_report(report, console)
+        _print_json(whole)
     return DONE if outcome.done else NOT_DONE
 
 

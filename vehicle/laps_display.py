@@ -1,5 +1,7 @@
 """How a drive of some laps looks in a terminal: while it goes on, and when it is over."""
 
+from collections.abc import Sequence
+
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -73,7 +75,7 @@ def live_view(log: DriveLog, status: Status | None, laps_wanted: int) -> Rendera
 
 
 def print_report(report: LapsReport, console: Console) -> None:
-    """Print the lap table and what else its reader should know."""
+    """Print the lap table and what else its reader should know; the film is still to be made."""
     drive = report.drive
     place = report.track or "by the start marker"
     table = Table(title=f"{place}, policy {report.policy}", title_justify="left", title_style="bold")
@@ -100,6 +102,14 @@ def print_report(report: LapsReport, console: Console) -> None:
         console.print(f"fault after {seen.at_s:.2f} s: {seen.fault.value}")
     for note in report.notes:
         console.print(note)
-    for name, path in (("picture", report.picture), ("film", report.film)):
-        if path is not None:
-            console.print(Text(f"{name}: {path}"), soft_wrap=True)
+    if report.picture is not None:
+        console.print(Text(f"picture: {report.picture}"), soft_wrap=True)
+
+
+def print_film(report: LapsReport, told: Sequence[str], console: Console) -> None:
+    """Print where the film is, and the notes that were not yet `told`."""
+    for note in report.notes:
+        if note not in told:
+            console.print(note)
+    if report.film is not None:
+        console.print(Text(f"film: {report.film}"), soft_wrap=True)

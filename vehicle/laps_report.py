@@ -4,6 +4,7 @@ A full disk costs the file that no longer fits, never the report of the others. 
 bounded time: on a busy computer an encoder may need many times the drive.
 """
 
+import os
 import shutil
 import tempfile
 import time
@@ -20,6 +21,8 @@ from vehicle.lap_video import FILM_RATE_HZ, FilmFrame, encode_film
 
 PROBE_BYTES = 1 << 20
 FILM_LEAST_S = 30.0  # of encoding; more for a drive that was longer, as long as itself
+DOCUMENT = "laps.json"
+BUSY_SHARE = 3.0  # of the cores: what a demo of its own brings is below 2
 UNFINISHED = "the film was being made when this was written"
 
 
@@ -53,24 +56,15 @@ def prepare_folder(folder: Path) -> None:
         ) from None
 
 
-def write_results(
-    drive: LapDrive,
-    outcome: Outcome,
-    plan: LapsPlan,
-    folder: Path,
-    *,
-    is_enough: Callable[[], bool] = lambda: False,
-    now_s: Callable[[], float] = time.monotonic,
-) -> LapsReport:
-    """Write what fits of picture, laps.json and film, and return the report that tells what did not.
-
-    The film ends where somebody says that it `is_enough`, or where it takes too long.
-    """
+def write_numbers(drive: LapDrive, outcome: Outcome, plan: LapsPlan, folder: Path) -> LapsReport:
+    """Write what fits of picture and laps.json, and return the report, which has yet to tell of a film."""
     notes: list[str] = []
     summary, truth = drive.log.summary(), drive.log.newest
     picture = _write_picture(drive, plan, folder / "line.png", notes)
     if summary.records_lost:
         notes.append("some ticks were lost on the way here; the numbers lack them")
+    if not outcome.done:
+        notes += busy_notes(os.getloadavg()[0], os.cpu_count() or 1)
     report = LapsReport(
         done=outcome.done,
         reason=outcome.reason,
@@ -82,15 +76,41 @@ def write_results(
         drive=summary,
         picture=str(picture) if picture else None,
         film=None,
-        notes=(*notes, UNFINISHED),
+        notes=tuple(notes),
     )
-    path = folder / "laps.json"
+    path = folder / DOCUMENT
     path.unlink(missing_ok=True)  # of a drive before
-    _write_document(report, drive, path)  # whoever ends this command now has the numbers
-    patience = _Patience(max(FILM_LEAST_S, summary.duration_s), is_enough, now_s)
-    film = _write_film(drive, plan, folder / "laps", notes, patience)
+    unfinished = msgspec.structs.replace(report, notes=(*notes, UNFINISHED))
+    _write_document(unfinished, drive, path)  # whoever ends this command now has the numbers
+    return report
+
+
+def busy_notes(load: float, cores: int) -> tuple[str, ...]:
+    """Return what to know of a computer's load average where it may be what ended a drive."""
+    if load < BUSY_SHARE * cores:
+        return ()
+    busy = f"this computer is busy (a load of {load:.0f} on {cores} cores)"
+    return (f"{busy}: bytes and pictures may have come late; close what else runs and drive again",)
+
+
+def add_film(
+    report: LapsReport,
+    drive: LapDrive,
+    folder: Path,
+    *,
+    is_enough: Callable[[], bool] = lambda: False,
+    now_s: Callable[[], float] = time.monotonic,
+) -> LapsReport:
+    """Make the film, and return the report that tells of it, or why there is none.
+
+    The film ends where somebody says that it `is_enough`, or where it takes too long.
+    """
+    notes = list(report.notes)
+    patience = _Patience(max(FILM_LEAST_S, report.drive.duration_s), is_enough, now_s)
+    film = _write_film(drive, report.laps_wanted, folder / "laps", notes, patience)
     drive.pictures.close()
     report = msgspec.structs.replace(report, film=str(film) if film else None, notes=tuple(notes))
+    path = folder / DOCUMENT
     failed = _write_document(report, drive, path)
     if not failed:
         return report
@@ -168,14 +188,14 @@ def _write_picture(drive: LapDrive, plan: LapsPlan, path: Path, notes: list[str]
 
 
 def _write_film(
-    drive: LapDrive, plan: LapsPlan, path_without_suffix: Path, notes: list[str], patience: _Patience
+    drive: LapDrive, laps_wanted: int, path_without_suffix: Path, notes: list[str], patience: _Patience
 ) -> Path | None:
     if drive.pictures.dropped:
         notes.append(f"the film lacks {drive.pictures.dropped} pictures that there was no room to keep")
     film = encode_film(
         path_without_suffix,
         drive.pictures.at_rate(FILM_RATE_HZ),
-        lambda frame: drive.log.overlay(frame.number, plan.laps, drive.action_names),
+        lambda frame: drive.log.overlay(frame.number, laps_wanted, drive.action_names),
         goes_on=patience.goes_on,
     )
     if patience.note:

@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -533,7 +534,8 @@ def test_a_full_disk_costs_the_film_and_not_the_drive(stage, monkeypatch):
 def report_of(stage, folder, **changes):
     lap_drive = LapDrive(stage, stage, LapsPlan(2, 0.8, 60.0), now_s=lambda: stage.now_s, pause=stage.pause)
     outcome = lap_drive.run()
-    return laps_report.write_results(lap_drive, outcome, LapsPlan(2, 0.8, 60.0), folder, **changes)
+    report = laps_report.write_numbers(lap_drive, outcome, LapsPlan(2, 0.8, 60.0), folder)
+    return laps_report.add_film(report, lap_drive, folder, **changes)
 
 
 def test_a_disk_that_is_full_afterwards_costs_only_what_does_not_fit(stage, monkeypatch, tmp_path):
@@ -592,6 +594,66 @@ def test_the_numbers_are_written_before_the_film_that_may_take_long(stage, monke
     assert laps_report.UNFINISHED in seen[0]["notes"]
     after = msgspec.json.decode((tmp_path / "laps.json").read_bytes())
     assert laps_report.UNFINISHED not in after["notes"]
+
+
+def driven_by_command(stage, monkeypatch, folder, *, as_json):
+    """Run the whole command on the stage; return its exit status."""
+    monkeypatch.setattr(laps_command, "_drive", lambda *_: drive(stage))
+    monkeypatch.setattr(laps_command, "StopSignal", lambda: lambda: False)
+    return laps_command.run_laps(
+        run_dir=folder,
+        hil_dir=folder,
+        laps=2,
+        policy=None,
+        speed_cap_frac=1.0,
+        time_limit_s=60.0,
+        out_dir=folder,
+        as_json=as_json,
+    )
+
+
+def test_the_lap_table_is_there_before_the_film_which_takes_long(stage, monkeypatch, capsys, tmp_path):
+    before = []
+
+    def encode(path, *_, **__):
+        before.append(capsys.readouterr().out)
+        film = path.with_suffix(".webm")
+        film.touch()
+        return film
+
+    monkeypatch.setattr(laps_report, "encode_film", encode)
+    assert driven_by_command(stage, monkeypatch, tmp_path, as_json=False) == laps_command.DONE
+    assert f"{LAP_S:.3f}" in before[0]
+    assert "line.png" in before[0]
+    assert "film" not in before[0]
+    assert capsys.readouterr().out.strip() == f"film: {tmp_path / 'laps.webm'}"
+
+
+def test_what_became_of_the_film_is_told_after_it_once(stage, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(laps_report, "encode_film", lambda *_, **__: None)
+    driven_by_command(stage, monkeypatch, tmp_path, as_json=False)
+    assert capsys.readouterr().out.count("no film: no picture came") == 1
+
+
+def test_with_json_the_report_is_one_document_and_the_table_is_for_people(
+    stage, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr(laps_report, "encode_film", lambda *_, **__: None)
+    driven_by_command(stage, monkeypatch, tmp_path, as_json=True)
+    out, error = capsys.readouterr()
+    assert msgspec.json.decode(out)["done"]
+    assert f"{LAP_S:.3f}" in error
+
+
+@pytest.mark.parametrize(("load", "ends_after_s", "told"), [(5.9, 2.0, 0), (6.0, 2.0, 1), (6.0, 1000.0, 0)])
+def test_a_drive_that_ended_early_on_a_busy_computer_says_so(stage, monkeypatch, load, ends_after_s, told):
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    stage.events.append((ends_after_s, lambda: setattr(stage, "state", DriveState.FAILSAFE)))
+    lap_drive, outcome = drive(stage)
+    with tempfile.TemporaryDirectory() as folder:
+        report = laps_report.write_numbers(lap_drive, outcome, LapsPlan(2, 0.8, 60.0), Path(folder))
+    assert sum("this computer is busy (a load of 6 on 2 cores)" in note for note in report.notes) == told
 
 
 def test_a_film_takes_no_longer_than_its_limit_on_a_busy_computer(stage, monkeypatch, tmp_path):
