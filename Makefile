@@ -14,11 +14,11 @@ TESTS := paste -d '\n' <(ls tests/browser/test_*.py) <(find tests -name 'test_*.
 demo: .venv/.ready          ## three laps of the HIL car by the shipped policy (KEEP=1 leaves the page up)
 	$(BIN)/lapwing demo $(if $(KEEP),--keep)
 
-# One process reads the tests beforehand, so that its four workers need not compile them each.
+# Two processes read the tests beforehand, so that the four workers need not compile them each.
 test: .venv/.ready-dev .venv/.ready-chromium      ## every test but the training one
 	@failed=; \
 	run() { $(BIN)/python -m pytest "$$@" || { [ $$? = 1 ] && failed=1; } || exit 1; }; \
-	$(BIN)/python -m pytest --collect-only -qq --ignore tests/train &> /dev/null; \
+	$(TESTS) | xargs --max-procs 2 --max-args 90 $(BIN)/python -m pytest --collect-only -qq &> /dev/null; \
 	run --numprocesses 4 --dist loadfile --no-loadscope-reorder -m "not realtime" $$($(TESTS)); \
 	run -m realtime $$(grep -lr --include='test_*.py' mark.realtime tests); \
 	[ -z "$$failed" ] || { \
