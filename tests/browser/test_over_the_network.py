@@ -1,7 +1,8 @@
 """Tabs, two browsers, a broken network and a reload, over HTTPS, against the real server and the HIL car.
 
 Paced lockstep: world and vehicle step together, so that a busy computer slows time instead of causing
-faults. Bounds are on the car's own clock, by the board's own diary of its pulses.
+faults. Bounds are on the car's own clock, by the board's own diary of its pulses. Who is at the
+other end steps with nothing: to be in time by themselves they need the computer alone.
 """
 
 import json
@@ -22,7 +23,7 @@ from test_sockets import OTHER_PAGE, Socket, connected
 
 from vehicle.messages import DriveState
 
-pytestmark = pytest.mark.browser  # alone on the machine, like the pages
+pytestmark = [pytest.mark.browser, pytest.mark.realtime]
 
 NEUTRAL_US = 1446.0  # of the AWS wiring
 LEASE_S = 1.5  # while the policy drives
