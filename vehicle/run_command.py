@@ -78,7 +78,7 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
     """Start every process of the car, and end them all on the way out.
 
     Raises:
-        ConfigError: neither a configuration nor a HIL car was asked for.
+        ConfigError: neither a configuration nor a HIL car was asked for, or the page's port is taken.
         HilError: there is no such track.
 
     """
@@ -88,6 +88,7 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
         raise ConfigError("--marker was given without --hil; print a real one with lapwing marker")
     if options.config is None and not options.hil:
         raise ConfigError("no car was named, allowed is --config car.toml or --hil; choose one")
+    _check_port(options.port)
     with tempfile.TemporaryDirectory(prefix="lapwing-", dir="/tmp") as scratch:
         home = Path(scratch) if options.is_private else None
         config = options.config or hil_config_file(home)
@@ -226,6 +227,18 @@ def hil_settings(options: RunOptions, hil_dir: Path) -> HilSettings:
         return msgspec.convert({"hil_dir": hil_dir, **fields}, HilSettings)
     except msgspec.ValidationError as error:
         raise ConfigError(f"the HIL car cannot be made like this: {error}") from None
+
+
+def _check_port(port: int) -> None:
+    """Raise ConfigError where no page can listen: its process would be started again and again."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigError(
+                f"the page cannot be served at port {port} ({error.strerror}); choose another with --port"
+            ) from None
 
 
 def _check_track(name: str) -> None:

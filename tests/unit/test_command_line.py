@@ -1,6 +1,7 @@
 """What the command line refuses, at once and in words, and what of it goes to standard output."""
 
 import json
+import socket
 from pathlib import Path
 from typing import get_args
 
@@ -46,6 +47,7 @@ def test_with_json_a_refusal_is_one_document_too(called, tmp_path):
         (("drive", "--wiring", "odd"), "'standard'"),
         (("hil", "--board", "odd"), "'maestro'"),
         (("run", "--hil", "--board", "odd"), "'maestro'"),
+        (("train", "--out", "nowhere", "--network", "odd"), "'deepracer'"),
         (("evaluate", "--policy", "plover", "--track", "oval", "--control", "odd"), "'mirrored'"),
     ],
 )
@@ -125,6 +127,14 @@ def test_a_demo_that_cannot_keep_its_results_is_not_begun(tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(LapwingError, match="the results cannot be written to"):
         demo(tmp_path / "out")
+    assert made == []
+
+
+def test_a_port_that_somebody_listens_at_is_refused_before_anything_starts(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(LapwingError, match=rf"at port {port} \(Address already in use\).*--port"):
+            demo(tmp_path, port=port)
     assert made == []
 
 
