@@ -359,7 +359,7 @@ def laps(
         ),
     ] = None,
     time_limit_s: Annotated[float, typer.Option("--time-limit", min=1.0, help="Seconds.")] = 180.0,
-    out: Annotated[Path, typer.Option(help="Where picture, video and lap table go.")] = Path("out"),
+    out: Annotated[Path, typer.Option(help="Where picture, film and lap table go.")] = Path("out"),
     as_json: JsonOption = False,
 ) -> None:
     """Drive laps autonomously and show how it went; exit status 0 only when they were done."""
@@ -385,11 +385,11 @@ def laps(
 @app.command()
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the car running with its page up.")] = False,
-    laps: Annotated[int, typer.Option(min=1)] = 3,
+    laps: Annotated[int, typer.Option(min=1, max=1000, help="How many to drive.")] = 3,
     track: TrackOption = "chicane",
-    policy: str = "",
+    policy: Annotated[str, typer.Option(help="That drives; a shipped one by default.")] = "",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
-    out: Path = Path("out"),
+    out: Annotated[Path, typer.Option(help="Where picture, film, lap table and runs go.")] = Path("out"),
 ) -> None:
     """Start the HIL car and drive laps with the shipped policy."""
     from vehicle.run_command import RunOptions, run_demo

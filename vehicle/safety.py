@@ -386,7 +386,7 @@ SENTENCES: dict[Fault, str] = {
     Fault.POLICY_FAILED: "The policy failed. Choose another, or upload it again.",
     Fault.POLICY_NOT_FINITE: "The policy answered with a value that is not a number. Export it again.",
     Fault.BOARD_LOST: "The actuator board is gone. Check its USB plug; it is opened again by itself.",
-    Fault.BOARD_SILENT: "The actuator board does not answer. Check its cable and power.",
+    Fault.BOARD_SILENT: "The actuator board does not answer. Check its cable, power and the computer's load.",
     Fault.BOARD_RESET: "The actuator board restarted while driving. Check its power supply.",
     Fault.BOARD_REFUSED: "The actuator board refuses to arm. Check that it holds this car's calibration.",
     Fault.CALIBRATION_MISSING: "This car has no calibration. Calibrate steering and throttle first.",
