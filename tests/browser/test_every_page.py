@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accessibility import fits
+from accessibility import findings, fits
 from conftest import PHONE, PageServer, is_complaint
 from playwright.sync_api import Browser, BrowserContext, Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
@@ -305,3 +305,19 @@ def test_what_changes_is_said_to_who_cannot_see_it(
         context.set_offline(True)
         hear(page, "lost" if where in {"settings", "simulator"} else "connection", where)
     assert [one for one in complaints if not any(word in one for word in PROVOKED)] == []
+
+
+@pytest.mark.parametrize("where", [where for where in DOES if where])  # Drive has a test of its own
+@pytest.mark.parametrize("state", [DriveState.DISARMED, DriveState.AUTONOMOUS, DriveState.FAILSAFE])
+def test_no_state_of_the_car_makes_a_page_hard_to_read(  # noqa: PLR0917 - fixtures
+    context: BrowserContext,
+    car: SimulatedPageCar,
+    server: PageServer,
+    complaints: list[str],
+    where: str,
+    state: DriveState,
+) -> None:
+    car.state = state
+    page = opened(context, server, where, complaints)
+    assert findings(page) == []
+    assert complaints == []
