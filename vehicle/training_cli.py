@@ -8,7 +8,7 @@ import typer
 
 from vehicle.cli_options import JsonOption
 
-NetworkName = Literal["small", "fine", "deepracer"]
+NetworkName = Literal["small", "keen", "fine", "deepracer"]
 ControlName = Literal["none", "blank", "mirrored", "other"]
 """As `models.training.evaluate.Control`, for which the command line does not wait."""
 
@@ -31,7 +31,7 @@ def train(
     ] = None,
     speeds_mps: Annotated[list[float] | None, typer.Option("--speeds-mps", help="Of the actions.")] = None,
     frame_stack: Annotated[int, typer.Option(min=1, max=8, help="Pictures the policy sees.")] = 2,
-    network: Annotated[NetworkName, typer.Option(help="Its size.")] = "small",
+    network: Annotated[NetworkName, typer.Option(help="Its layers.")] = "small",
     width_px: Annotated[int, typer.Option(min=8, max=640)] = 80,
     height_px: Annotated[int, typer.Option(min=8, max=480)] = 60,
     reward: Annotated[str | None, typer.Option(help="Python file with reward_function(params).")] = None,

@@ -18,13 +18,17 @@ from torch import Tensor, nn
 OPSET = 17
 CONVOLUTIONS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "small": ((16, 8, 4), (32, 4, 2), (32, 3, 1)),
+    "keen": ((16, 8, 4), (32, 4, 2), (32, 3, 1)),
     "fine": ((16, 5, 2), (32, 3, 2), (48, 3, 2), (64, 3, 2)),
     "deepracer": ((32, 8, 4), (64, 4, 2), (64, 3, 1)),
 }
 """Channels, kernel and stride of each convolution."""
 VALUE = 30.0  # about what a state is worth; a critic that had to grow there misled the actor for long
 LEAST_CONTRAST = 4.0  # grey levels: less is noise, which must not be blown up to a picture
-HIDDEN = {"small": 256, "fine": 256, "deepracer": 512}
+HIDDEN = {"small": 256, "keen": 256, "fine": 256, "deepracer": 512}
+AGAINST_SURROUNDINGS = {"keen": 2}
+"""How many of the newest pictures a network gets a second time, each place against its surroundings."""
+SURROUNDINGS_PX = 10
 
 
 class Actor(nn.Module):
@@ -33,6 +37,8 @@ class Actor(nn.Module):
     def __init__(self, shape: tuple[int, int, int], action_count: int, network: str) -> None:
         super().__init__()
         channels, height, width = shape
+        self.newest = AGAINST_SURROUNDINGS.get(network, 0)
+        channels += self.newest
         layers: list[nn.Module] = []
         for filters, kernel, stride in CONVOLUTIONS[network]:
             layers += [_orthogonal(nn.Conv2d(channels, filters, kernel, stride), math.sqrt(2)), nn.ReLU()]
@@ -48,8 +54,16 @@ class Actor(nn.Module):
 
     def features(self, image: Tensor) -> Tensor:
         """Return what the last layer decides by."""
-        values = standardised(image.float()).contiguous(memory_format=torch.channels_last)
+        values = seen(image.float(), self.newest).contiguous(memory_format=torch.channels_last)
         return torch.relu(self.hidden(self.convolutions(values).flatten(1)))
+
+
+def seen(image: Tensor, newest: int) -> Tensor:
+    """Return what the first layer gets: all pictures, then the newest ones against their surroundings."""
+    pictures = standardised(image)
+    if not newest:
+        return pictures
+    return torch.cat([pictures, against_surroundings(image[:, -newest:])], dim=1)
 
 
 def standardised(image: Tensor) -> Tensor:
@@ -60,6 +74,23 @@ def standardised(image: Tensor) -> Tensor:
     centred = image - image.mean(dim=(1, 2, 3), keepdim=True)
     contrast = (centred * centred).mean(dim=(1, 2, 3), keepdim=True).sqrt()
     return 0.4 + 0.2 * centred / (contrast + LEAST_CONTRAST)
+
+
+def against_surroundings(image: Tensor) -> Tensor:
+    """Return how each place differs from its surroundings, by their own contrast: about -1 to 1.
+
+    A dim line on a bright road is then as plain as a bright one: in one contrast for the whole picture, walls
+    and floor leave little for it. Surroundings are blocks of `SURROUNDINGS_PX`, blended into one another.
+    """
+    size_px = list(image.shape[-2:])
+
+    def blended(values: Tensor) -> Tensor:
+        blocks = nn.functional.avg_pool2d(values, SURROUNDINGS_PX)
+        return nn.functional.interpolate(blocks, size_px, mode="bilinear", align_corners=False)
+
+    difference = image - blended(image)
+    contrast = blended(difference * difference).sqrt()
+    return 0.2 * difference / (contrast + LEAST_CONTRAST)
 
 
 def _orthogonal(layer: Any, gain: float) -> Any:
@@ -159,10 +190,11 @@ class Exported(nn.Module):
     def __init__(self, actor: Actor) -> None:
         super().__init__()
         self.convolutions, self.hidden, self.head = actor.convolutions, actor.hidden, actor.head
+        self.newest = actor.newest
 
     def forward(self, image: Tensor) -> Tensor:
         """Return probabilities for float32 grey levels 0 to 255."""
-        features = self.convolutions(standardised(image)).flatten(1)
+        features = self.convolutions(seen(image, self.newest)).flatten(1)
         return torch.softmax(self.head(torch.relu(self.hidden(features))), dim=1)
 
 

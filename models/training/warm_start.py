@@ -22,22 +22,28 @@ FIRST = "convolutions.0.weight"
 def begin_with(actor: Actor, policy: str | Path, actions: tuple[Action, ...]) -> None:
     """Give the actor the weights of a policy that a training has written.
 
-    Pictures older than the policy's begin with weights of 0. An action that the policy does not have begins
-    between its neighbours of the nearest speed. Raises LapwingError where the networks differ otherwise.
+    Pictures older than the policy's, and those against their surroundings, begin with weights of 0. An action
+    that the policy does not have begins between its neighbours of the nearest speed. Raises LapwingError
+    where the networks differ otherwise.
     """
     model, description, name = find_bundle(policy)
     stored = {one.name: numpy_helper.to_array(one) for one in onnx.load(model).graph.initializer}
-    theirs: Any = metadata.load(description).action_space
+    told = metadata.load(description)
+    theirs: Any = told.action_space
     wanted = {key: tuple(value.shape) for key, value in actor.state_dict().items()}
     if FIRST not in stored or not all(isinstance(action, Action) for action in theirs):
         raise LapwingError(f"{name} was not made by lapwing train with discrete actions; start without it")
-    older = wanted[FIRST][1] - stored[FIRST].shape[1]
+    pictures = told.input.frame_stack
+    older = wanted[FIRST][1] - actor.newest - pictures
     if older < 0:
         raise LapwingError(
-            f"{name} sees {stored[FIRST].shape[1]} pictures; give --frame-stack that or more to start from it"
+            f"{name} sees {pictures} pictures; give --frame-stack that or more to start from it"
         )
-    blind = np.zeros((stored[FIRST].shape[0], older, *stored[FIRST].shape[2:]), dtype=np.float32)
-    stored[FIRST] = np.concatenate([blind, stored[FIRST]], axis=1)
+    newest = actor.newest - (stored[FIRST].shape[1] - pictures)
+    if newest < 0:
+        raise LapwingError(f"{name} has a network of another kind; start it with the --network that it has")
+    grown = ((0, 0), (older, newest), (0, 0), (0, 0))
+    stored[FIRST] = np.pad(stored[FIRST], grown)
     between = _between(theirs, actions)
     for key in ("head.weight", "head.bias"):
         stored[key] = between @ stored[key]

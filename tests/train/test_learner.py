@@ -13,14 +13,15 @@ pytest.importorskip("stable_baselines3")
 
 import torch
 
+from models import metadata
 from models.training.ahead import Ahead
 from models.training.commands import earlier_stages
 from models.training.env import Course, EnvSettings, FleetVecEnv
 from models.training.fleet import LENSES, REDRAWN_LENSES, Fleet, FleetSettings, Start
 from models.training.learner import Learner
-from models.training.network import Actor, DrivingPolicy
+from models.training.network import Actor, DrivingPolicy, against_surroundings, export_onnx, standardised
 from models.training.settings import TrainSettings
-from models.training.train import train
+from models.training.train import policy_metadata, train
 from models.training.warm_start import begin_with
 from vehicle.errors import LapwingError
 from vehicle.hil.scenery import Ground, Scenery, draw_ground
@@ -76,6 +77,44 @@ def test_a_policy_that_is_begun_with_drives_as_it_did(parent: Path, tmp_path: Pa
         old, new = before[:, 7 * speed : 7 * speed + 7], after[:, 9 * speed : 9 * speed + 9]
         assert torch.allclose(new[:, [0, 1, 2, 4, 6, 7, 8]], old, atol=1e-5)
         assert torch.allclose(new[:, 3], (old[:, 2] + old[:, 3]) / 2, atol=1e-5)
+
+
+def test_a_keen_network_that_is_begun_with_drives_as_it_did_and_learns_what_is_new(
+    parent: Path, tmp_path: Path
+) -> None:
+    same, keen = Actor((2, 60, 80), 21, "small"), Actor((3, 60, 80), 21, "keen")
+    begin_with(same, parent, BRIEF.actions)
+    begin_with(keen, parent, BRIEF.actions)
+    picture = torch.randint(0, 256, (3, 1, 60, 80), dtype=torch.uint8)  # a car that stands sees one for long
+    answers = keen(picture.expand(-1, 3, -1, -1))
+    answers.pow(2).mean().backward()
+    first = keen.convolutions[0].weight
+
+    assert torch.allclose(answers, logits(same, picture.expand(-1, 2, -1, -1)), atol=1e-6)
+    assert first.shape[1] == 3 + keen.newest
+    assert first.grad[:, -keen.newest :].abs().max() > 0
+
+    export_onnx(keen, (3, 60, 80), tmp_path / "model.onnx")
+    (tmp_path / "model_metadata.json").write_bytes(
+        metadata.encode(policy_metadata(dataclasses.replace(BRIEF, frame_stack=3)))
+    )
+    again = Actor((4, 60, 80), 21, "keen")
+    begin_with(again, tmp_path, BRIEF.actions)
+    assert torch.allclose(logits(again, picture.expand(-1, 4, -1, -1)), answers.detach(), atol=1e-6)
+    with pytest.raises(LapwingError, match="--network"):
+        begin_with(Actor((4, 60, 80), 21, "small"), tmp_path, BRIEF.actions)
+
+
+@pytest.mark.parametrize("light", [0.5, 1.0])
+def test_a_dim_line_is_plain_against_its_surroundings(light: float) -> None:
+    picture = torch.full((1, 1, 60, 80), 180.0)
+    picture[..., :30, :40] = 20.0  # a dark wall: what one contrast for the whole picture goes by
+    picture[..., 30:, 60] = 200.0
+    local, whole = (f(picture * light)[0, 0, 50] for f in (against_surroundings, standardised))
+
+    assert whole[60] - whole[20] < 0.1
+    assert local[60] - local[20] > 0.25
+    assert abs(float(local[20])) < 0.01  # even road is nothing
 
 
 def test_a_training_that_begins_with_a_policy_says_so(parent: Path, tmp_path: Path) -> None:

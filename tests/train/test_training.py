@@ -262,7 +262,7 @@ def test_the_critic_s_state_never_reaches_the_actor() -> None:
     assert actor(torch.from_numpy(observation["image"])).shape == (2, len(ACTIONS))
 
 
-@pytest.mark.parametrize("network", ["small", "fine", "deepracer"])
+@pytest.mark.parametrize("network", ["small", "keen", "fine", "deepracer"])
 def test_the_exported_network_answers_as_the_trained_one(tmp_path: Path, network: str) -> None:
     actor = Actor((2, 60, 80), 21, network)
     torch.nn.init.normal_(actor.head.weight)  # answers that differ
