@@ -25,7 +25,7 @@ def built_in_folders() -> dict[str, Path]:
     return found
 
 
-DRIVES_BY_DEFAULT = "dunlin"  # the surest that ships: decision 0141
+DRIVES_BY_DEFAULT = "curlew"  # the surest that ships: decisions 0141, 0142
 
 
 def zoo_names() -> tuple[str, ...]:

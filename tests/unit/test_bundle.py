@@ -28,7 +28,7 @@ def refusal(folder: Path) -> str:
 
 
 def test_the_surest_of_the_shipped_policies_drives_where_none_is_named() -> None:
-    assert bundle.zoo_names()[0] == "dunlin"
+    assert bundle.zoo_names()[0] == "curlew"
     assert len(bundle.zoo_names()) > 1
 
 

@@ -190,18 +190,18 @@ def test_the_table_of_the_shipped_policies_is_that_of_their_reports(policy: str)
 
 
 def test_the_readme_says_of_the_shipped_policies_what_their_reports_say() -> None:
-    plover, whimbrel, dunlin = (judged(name) for name in ("plover", "whimbrel", "dunlin"))
+    plover, whimbrel, curlew = (judged(name) for name in ("plover", "whimbrel", "curlew"))
     failed = [
-        sum(one["starts"] - one["finished"] for one in its.values()) for its in (plover, whimbrel, dunlin)
+        sum(one["starts"] - one["finished"] for one in its.values()) for its in (plover, whimbrel, curlew)
     ]
     starts = sum(one["starts"] for one in plover.values())
     longer = [
         [100 * (its[name]["lap_median_s"] / plover[name]["lap_median_s"] - 1) for name in plover]
-        for its in (whimbrel, dunlin)
+        for its in (whimbrel, curlew)
     ]
     words = (
         f"of {starts} randomised starts *plover* leaves the track in {failed[0]}, *whimbrel* in {failed[1]} "
-        f"with laps up to {max(longer[0]):.0f} % longer, and *dunlin* in {failed[2]} "
+        f"with laps up to {max(longer[0]):.0f} % longer, and *curlew* in {failed[2]} "
         f"with laps {min(longer[1]):.0f} to {max(longer[1]):.0f} % longer"
     )
 
