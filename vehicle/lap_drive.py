@@ -250,7 +250,7 @@ class LapDrive:
         """Return how the drive has ended, None while it goes on."""
         plan, truth = self._plan, self.log.newest
         if self.log.laps_done >= plan.laps:
-            return Outcome(done=True, reason=f"{plan.laps} laps done")
+            return Outcome(done=True, reason=f"{plan.laps} {'lap' if plan.laps == 1 else 'laps'} done")
         if self._stopping():
             return Outcome(done=False, reason="interrupted")
         if status is None:

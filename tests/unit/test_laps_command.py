@@ -259,6 +259,12 @@ def end_of_a_drive(stage, at_s, action):
     return lap_drive, outcome
 
 
+@pytest.mark.parametrize(("laps", "told"), [(1, "1 lap done"), (2, "2 laps done")])
+def test_what_was_done_is_told_in_words(stage, laps, told):
+    _, outcome = drive(stage, laps=laps)
+    assert (outcome.done, outcome.reason) == (True, told)
+
+
 def test_a_fault_ends_the_drive_and_stays_for_a_person_to_look_at(stage):
     def fail():
         stage.state = DriveState.FAILSAFE
