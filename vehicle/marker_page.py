@@ -114,7 +114,9 @@ def write_marker(paper_name: str, out: Path) -> str:
     try:
         out.write_bytes(marker_pdf(paper))
     except OSError as error:
-        raise LapwingError(f"{out} cannot be written: {error.strerror}") from None
+        raise LapwingError(
+            f"{out} cannot be written ({error.strerror}); choose another file with --out"
+        ) from None
     return (
         f"{out}: print it at 100 % on {paper_name.upper()} paper, and check with a ruler that its line "
         f"measures {RULER_MM:g} mm. Then stand it beside a straight, facing the cars that come."

@@ -97,5 +97,7 @@ def test_the_command_writes_the_file_and_says_what_to_do(tmp_path):
         write_marker("a3", out)
     with pytest.raises(LapwingError, match=r"does not end in \.pdf"):
         write_marker("a4", tmp_path / "marker.png")
-    with pytest.raises(LapwingError, match="cannot be written"):
+    with pytest.raises(
+        LapwingError, match=r"cannot be written \(No such file or directory\); choose another file with --out"
+    ):
         write_marker("a4", tmp_path / "nowhere" / "marker.pdf")

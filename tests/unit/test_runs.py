@@ -611,5 +611,7 @@ def test_the_commands_list_show_star_export_and_remove(tmp_path: Path) -> None:
     assert run.invoke(app, ["runs", "export", "last", str(table), *where]).exit_code == 0
     assert len(table.read_text().splitlines()) == 23
     assert run.invoke(app, ["runs", "export", "last", str(tmp_path / "run.exe"), *where]).exit_code == 2
+    nowhere = run.invoke(app, ["runs", "export", "last", str(tmp_path / "nowhere" / "run.csv"), *where])
+    assert "(No such file or directory); choose another file" in str(nowhere.exception)
     assert run.invoke(app, ["runs", "remove", name, *where]).exit_code == 0
     assert shelf.runs() == []

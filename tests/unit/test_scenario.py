@@ -35,7 +35,9 @@ def test_a_scenario_that_cannot_be_read_says_why(text, says, tmp_path):
 
 
 def test_a_scenario_that_is_not_there_says_so(tmp_path):
-    with pytest.raises(HilError, match="cannot be read: No such file"):
+    with pytest.raises(
+        HilError, match=r"cannot be read \(No such file or directory\); name another with --scenario"
+    ):
         read_scenario(tmp_path / "rain.toml")
 
 

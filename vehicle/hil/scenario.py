@@ -19,7 +19,9 @@ def read_scenario(path: Path) -> tuple[str, ...]:
     try:
         scenario = msgspec.toml.decode(path.read_bytes(), type=Scenario)
     except OSError as error:
-        raise HilError(f"the scenario {path} cannot be read: {error.strerror}") from None
+        raise HilError(
+            f"the scenario {path} cannot be read ({error.strerror}); name another with --scenario"
+        ) from None
     except UNREADABLE as error:
         raise HilError(f'the scenario {path} is no list of faults: {error}; write faults = ["..."]') from None
     for text in scenario.faults:
