@@ -127,9 +127,23 @@ def test_a_car_that_refuses_or_does_not_answer_is_told():
     with pytest.raises(BenchCheckError, match="refuses to start: No board"):
         walk(Refusing(), [WHEELS_UP, "yes", "yes"])
 
-    class Silent(StandCar):
+    class FallsSilent(StandCar):
+        looks = 0
+
+        def wait_status(self, accept, timeout_s):
+            self.looks += 1
+            return super().wait_status(accept, timeout_s) if self.looks == 1 else None
+
+    with pytest.raises(BenchCheckError, match="did not come to it within 5 s"):
+        walk(FallsSilent(), [WHEELS_UP, "yes"])
+
+
+def test_nothing_is_asked_where_no_vehicle_runs():
+    class Absent(StandCar):
         def wait_status(self, accept, timeout_s):
             return None
 
-    with pytest.raises(BenchCheckError, match="did not come to it within 5 s"):
-        walk(Silent(), [WHEELS_UP, "yes"])
+    with pytest.raises(
+        BenchCheckError, match=r"no vehicle reported its state within 2 s; start one.*--run-dir"
+    ):
+        BenchCheck(Absent(), pytest.fail, pytest.fail).run()

@@ -18,6 +18,8 @@ THROTTLE_SHARE = 0.3
 SPEED_CAP_FRAC = 0.3
 INPUT_EVERY_S = 0.05
 ANSWER_S = 5.0
+FIND_S = 2.0
+"""A vehicle that runs reports its state many times a second."""
 SPIN_S = 1.0
 WAIT_FOR_HANDS_S = 120.0
 PLUGGED_IN_S = 15.0
@@ -107,6 +109,7 @@ class BenchCheck:
 
     def run(self) -> None:
         """Walk through every step; raises BenchCheckError at the first that does not show what it must."""
+        self._find_car()
         self._ask_twice()
         for number, step in enumerate(STEPS, 1):
             self._say(f"Step {number} of {len(STEPS)}, {step.name}. {step.do}")
@@ -117,6 +120,14 @@ class BenchCheck:
                     "Look at docs/safety.md, calibrate, and begin again"
                 )
         self._say("Every step was as it must be.")
+
+    def _find_car(self) -> None:
+        """Raise BenchCheckError where no vehicle runs: nobody puts a car on a stand for that."""
+        if self._link.wait_status(lambda _: True, FIND_S) is None:
+            raise BenchCheckError(
+                f"no vehicle reported its state within {FIND_S:g} s; start one with lapwing run --config "
+                "car.toml in another terminal, and name its --run-dir here too where it has one"
+            )
 
     def _ask_twice(self) -> None:
         self._say("This turns the motor. Put the car on a stand: no wheel may touch anything.")
