@@ -325,13 +325,14 @@ def _explain(path: Path, text: str, problem: str) -> str:
     at = f"{path}, line {line}" if line else str(path)
     if unknown:
         return f"{at}: there is no setting {field}; correct its name or remove it"
-    bounds = _allowed(field)
-    allowed = f", allowed {bounds}" if bounds else f" ({problem.split(' - at', maxsplit=1)[0]})"
-    return f"{at}: {field} is {seen or 'wrong'}{allowed}; correct it and start again"
+    return f"{at}: {field} is {seen or 'wrong'}, allowed {_allowed(field)}; correct it and start again"
 
 
 def _find_line(text: str, field: str) -> tuple[int, str]:
-    """Return the line number (from 1) and the text of a dotted field's value; 0 when it is not found."""
+    """Return the line number (from 1) of a dotted field, 0 where it is not found, and its value's text.
+
+    The text is empty for a list of several lines.
+    """
     section = ""
     for number, line in enumerate(text.splitlines(), 1):
         heading = re.match(r"\s*\[\s*([\w.-]+)\s*\]", line)
@@ -339,28 +340,37 @@ def _find_line(text: str, field: str) -> tuple[int, str]:
             section = heading.group(1) + "."
         value = re.match(r"\s*([\w.-]+)\s*=\s*(.+?)\s*(?:#.*)?$", line)
         if value and section + value.group(1) == field:
-            return number, value.group(2)
+            is_whole = value.group(2).count("[") == value.group(2).count("]")
+            return number, value.group(2) if is_whole else ""
     return 0, ""
 
 
 def _allowed(field: str) -> str:
-    """Return the allowed values of a dotted field in words, or an empty string."""
+    """Return in words what a dotted field may be; it is one of ours."""
     kind: msgspec.inspect.Type = msgspec.inspect.type_info(CarConfig)
     for name in field.split("."):
-        if not isinstance(kind, msgspec.inspect.StructType):
-            return ""
-        kinds = {member.name: member.type for member in kind.fields}
-        if name not in kinds:
-            return ""
-        kind = kinds[name]
-    if isinstance(kind, msgspec.inspect.UnionType):
-        kind = next(part for part in kind.types if not isinstance(part, msgspec.inspect.NoneType))
-    if isinstance(kind, msgspec.inspect.TupleType):
-        kind = kind.item_types[0]
-    if isinstance(kind, msgspec.inspect.FloatType | msgspec.inspect.IntType) and kind.ge is not None:
-        return f"{kind.ge:g} to {kind.le:g}"
-    if isinstance(kind, msgspec.inspect.LiteralType):
-        return " or ".join(str(value) for value in kind.values)
-    if isinstance(kind, msgspec.inspect.StrType) and kind.max_length:
-        return f"{kind.min_length} to {kind.max_length} characters"
-    return ""
+        kind = next(member.type for member in getattr(kind, "fields", ()) if member.name == name)
+    return _in_words(kind, field)
+
+
+def _in_words(kind: msgspec.inspect.Type, field: str) -> str:
+    match kind:
+        case msgspec.inspect.UnionType():
+            kinds = (part for part in kind.types if not isinstance(part, msgspec.inspect.NoneType))
+            return _in_words(next(kinds), field)
+        case msgspec.inspect.FloatType() | msgspec.inspect.IntType():
+            return f"{kind.ge:g} to {kind.le:g}"
+        case msgspec.inspect.LiteralType():
+            return " or ".join(str(value) for value in kind.values)
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case msgspec.inspect.StrType() if kind.max_length:
+            return f"{kind.min_length or 0} to {kind.max_length} characters in quotes"
+        case msgspec.inspect.StrType():
+            return "a text in quotes"
+        case msgspec.inspect.TupleType():
+            return f"a list of {len(kind.item_types)}, each {_in_words(kind.item_types[0], field)}"
+        case msgspec.inspect.VarTupleType():
+            return f"a list, each {_in_words(kind.item_type, field)}"
+        case _:
+            return f"a section [{field}]"

@@ -44,6 +44,9 @@ def read(folder: Path, text: str | bytes) -> CarConfig:
     return read_config(path)
 
 
+NAMES = "a list, each 1 to 253 characters in quotes"
+
+
 def problem(folder: Path, text: str | bytes) -> str:
     """Return what the owner is told, without the path in front."""
     with pytest.raises(ConfigError) as error:
@@ -134,11 +137,17 @@ def test_a_whole_number_will_do_for_a_float_but_no_float_for_a_whole_number(tmp_
         ("[camera]\npower_line_hz = 55", "line 2: camera.power_line_hz is 55, allowed 0 or 50 or 60"),
         ("[camera]\ndecode_scale = 3", "line 2: camera.decode_scale is 3, allowed 1 or 2 or 4 or 8 or auto"),
         ("[board]\ndriver = 'pwm'", "line 2: board.driver is 'pwm', allowed board or maestro"),
-        ("[board]\nport = 3", "line 2: board.port is 3 (Expected `str`, got `int`)"),
-        ("name = ''", "line 1: name is '', allowed 1 to 40 characters"),
-        (f"name = '{'a' * 41}'", f"line 1: name is '{'a' * 41}', allowed 1 to 40 characters"),
-        ("control = 3", "line 1: control is 3 (Expected `object`, got `int`)"),
-        ("[[control]]", "control is wrong (Expected `object`, got `array`)"),
+        ("[board]\nport = 3", "line 2: board.port is 3, allowed a text in quotes"),
+        ("name = ''", "line 1: name is '', allowed 1 to 40 characters in quotes"),
+        (f"name = '{'a' * 41}'", f"line 1: name is '{'a' * 41}', allowed 1 to 40 characters in quotes"),
+        ("[page]\nhttp = 1", "line 2: page.http is 1, allowed true or false"),
+        ("[page]\nwebhook = 1", "line 2: page.webhook is 1, allowed 0 to 2000 characters in quotes"),
+        ("[page]\nnames = 'blue'", f"line 2: page.names is 'blue', allowed {NAMES}"),
+        ("[page]\nnames = ['blue', 3]", f"line 2: page.names is ['blue', 3], allowed {NAMES}"),
+        ("[page]\nnames = [\n  'blue',\n  ''\n]", f"line 2: page.names is wrong, allowed {NAMES}"),
+        ("[camera]\ncrop = 0.1", "line 2: camera.crop is 0.1, allowed a list of 4, each 0 to 0.9"),
+        ("control = 3", "line 1: control is 3, allowed a section [control]"),
+        ("[[control]]", "control is wrong, allowed a section [control]"),
     ],
 )
 def test_a_wrong_value_is_told_with_what_is_allowed(tmp_path, text, told):
@@ -287,7 +296,7 @@ def test_what_a_policy_does_not_see_of_the_picture_reaches_it(tmp_path):
 @pytest.mark.parametrize(
     ("crop", "told"),
     [
-        ("[0.1, 0.0, 0.2, 0.95]", "camera.crop is [0.1, 0.0, 0.2, 0.95], allowed 0 to 0.9"),
+        ("[0.1, 0.0, 0.2, 0.95]", "camera.crop is [0.1, 0.0, 0.2, 0.95], allowed a list of 4, each 0 to 0.9"),
         ("[0.5, 0.6, 0.0, 0.0]", "top and bottom"),
         ("[0.1]", "camera.crop is [0.1]"),
         ("0.1", "camera.crop is 0.1"),
