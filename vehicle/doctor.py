@@ -13,7 +13,7 @@ from rich.console import Console
 from vehicle import doctor_car
 from vehicle.computer import Computer
 from vehicle.findings import LOG_IN_AGAIN, Finding, Level, Need, is_fit, print_findings
-from vehicle.realtime import LOOP_PRIORITY
+from vehicle.realtime import LOOP_PRIORITY, may_lock_memory
 from vehicle.run_dir import PATH_LIMIT
 
 DISTRIBUTION = "lapwing"
@@ -22,7 +22,6 @@ TRAINING_PACKAGES = ("torch", "stable-baselines3", "gymnasium")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STEADY_CLOCKS = frozenset({"tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"})
 
-LOCKED_MEMORY_BYTES = 400 << 20  # the vehicle process with the standard network, with room
 LEAST_FREE_DISK_BYTES = 2 << 30  # some hours of recorded driving
 LEAST_FREE_MEMORY_BYTES = 500 << 20
 HOT_DEG_C = 85.0  # small computers without a fan slow down from about here
@@ -226,16 +225,17 @@ def _realtime(computer: Computer) -> Finding:
 
 def _locked_memory(computer: Computer) -> Finding:
     limit_bytes = computer.limit(resource.RLIMIT_MEMLOCK)
-    if limit_bytes == resource.RLIM_INFINITY or limit_bytes >= LOCKED_MEMORY_BYTES:
-        seen = "unlimited" if limit_bytes == resource.RLIM_INFINITY else f"{limit_bytes >> 20} MiB"
+    if may_lock_memory(limit_bytes, computer.read("proc/self/status")):
+        is_unlimited = limit_bytes == resource.RLIM_INFINITY
+        seen = "unlimited" if is_unlimited else "this process may lock more than its limit (CAP_IPC_LOCK)"
         return Finding("locked memory", Level.OK, seen, Need.STEADY_TIMING)
     return Finding(
         "locked memory",
         Level.WARN,
-        f"limit {limit_bytes >> 20} MiB, wanted {LOCKED_MEMORY_BYTES >> 20} MiB",
+        f"limit {limit_bytes >> 20} MiB, wanted none",
         Need.STEADY_TIMING,
         'echo "$USER - memlock unlimited" | sudo tee -a /etc/security/limits.d/lapwing.conf, '
-        f"{LOG_IN_AGAIN}; in a container: --ulimit memlock=-1",
+        f"{LOG_IN_AGAIN}; in a container: --ulimit memlock=-1 or --cap-add IPC_LOCK",
     )
 
 

@@ -4,10 +4,12 @@ import contextlib
 import ctypes
 import gc
 import os
+import re
 import resource
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import msgspec
 
@@ -16,6 +18,8 @@ CAMERA_PRIORITY = 40
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # <sys/mman.h>
 SWITCH_INTERVAL_S = 0.0005  # how long the camera's thread may hold the interpreter while the loop waits
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+CAP_IPC_LOCK = 14  # <linux/capability.h>; the kernel asks its holder for no limit
+OWN_STATUS = Path("/proc/self/status")
 
 
 class RealtimeReport(msgspec.Struct, frozen=True):
@@ -42,10 +46,22 @@ def use_normal_priority() -> None:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
+def may_lock_memory(limit_bytes: int, status: str) -> bool:
+    """Return whether a process of this limit and this /proc/PID/status may lock all memory it will ever have.
+
+    No finite limit will do: a lock beyond it would make later allocations fail. In a user namespace the
+    capability shows but counts for nothing; mlockall refuses there, since more is mapped than the limit.
+    """
+    if limit_bytes == resource.RLIM_INFINITY:
+        return True
+    effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return effective is not None and bool(int(effective.group(1), 16) >> CAP_IPC_LOCK & 1)
+
+
 def lock_memory() -> bool:
-    """Keep pages in memory once they were touched, where the limit allows it; return whether it does."""
+    """Keep pages in memory once they were touched, where the system allows it; return whether it does."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    if soft != resource.RLIM_INFINITY:  # a lock beyond the limit would make later allocations fail
+    if not may_lock_memory(soft, OWN_STATUS.read_text()):
         return False
     libc = ctypes.CDLL(None, use_errno=True)
     return int(libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) == 0

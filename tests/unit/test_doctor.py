@@ -202,10 +202,19 @@ def test_the_trial_of_priority_leaves_this_thread_as_it_was():
 
 
 @pytest.mark.parametrize(
-    ("limit_bytes", "level"),
-    [(8 << 20, Level.WARN), (400 << 20, Level.OK), (resource.RLIM_INFINITY, Level.OK)],
+    ("limit_bytes", "capabilities", "level"),
+    [
+        (8 << 20, 0, Level.WARN),
+        (400 << 20, 0, Level.WARN),  # the vehicle locks nothing then
+        (resource.RLIM_INFINITY, 0, Level.OK),
+        (8 << 20, 1 << 14, Level.OK),
+        (8 << 20, ~(1 << 14) & 0xFFFF, Level.WARN),
+    ],
 )
-def test_locked_memory_is_judged_by_its_limit(computer, limit_bytes, level):
+def test_locked_memory_is_judged_as_the_vehicle_does(root, computer, limit_bytes, capabilities, level):
+    write(
+        root, "proc/self/status", f"Name:\tlapwing\nCapEff:\t{capabilities:016x}\nCapBnd:\t{1 << 14:016x}\n"
+    )
     assert finding("locked memory", computer(limit=lambda _: limit_bytes)).level is level
 
 

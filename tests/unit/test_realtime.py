@@ -62,8 +62,10 @@ def test_what_the_system_refuses_is_named_with_the_remedy(monkeypatch):
     assert report.note.endswith("see lapwing doctor")
 
 
-def test_memory_is_not_locked_below_a_limit_because_later_allocations_would_fail(monkeypatch):
+def test_memory_is_not_locked_below_a_limit_because_later_allocations_would_fail(monkeypatch, tmp_path):
     system = System(monkeypatch, permits=True, unlimited=False)
+    (tmp_path / "status").write_text("CapPrm:\t0000000000004000\nCapEff:\t0000000000003fff\n")
+    monkeypatch.setattr(realtime, "OWN_STATUS", tmp_path / "status")
 
     report = realtime.prepare_loop_thread()
 
@@ -72,6 +74,16 @@ def test_memory_is_not_locked_below_a_limit_because_later_allocations_would_fail
     assert report.note == (
         "running without locked memory ('memlock unlimited' in /etc/security/limits.conf); see lapwing doctor"
     )
+
+
+def test_who_may_lock_memory_is_asked_for_no_limit(monkeypatch, tmp_path):
+    system = System(monkeypatch, permits=True, unlimited=False)
+    status = tmp_path / "status"
+    status.write_text("CapPrm:\t0000000000004000\nCapEff:\t0000000000004000\n")
+    monkeypatch.setattr(realtime, "OWN_STATUS", status)
+
+    assert realtime.lock_memory()
+    assert system.locked == [1 | 2 | 4]
 
 
 def test_the_camera_stands_below_the_loop(monkeypatch):
