@@ -130,9 +130,7 @@ def _copy(path: Path, out: Path) -> None:
                 write_csv(path, file)
         part.replace(out)
     except OSError as error:
-        raise RunFileError(
-            f"{out} cannot be written ({error.strerror}); choose another with --out"
-        ) from error
+        raise RunFileError(f"{out} cannot be written ({error.strerror}); choose another file") from error
     finally:
         part.unlink(missing_ok=True)
 
