@@ -21,7 +21,7 @@ import pytest
 
 from tests.unit.webui_visitors import signed_in_headers
 from vehicle.errors import ConfigError
-from webui.__main__ import PageSettings, is_secure, listening_address, serve
+from webui.__main__ import PageSettings, check_bindable, is_secure, listening_address, serve
 
 START_LIMIT_S = 20.0
 GUESSERS = 20
@@ -115,6 +115,30 @@ def test_https_is_the_default_wherever_another_computer_can_reach_the_page(
 def test_a_port_out_of_range_is_refused(port: int, run_dir: Path) -> None:
     with pytest.raises(ConfigError, match="allowed 1 to 65535"):
         serve(PageSettings(run_dir, port=port))
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+def test_an_address_of_another_computer_is_refused_at_once(
+    host: str, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it was waited for"))
+    with pytest.raises(
+        ConfigError, match=rf"cannot listen at {host} port 8080 \(.*choose others with --host"
+    ):
+        serve(PageSettings(run_dir, host=host))
+
+
+def test_a_port_that_stays_taken_is_refused_and_one_that_gets_free_is_used(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr("webui.__main__.TAKEN_LIMIT_S", 0.0)
+        with pytest.raises(ConfigError, match=rf"at 127.0.0.1 port {port} \(Address already in use\)"):
+            serve(PageSettings(run_dir, port=port))
+        monkeypatch.setattr("webui.__main__.TAKEN_LIMIT_S", 60.0)
+        monkeypatch.setattr(time, "sleep", lambda _: taken.close())
+        check_bindable("127.0.0.1", port)
 
 
 def test_the_server_answers_without_a_vehicle_and_ends_cleanly(run_dir: Path) -> None:
