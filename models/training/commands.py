@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shlex
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,16 +41,25 @@ def train_command(
     retest_starts: int = 20,
     as_json: bool = False,
 ) -> dict[str, Any]:
-    """Train with a progress display, test the best policy on fresh seeds, write and return its report."""
+    """Train with a progress display, test the best policy on fresh seeds, write and return its report.
+
+    Raises:
+        LapwingError: the folder cannot be written, or has nothing to go on from; before anything is drawn.
+
+    """
+    _check_folder(folder)
     try:
-        from models.training.train import SETTINGS, train  # noqa: PLC0415 - torch is an extra, and slow to import
+        from models.training.train import CHECKPOINT, SETTINGS, train  # noqa: PLC0415 - torch is an extra, and slow to import
     except ImportError as error:
         raise LapwingError(
             f"training needs the train extra ({error}); pip install 'lapwing[train]'"
         ) from None
     console = _wide_console(stderr=as_json)
     if resume:
-        stored = json.loads((folder / SETTINGS).read_text()) if (folder / SETTINGS).is_file() else {}
+        for name in (CHECKPOINT, SETTINGS):
+            if not (folder / name).is_file():
+                raise LapwingError(f"{folder} has no {name}; start without --resume")
+        stored = json.loads((folder / SETTINGS).read_text())
         for key in stored.keys() & {"tracks", "steering_deg", "speeds_mps"}:
             stored[key] = tuple(stored[key])
         settings = dataclasses.replace(TrainSettings(**stored), steps=max(settings.steps, stored["steps"]))
@@ -78,6 +88,18 @@ def train_command(
     if as_json:
         print(json.dumps(result, indent=1))  # noqa: T201 - the one document that was asked for
     return result
+
+
+def _check_folder(folder: Path) -> None:
+    """Make the folder of a training; raises LapwingError where it cannot be made or written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise LapwingError(
+            f"{folder} cannot be written ({error.strerror}); choose another folder with --out"
+        ) from None
 
 
 def _line(point: Point) -> str:

@@ -1,0 +1,64 @@
+"""What `lapwing train` does around the training itself, which is another's here: the extra is not needed."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from models.training import commands
+from models.training.commands import train_command
+from models.training.settings import Point, TrainSettings
+from tests.hil.policies import write_policy
+from vehicle.errors import LapwingError
+
+SETTINGS = TrainSettings(tracks=("oval", "ell"), steps=1000)
+POINT = Point(
+    steps=1000,
+    wall_s=4.0,
+    reward=1.0,
+    completion=0.5,
+    episodes=3,
+    eval_finished=0.0,
+    eval_completion=0.5,
+    eval_lap_s=0.0,
+    best=True,
+)
+
+
+@pytest.fixture(autouse=True)
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Return the folders in which a training was begun."""
+    begun: list[Path] = []
+
+    def train(_settings: TrainSettings, folder: Path, **_options: object) -> list[Point]:
+        begun.append(folder)
+        write_policy(folder, speed_mps=2.0, control_rate_hz=15.0)
+        return [POINT]
+
+    stand_in = SimpleNamespace(CHECKPOINT="checkpoint.zip", SETTINGS="settings.json", train=train)
+    monkeypatch.setitem(sys.modules, "models.training.train", stand_in)
+    return begun
+
+
+def test_a_folder_that_cannot_be_made_or_written_is_refused_before_anything_is_drawn(
+    tmp_path: Path, trainings: list[Path]
+) -> None:
+    (tmp_path / "file").touch()
+    for folder in (Path("/proc/x"), Path("/proc"), tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(
+            LapwingError, match=rf"{folder} cannot be written \(.+\); choose another .* --out"
+        ):
+            train_command(SETTINGS, folder)
+    assert trainings == []
+
+
+@pytest.mark.parametrize("kept", ["checkpoint.zip", "settings.json"])
+def test_a_folder_without_all_that_a_training_goes_on_from_is_refused(
+    kept: str, tmp_path: Path, trainings: list[Path]
+) -> None:
+    (tmp_path / kept).write_text("{}")
+    with pytest.raises(LapwingError, match=r"has no .*; start without --resume"):
+        train_command(SETTINGS, tmp_path, resume=True)
+    assert trainings == []
