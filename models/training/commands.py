@@ -63,6 +63,11 @@ def train_command(
         for key in stored.keys() & {"tracks", "steering_deg", "speeds_mps"}:
             stored[key] = tuple(stored[key])
         settings = dataclasses.replace(TrainSettings(**stored), steps=max(settings.steps, stored["steps"]))
+    elif settings.start_from and folder.resolve() == Path(settings.start_from).resolve():
+        raise LapwingError(
+            f"{folder} is what --start-from names, and would be lost; choose another with --out"
+        )
+    stages = earlier_stages(settings)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as display:
         task = display.add_task("decisions", total=settings.steps)
@@ -73,7 +78,7 @@ def train_command(
             tell=lambda point: console.print(_line(point)),
             step=lambda steps: display.update(task, completed=steps),
         )
-    report.write_training(folder, _training_report(settings, history, folder))
+    report.write_training(folder, _training_report(settings, history, folder, stages))
     retest = evaluate(
         folder,
         settings.track_names,
@@ -112,14 +117,16 @@ def _line(point: Point) -> str:
     )
 
 
-def _training_report(settings: TrainSettings, history: list[Point], folder: Path) -> dict[str, Any]:
+def _training_report(
+    settings: TrainSettings, history: list[Point], folder: Path, stages: list[str]
+) -> dict[str, Any]:
     best = [point for point in history if point.best][-1]
     first = next((point for point in history if point.eval_finished > 0), None)
     return {
         "command": command_line(settings, folder),
         **dataclasses.asdict(settings),
         "start_from": Path(settings.start_from).name if settings.start_from else None,
-        "earlier_stages": earlier_stages(settings),
+        "earlier_stages": stages,
         "wall_s": round(history[-1].wall_s),
         "best_at_steps": best.steps,
         "best_at_wall_s": round(best.wall_s),
@@ -137,20 +144,34 @@ def _wide_console(*, stderr: bool = False, columns: int = TABLE_COLUMNS) -> Cons
 
 
 def earlier_stages(settings: TrainSettings) -> list[str]:
-    """Return how the network came to be that this training began with, the oldest stage first."""
+    """Return how the network came to be that this training began with, the oldest stage first.
+
+    Of a stage without a history it is not told how long it took. Raises LapwingError where what a folder says
+    of itself is damaged.
+    """
     stages: list[str] = []
     folder = settings.start_from
     while folder:
         if not (Path(folder) / "settings.json").is_file():
             stages.append(f"the policy {Path(folder).name}")
             break
-        told = json.loads((Path(folder) / "settings.json").read_text())
-        history = json.loads((Path(folder) / "history.json").read_text())
+        told, history = (_stored(Path(folder) / name) for name in ("settings.json", "history.json"))
         changed = {key: value for key, value in told.items() if key in STAGE_FIELDS}
         words = "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in changed.items())
-        stages.append(f"{history[-1]['steps']} steps in {history[-1]['wall_s']:.0f} s ({words})")
+        took = f"{history[-1]['steps']} steps in {history[-1]['wall_s']:.0f} s" if history else "some steps"
+        stages.append(f"{took} ({words})")
         folder = told.get("start_from")
     return stages[::-1]
+
+
+def _stored(path: Path) -> Any:
+    """Return what a training left in one of its JSON files, None where there is none."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise LapwingError(f"{path} cannot be read ({error}); start from another folder") from None
 
 
 def command_line(settings: TrainSettings, folder: Path) -> str:

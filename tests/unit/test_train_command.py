@@ -1,5 +1,6 @@
 """What `lapwing train` does around the training itself, which is another's here: the extra is not needed."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -7,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from models.training import commands
 from models.training.commands import train_command
 from models.training.settings import Point, TrainSettings
 from tests.hil.policies import write_policy
@@ -61,4 +61,40 @@ def test_a_folder_without_all_that_a_training_goes_on_from_is_refused(
     (tmp_path / kept).write_text("{}")
     with pytest.raises(LapwingError, match=r"has no .*; start without --resume"):
         train_command(SETTINGS, tmp_path, resume=True)
+    assert trainings == []
+
+
+def test_a_folder_that_is_begun_with_is_not_written_over(tmp_path: Path, trainings: list[Path]) -> None:
+    settings = dataclasses.replace(SETTINGS, start_from=str(tmp_path))
+    with pytest.raises(LapwingError, match="would be lost; choose another with --out"):
+        train_command(settings, tmp_path)
+    assert trainings == []
+
+
+@pytest.mark.parametrize(
+    ("history", "stage"),
+    [(None, "some steps (seed 7)"), ([{"steps": 500, "wall_s": 3.0}], "500 steps in 3 s (seed 7)")],
+)
+def test_a_training_may_begin_with_one_that_left_no_history(
+    history: object, stage: str, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    (earlier / "settings.json").write_text('{"seed": 7}')
+    if history:
+        (earlier / "history.json").write_text(json.dumps(history))
+    result = train_command(
+        dataclasses.replace(SETTINGS, start_from=str(earlier)), tmp_path / "new", retest_starts=1
+    )
+
+    assert result["training"]["earlier_stages"] == [stage]
+
+
+def test_a_damaged_history_is_refused_before_the_training(tmp_path: Path, trainings: list[Path]) -> None:
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    (earlier / "settings.json").write_text("{}")
+    (earlier / "history.json").write_text("[")
+    with pytest.raises(LapwingError, match=r"history\.json cannot be read .* start from another folder"):
+        train_command(dataclasses.replace(SETTINGS, start_from=str(earlier)), tmp_path / "new")
     assert trainings == []
