@@ -15,10 +15,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from models.bundle import find_bundle
 from models.bundle_files import MODEL_NAME
 from models.training import report
-from models.training.evaluate import Control, Evaluation, evaluate
+from models.training.evaluate import Control, Evaluation, TrackResult, evaluate
 from models.training.settings import FRESH_SEED, Point, TrainSettings
 from vehicle.errors import LapwingError
 
+RETEST_LAPS = 3
 TABLE_COLUMNS = 130
 FAILURE_TABLE_COLUMNS = 200
 STAGE_FIELDS = (
@@ -79,20 +80,41 @@ def train_command(
             step=lambda steps: display.update(task, completed=steps),
         )
     report.write_training(folder, _training_report(settings, history, folder, stages))
-    retest = evaluate(
-        folder,
-        settings.track_names,
-        starts=retest_starts,
-        laps=3,
-        randomise=settings.randomise,
-        seed=FRESH_SEED,
-    )
-    report.add_evaluation(folder, "at the end of the training, on fresh seeds", json.loads(retest.as_json()))
-    console.print(retest.as_table())
+    _retest(settings, folder, retest_starts, console)
     result = report.read_report(folder)
     if as_json:
         print(json.dumps(result, indent=1))  # noqa: T201 - the one document that was asked for
     return result
+
+
+def _retest(settings: TrainSettings, folder: Path, starts: int, console: Console) -> None:
+    """Drive the best policy from fresh starts on every track, and report it; Ctrl-C leaves that out."""
+    tracks = settings.track_names
+    console.print(f"testing the best policy on {len(tracks)} tracks; Ctrl-C leaves that out, and no more")
+    try:
+        retest = evaluate(
+            folder,
+            tracks,
+            starts=starts,
+            laps=RETEST_LAPS,
+            randomise=settings.randomise,
+            seed=FRESH_SEED,
+            tell=lambda row: console.print(_track_line(row), highlight=False),
+        )
+    except KeyboardInterrupt:
+        words = evaluation_words(
+            str(folder), tracks, starts, RETEST_LAPS, seed=FRESH_SEED, randomise=settings.randomise
+        )
+        later = shlex.join([*words, "--report"])
+        console.print(f"left out; policy and report are in {folder}. Test it later:", markup=False)
+        console.print(later, markup=False, highlight=False, soft_wrap=True)
+        return
+    report.add_evaluation(folder, "at the end of the training, on fresh seeds", json.loads(retest.as_json()))
+    console.print(retest.as_table())
+
+
+def _track_line(row: TrackResult) -> str:
+    return f"{row.track}: {row.finished}/{row.starts}"
 
 
 def _check_folder(folder: Path) -> None:
@@ -196,6 +218,17 @@ def command_line(settings: TrainSettings, folder: Path) -> str:
     return shlex.join(words)
 
 
+def evaluation_words(
+    policy: str, tracks: Sequence[str], starts: int, laps: int, *, seed: int, randomise: bool
+) -> list[str]:
+    """Return the words of the command that repeats an evaluation."""
+    words = ["lapwing", "evaluate", "--policy", policy]
+    for track in tracks:
+        words += ["--track", track]
+    words += ["--starts", str(starts), "--laps", str(laps), "--seed", str(seed)]
+    return words + ["--randomise"] * randomise
+
+
 def evaluate_command(
     policy: str | Path,
     tracks: Sequence[str | Path],
@@ -219,15 +252,13 @@ def evaluate_command(
         randomise=randomise,
         seed=seed,
         control=Control(control),
-        tell=lambda row: console.print(f"{row.track}: {row.finished}/{row.starts}", highlight=False),
+        tell=lambda row: console.print(_track_line(row), highlight=False),
     )
     if add_to_report:
         folder = find_bundle(policy)[0].parent
-        words = ["lapwing", "evaluate", "--policy", result.policy]
-        for track in tracks:
-            words += ["--track", Path(track).name]
-        words += ["--starts", str(starts), "--laps", str(laps), "--seed", str(seed)]
-        words += ["--randomise"] * randomise + (["--control", control] if control != "none" else [])
+        names = [Path(track).name for track in tracks]
+        words = evaluation_words(result.policy, names, starts, laps, seed=seed, randomise=randomise)
+        words += ["--control", control] if control != "none" else []
         report.add_evaluation(folder, shlex.join(words), json.loads(result.as_json()))
     if as_json:
         sys.stdout.write(result.as_json() + "\n")

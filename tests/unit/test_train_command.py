@@ -3,12 +3,16 @@
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from models.training import commands
 from models.training.commands import train_command
+from models.training.evaluate import Evaluation, TrackResult, evaluate
 from models.training.settings import Point, TrainSettings
 from tests.hil.policies import write_policy
 from vehicle.errors import LapwingError
@@ -98,3 +102,45 @@ def test_a_damaged_history_is_refused_before_the_training(tmp_path: Path, traini
     with pytest.raises(LapwingError, match=r"history\.json cannot be read .* start from another folder"):
         train_command(dataclasses.replace(SETTINGS, start_from=str(earlier)), tmp_path / "new")
     assert trainings == []
+
+
+def test_the_last_test_tells_of_each_track_as_it_comes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def watched(*arguments: Any, tell: Callable[[TrackResult], None], **options: Any) -> Evaluation:
+        def tell_and_look(row: TrackResult) -> None:
+            tell(row)
+            told.append(capsys.readouterr().out)
+
+        return evaluate(*arguments, tell=tell_and_look, **options)
+
+    monkeypatch.setattr(commands, "evaluate", watched)
+    result = train_command(SETTINGS, tmp_path, retest_starts=1)
+
+    assert [out.splitlines()[-1] for out in told] == [
+        "oval: 0/1",
+        "ell: 0/1",
+        "oval-reversed: 0/1",
+        "ell-reversed: 0/1",
+    ]
+    assert len(result["evaluations"][0]["tracks"]) == 4
+
+
+def test_the_last_test_can_be_left_out_and_the_report_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: object, **_options: object) -> Evaluation:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "evaluate", interrupted)
+    result = train_command(SETTINGS, tmp_path / "trained")
+
+    assert result["training"]["best_at_steps"] == 1000
+    assert result["evaluations"] == []
+    assert json.loads((tmp_path / "trained" / "report.json").read_text()) == result
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"lapwing evaluate --policy {tmp_path / 'trained'} --track oval --track ell --track oval-reversed "
+        "--track ell-reversed --starts 20 --laps 3 --seed 2000003 --randomise --report"
+    )
