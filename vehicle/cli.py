@@ -3,7 +3,7 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -30,6 +30,9 @@ from vehicle.models_cli import models_app
 from vehicle.runs_cli import runs_app
 from vehicle.training_cli import evaluate, train
 
+MISUSE: Any = typer.BadParameter.__bases__[0]
+"""An unknown option, a wrong value, an argument too many; typer exports no name for it."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -47,9 +50,18 @@ def main() -> None:
         app()
     except (LapwingError, CalibrationError) as error:
         print(f"lapwing: {error}", file=sys.stderr)
-        if "--json" in sys.argv[1:]:
-            print(msgspec.json.encode({"error": str(error)}).decode())
+        _print_refusal(str(error))
         sys.exit(2)
+    except SystemExit as ended:
+        misuse = ended.__context__  # typer has said it on standard error
+        if isinstance(misuse, MISUSE):
+            _print_refusal(misuse.format_message())
+        raise
+
+
+def _print_refusal(sentence: str) -> None:
+    if "--json" in sys.argv[1:]:
+        print(msgspec.json.encode({"error": sentence}).decode())
 
 
 def _show_version(asked: bool) -> None:

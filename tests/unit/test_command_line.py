@@ -42,6 +42,31 @@ def test_with_json_a_refusal_is_one_document_too(called, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("doctor", "--odd"), "No such option: --odd"),
+        (("runs", "show", "one", "two"), "unexpected extra argument"),
+        (("evaluate", "--track", "oval"), "Missing option '--policy'"),
+        (("laps", "--laps", "none"), "Invalid value for '--laps'"),
+        (("bench", "--quick", "--long"), "--quick and --long exclude each other"),
+    ],
+)
+def test_with_json_a_command_that_is_not_one_is_refused_in_one_document_too(called, words, told):
+    code, out, error = called(*words, "--json")
+    assert code == 2
+    assert told in json.loads(out)["error"]
+    assert "Usage: " in error
+
+    assert called(*words)[:2] == (2, "")
+
+
+def test_what_ends_well_prints_no_refusal(called):
+    code, out, _ = called("doctor", "--help", "--json")
+    assert code == 0
+    assert "error" not in out
+
+
+@pytest.mark.parametrize(
     ("words", "allowed"),
     [
         (("drive", "--wiring", "odd"), "'standard'"),
