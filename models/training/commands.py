@@ -90,7 +90,9 @@ def train_command(
 def _retest(settings: TrainSettings, folder: Path, starts: int, console: Console) -> None:
     """Drive the best policy from fresh starts on every track, and report it; Ctrl-C leaves that out."""
     tracks = settings.track_names
-    console.print(f"testing the best policy on {len(tracks)} tracks; Ctrl-C leaves that out, and no more")
+    console.print(
+        f"testing the best policy, track by track of {len(tracks)}; Ctrl-C leaves that out, no more"
+    )
     try:
         retest = evaluate(
             folder,
