@@ -142,6 +142,7 @@ def test_space_stops_a_moving_car_wherever_the_focus_is(page: Page, car: Simulat
 
 
 def test_space_stops_a_standing_car_too(page: Page, car: SimulatedPageCar) -> None:
+    expect(page.locator("#emergency")).to_have_accessible_name("Emergency stop tap, or press space")
     page.keyboard.press("Space")
     assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
 
@@ -449,7 +450,9 @@ def test_the_stop_works_before_the_pages_script_has_come(
     car.state = DriveState.AUTONOMOUS
     for control in page.locator("#stop, #start").all():
         expect(control).to_be_disabled()  # a press of it would do nothing
-    page.get_by_role("button", name="Emergency stop").click()
+    stop = page.get_by_role("button", name="Emergency stop")
+    expect(stop).to_have_accessible_name("Emergency stop tap")  # the space bar is the script's
+    stop.click()
     assert car.await_that(lambda: car.state is DriveState.FAILSAFE)
     expect(page).to_have_url(f"{server.url}{path}")
     context.close()

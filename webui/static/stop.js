@@ -50,6 +50,7 @@ const OTHER_SPACES = "input, textarea, select, a"; // a sign in a field, a list 
  */
 export function watchForStop(button, mayMove, stop) {
   let touchedAt = -Infinity;
+  button.setAttribute("aria-keyshortcuts", "Space"); // from now on the button says so
   button.closest("form")?.addEventListener("submit", (event) => event.preventDefault()); // it is for a page without its script
   button.addEventListener("pointerdown", () => {
     touchedAt = performance.now();
