@@ -25,6 +25,7 @@ WAITING_LIMIT = 64  # messages read and not yet obeyed: more is a flood
 UNSENT_LIMIT_BYTES = 64 * 1024
 CLOSED_FLOOD = 4429
 CONTROL_FRAME = 0x08  # a bit of a frame's first byte: ping, pong or close, at most 125 bytes
+CLOSE_OPCODE = 0x8
 CONTROL_FRAMES_WAITING = 8
 
 
@@ -165,20 +166,33 @@ def unsent_bytes(socket: Any) -> float:
     return unsent[0]
 
 
+def says_farewell(control_frames: bytes) -> bool:
+    """Whether one of these frames, unmasked as a server sends them, closes the connection."""
+    start = 0
+    while start < len(control_frames) - 1:
+        if control_frames[start] & 0x0F == CLOSE_OPCODE:
+            return True
+        start += 2 + control_frames[start + 1]
+    return False
+
+
 class _OneWriter:
     """A socket on which messages follow one another whole, and whose reader never waits for them to leave.
 
     Pings, their answers and the farewell come from the reading thread too. Where a message is on its way
-    they follow it; where the other side takes nothing they wait, and are lost with the connection.
+    they follow it; where the other side takes nothing they wait, and are lost with the connection. What the
+    writing thread had made ready when the reader said farewell is left out: nothing may follow that.
     """
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket
         self._lock = threading.Lock()
         self._small: deque[bytes] = deque(maxlen=CONTROL_FRAMES_WAITING)
+        self._has_said_farewell = False
 
     def send(self, data: bytes) -> int:
         if data and data[0] & CONTROL_FRAME:
+            self._has_said_farewell |= says_farewell(data)
             self._small.append(data)
             if self._lock.acquire(blocking=False):
                 try:
@@ -187,7 +201,8 @@ class _OneWriter:
                     self._lock.release()
         else:
             with self._lock:
-                self._socket.sendall(data)
+                if not self._has_said_farewell:
+                    self._socket.sendall(data)
                 self._send_small()
         return len(data)
 

@@ -561,6 +561,8 @@ def test_one_computer_is_one_however_many_addresses_it_picks():
 
 
 TEXT, PING = b"\x82\x7e", b"\x89\x00"  # as frames of a server begin: a binary message, and a whole ping
+FAREWELL = b"\x88\x02\x03\xe8"
+PONG = b"\x8a\x08\x88\x02answer"  # what it answers looks like a farewell
 
 
 def test_reading_never_waits_for_what_is_written():
@@ -587,6 +589,18 @@ def test_reading_never_waits_for_what_is_written():
     assert got == message + 4 * PING  # none inside the message
     near.close()
     far.close()
+
+
+@pytest.mark.parametrize("before", [b"", PING, PONG])
+def test_nothing_follows_the_farewell_that_the_reader_has_sent_while_the_writer_made_a_message(before):
+    near, far = socket.socketpair()
+    with near, far:
+        line = sockets._OneWriter(near)
+        for data in (PONG, TEXT, before + FAREWELL, TEXT):
+            line.send(data)
+        near.close()
+        got = b"".join(iter(lambda: far.recv(1024), b""))
+    assert got == PONG + TEXT + before + FAREWELL
 
 
 def test_a_ping_on_a_connection_that_has_been_closed_meanwhile_is_an_error_of_the_connection():
