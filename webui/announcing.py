@@ -26,7 +26,7 @@ from zeroconf import (  # type: ignore[attr-defined]  # the resolver is public, 
 log = logging.getLogger("webui")
 
 LOOK_S = 10.0  # a car joins another network while its page is up
-PROBE_MS = 1000
+PROBE_MS = 2000  # who has just answered somebody is silent for a second (RFC 6762, 6), then is asked again
 LONGEST_LABEL = 63
 
 

@@ -89,7 +89,6 @@ class Neighbourhood:
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Neighbourhood]:
     monkeypatch.setattr(announcing, "LOOK_S", 0.05)
-    monkeypatch.setattr(announcing, "PROBE_MS", 600)  # a question goes out two or three times in that
     network = Neighbourhood()
     yield network
     network.close()
