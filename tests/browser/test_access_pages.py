@@ -163,8 +163,7 @@ def test_a_key_and_a_link_are_made_shown_once_and_revoked(
 
     visit.get_by_role("button", name="Revoke the link of Anna").click()
     expect(visit.get_by_role("button", name="Revoke the link of Anna")).to_have_count(0)
-    friend.goto(server.url)
-    expect(friend).to_have_url(f"{server.url}login")
+    expect(friend).to_have_url(f"{server.url}login", timeout=20_000)  # led there by the server
     friend.context.close()
 
 
