@@ -87,11 +87,11 @@ def test_a_soak_goes_on_where_it_was_and_fails_for_a_broken_invariant(tmp_path, 
         raise AssertionError("driven again")
 
     monkeypatch.setattr(soak, "drive_stretch", none_is_driven)
-    assert soak.run_soak("any", 2 * 120 / 3600, seed=1, kept=kept) == 1
+    assert soak.run_soak("plover", 2 * 120 / 3600, seed=1, kept=kept) == 1
     said = capsys.readouterr().out
     assert "2 stretches are done already" in said
     assert "seed 2: armed while disarmed" in said
-    assert soak.run_soak("any", 120 / 3600, seed=1, kept=kept) == 0
+    assert soak.run_soak("plover", 120 / 3600, seed=1, kept=kept) == 0
     assert kept.read_bytes() == lines  # without the line that was cut short
 
 

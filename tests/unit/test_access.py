@@ -168,10 +168,15 @@ def test_the_emergency_stop_does_not_wait_for_passwords_being_tried(
     owned: Flask, vehicle: RecordingVehicle
 ) -> None:
     passwords = owned.extensions["access"].passwords
-    with passwords._turn:
-        guess = threading.Thread(target=lambda: sign_in(owned.test_client()))
-        guess.start()
+    tried = threading.Event()
+    passwords._thread.submit(tried.wait)
+    guess = threading.Thread(target=lambda: sign_in(owned.test_client()))
+    guess.start()
+    try:
         assert owned.test_client().post("/emergency-stop", headers=HERE).status_code == 200
+        assert guess.is_alive()
+    finally:
+        tried.set()
     guess.join()
     assert vehicle.stops == 1
 
