@@ -53,9 +53,11 @@ def main() -> None:
         _print_refusal(str(error))
         sys.exit(2)
     except SystemExit as ended:
-        misuse = ended.__context__  # typer has said it on standard error
-        if isinstance(misuse, MISUSE):
-            _print_refusal(misuse.format_message())
+        reason = ended.__context__
+        if isinstance(reason, MISUSE):  # typer has said it on standard error
+            _print_refusal(reason.format_message())
+        elif isinstance(reason, typer.Exit) and isinstance(reason.__context__, KeyboardInterrupt):
+            _print_refusal("interrupted")
         raise
 
 

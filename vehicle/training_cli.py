@@ -9,6 +9,8 @@ import typer
 from vehicle.cli_options import JsonOption
 
 NetworkName = Literal["small", "keen", "fine", "deepracer"]
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a shell."""
 ControlName = Literal["none", "blank", "mirrored", "other"]
 """As `models.training.evaluate.Control`, for which the command line does not wait."""
 
@@ -91,10 +93,10 @@ def evaluate(
     report: Annotated[bool, typer.Option("--report", help="Add the table to the policy's report.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Drive a policy from many starts, beside a driver that knows the truth."""
+    """Drive a policy from many starts, beside a driver that knows the truth; Ctrl-C keeps what is done."""
     from models.training.commands import evaluate_command
 
-    evaluate_command(
+    result = evaluate_command(
         policy,
         track,
         starts=starts,
@@ -106,3 +108,5 @@ def evaluate(
         list_failures=list_failures,
         as_json=as_json,
     )
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from models.bundle import find_bundle
 from models.bundle_files import MODEL_NAME
 from models.training import report
-from models.training.evaluate import Control, Evaluation, TrackResult, evaluate
+from models.training.evaluate import Control, Evaluation, EvaluationInterruptedError, TrackResult, evaluate
 from models.training.settings import FRESH_SEED, Point, TrainSettings
 from vehicle.errors import LapwingError
 
@@ -244,19 +244,27 @@ def evaluate_command(
     list_failures: bool = False,
     as_json: bool = False,
 ) -> Evaluation:
-    """Evaluate with one line per track as it comes, then the table (or one JSON document)."""
+    """Evaluate with one line per track as it comes, then the table (or one JSON document).
+
+    After Ctrl-C they have the tracks driven so far and say that it was interrupted; a report stays as it was.
+    """
     console = Console(stderr=True)
-    result = evaluate(
-        policy,
-        tracks,
-        starts=starts,
-        laps=laps,
-        randomise=randomise,
-        seed=seed,
-        control=Control(control),
-        tell=lambda row: console.print(_track_line(row), highlight=False),
-    )
-    if add_to_report:
+    try:
+        result = evaluate(
+            policy,
+            tracks,
+            starts=starts,
+            laps=laps,
+            randomise=randomise,
+            seed=seed,
+            control=Control(control),
+            tell=lambda row: console.print(_track_line(row), highlight=False),
+        )
+    except EvaluationInterruptedError as interrupt:
+        result = interrupt.so_far
+        kept = "; the report stays as it was" if add_to_report else ""
+        console.print(f"interrupted: {len(result.tracks)} of {len(tracks)} tracks were driven{kept}")
+    if add_to_report and not result.interrupted:
         folder = find_bundle(policy)[0].parent
         names = [Path(track).name for track in tracks]
         words = evaluation_words(result.policy, names, starts, laps, seed=seed, randomise=randomise)
@@ -264,7 +272,7 @@ def evaluate_command(
         report.add_evaluation(folder, shlex.join(words), json.loads(result.as_json()))
     if as_json:
         sys.stdout.write(result.as_json() + "\n")
-    else:
+    elif result.tracks:
         _wide_console().print(result.as_table())
         if list_failures and any(row.failures for row in result.tracks):
             _wide_console(columns=FAILURE_TABLE_COLUMNS).print(result.failures_as_table())

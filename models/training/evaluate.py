@@ -116,11 +116,16 @@ class Evaluation:
     control: str
     wall_s: float
     tracks: tuple[TrackResult, ...]
+    """Driven to the end, in the order in which they were given."""
+    tracks_wanted: int
+    interrupted: bool = False
+    """By Ctrl-C, so that tracks are missing."""
 
     @property
-    def finished_share(self) -> float:
-        """Of all starts on all tracks."""
-        return sum(t.finished for t in self.tracks) / sum(t.starts for t in self.tracks)
+    def finished_share(self) -> float | None:
+        """Of all starts on all tracks; None before the first track was driven."""
+        starts = sum(t.starts for t in self.tracks)
+        return sum(t.finished for t in self.tracks) / starts if starts else None
 
     def as_json(self) -> str:
         """Return one JSON document."""
@@ -132,6 +137,8 @@ class Evaluation:
         world = "randomised" if self.randomise else "nominal"
         blinded = "" if self.control == Control.NONE else f", control: {self.control}"
         title = f"{self.policy}: {self.starts} starts x {self.laps} laps, {world}, seed {self.seed}{blinded}"
+        if self.interrupted:
+            title += f"; interrupted after {len(self.tracks)} of {self.tracks_wanted} tracks"
         table = Table(title=title)
         for name in (
             "track",
@@ -172,6 +179,14 @@ class Evaluation:
         return table
 
 
+class EvaluationInterruptedError(KeyboardInterrupt):
+    """Ctrl-C while a policy was driven; still a KeyboardInterrupt to whoever wants the whole or nothing."""
+
+    def __init__(self, so_far: Evaluation) -> None:
+        super().__init__()
+        self.so_far = so_far
+
+
 def _shown(value: float | None, unit: str) -> str:
     return "-" if value is None else f"{value:.2f} {unit}".rstrip()
 
@@ -187,30 +202,49 @@ def evaluate(
     control: Control = Control.NONE,
     tell: Callable[[TrackResult], None] | None = None,
 ) -> Evaluation:
-    """Drive the policy on each track; raises PolicyError or HilError for what cannot be used."""
+    """Drive the policy on each track; raises PolicyError or HilError for what cannot be used.
+
+    Raises EvaluationInterruptedError, which has the tracks driven so far, at a Ctrl-C while it drives.
+    """
     began_s = time.monotonic()
     roads = [load_track(track) for track in tracks]
     bundle, runtime = check_bundle(policy)
     cv2.setNumThreads(1)
-    results = []
-    for road in roads:
-        result = evaluate_track(
-            bundle, runtime, road, starts=starts, laps=laps, randomise=randomise, seed=seed, control=control
+    results: list[TrackResult] = []
+
+    def found(*, interrupted: bool) -> Evaluation:
+        return Evaluation(
+            policy=bundle.name,
+            sha256=bundle.sha256,
+            starts=starts,
+            laps=laps,
+            randomise=randomise,
+            seed=seed,
+            control=control.value,
+            wall_s=round(time.monotonic() - began_s, 1),
+            tracks=tuple(results),
+            tracks_wanted=len(roads),
+            interrupted=interrupted,
         )
-        results.append(result)
-        if tell is not None:
-            tell(result)
-    return Evaluation(
-        policy=bundle.name,
-        sha256=bundle.sha256,
-        starts=starts,
-        laps=laps,
-        randomise=randomise,
-        seed=seed,
-        control=control.value,
-        wall_s=round(time.monotonic() - began_s, 1),
-        tracks=tuple(results),
-    )
+
+    try:
+        for road in roads:
+            result = evaluate_track(
+                bundle,
+                runtime,
+                road,
+                starts=starts,
+                laps=laps,
+                randomise=randomise,
+                seed=seed,
+                control=control,
+            )
+            results.append(result)
+            if tell is not None:
+                tell(result)
+    except KeyboardInterrupt:
+        raise EvaluationInterruptedError(found(interrupted=True)) from None
+    return found(interrupted=False)
 
 
 def with_senses_of(bundle: PolicyBundle, settings: FleetSettings) -> FleetSettings:

@@ -60,6 +60,15 @@ def test_with_json_a_command_that_is_not_one_is_refused_in_one_document_too(call
     assert called(*words)[:2] == (2, "")
 
 
+def test_with_json_a_command_that_is_interrupted_leaves_one_document_too(called, monkeypatch):
+    def interrupted(**_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vehicle.doctor.run_doctor", interrupted)
+    assert called("doctor", "--json") == (130, '{"error":"interrupted"}\n', "")
+    assert called("doctor") == (130, "", "")
+
+
 def test_what_ends_well_prints_no_refusal(called):
     code, out, _ = called("doctor", "--help", "--json")
     assert code == 0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from models.errors import PolicyError
+from models.training import evaluate as evaluation
 from models.training import report
-from models.training.evaluate import Control, evaluate
+from models.training.commands import evaluate_command
+from models.training.evaluate import Control, TrackResult, evaluate
 from models.training.fleet import Fleet, FleetSettings, Start
 from tests.hil.policies import write_policy
 from tests.hil.sensing_policies import write_sensing_policy
@@ -151,6 +154,62 @@ def test_a_report_keeps_one_table_for_each_command(tmp_path: Path, straight_on: 
     text = (tmp_path / "REPORT.md").read_text()
     assert "lapwing train" in text
     assert "| oval | 16.17 | 0/2 |" in text
+
+
+MANY_TRACKS = ("oval", *["ell"] * 40)
+
+
+def interrupted_evaluation(policy: Path, *options: str) -> tuple[int, str, str]:
+    """Return exit status and output of a `lapwing evaluate` that got Ctrl-C after its first track."""
+    words = [sys.executable, "-m", "vehicle.cli", "evaluate", "--policy", str(policy), "--starts", "1"]
+    words += ["--laps", "1", *(word for track in MANY_TRACKS for word in ("--track", track)), *options]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate()
+    assert first == "oval: 0/1\n"
+    return process.returncode, out, errors
+
+
+def test_ctrl_c_ends_an_evaluation_with_the_table_of_what_was_driven(straight_on: Path) -> None:
+    code, out, errors = interrupted_evaluation(straight_on)
+
+    assert code == 130
+    *told, last = errors.splitlines()
+    assert set(told) <= {"ell: 0/1"}
+    driven = 1 + len(told)
+    assert last == f"interrupted: {driven} of 41 tracks were driven"
+    assert f"interrupted after {driven} of 41 tracks" in " ".join(out.split())
+    assert "oval" in out
+
+
+def test_ctrl_c_ends_an_evaluation_with_a_document_and_leaves_its_report(straight_on: Path) -> None:
+    code, out, errors = interrupted_evaluation(straight_on, "--json", "--report")
+
+    assert code == 130
+    document = json.loads(out)
+    assert document["interrupted"] is True
+    assert document["tracks"][0]["track"] == "oval"
+    assert len(document["tracks"]) < document["tracks_wanted"] == 41
+    assert "the report stays as it was" in errors
+    assert not (straight_on / "report.json").exists()
+
+
+def test_ctrl_c_before_the_first_track_was_driven_is_told_too(
+    straight_on: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_arguments: object, **_options: object) -> TrackResult:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "evaluate_track", interrupted)
+    evaluate_command(straight_on, ["oval"])
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "interrupted: 0 of 1 tracks were driven\n")
+
+    evaluate_command(straight_on, ["oval"], as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert (document["interrupted"], document["tracks"], document["finished_share"]) == (True, [], None)
 
 
 def test_evaluating_imports_neither_torch_nor_gymnasium() -> None:
