@@ -1,11 +1,12 @@
 """What `lapwing train` and `lapwing evaluate` do and print. Only training itself needs the `train` extra."""
 
+import contextlib
 import dataclasses
 import json
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,31 @@ def train_command(
     """Train with a progress display, test the best policy on fresh seeds, write and return its report.
 
     Raises:
-        LapwingError: the folder cannot be written, or has nothing to go on from; before anything is drawn.
+        LapwingError: the folder cannot be written, or has nothing to go on from, or the settings cannot be
+            used; before anything is drawn, and the disk is as it was.
 
     """
-    _check_folder(folder)
+    console = _wide_console(stderr=as_json)
+    with _writable(folder):
+        settings, history, stages = _train(settings, folder, console, resume=resume)
+    report.write_training(folder, _training_report(settings, history, folder, stages))
+    _retest(settings, folder, retest_starts, console)
+    result = report.read_report(folder)
+    if as_json:
+        print(json.dumps(result, indent=1))  # noqa: T201 - the one document that was asked for
+    return result
+
+
+def _train(
+    settings: TrainSettings, folder: Path, console: Console, *, resume: bool
+) -> tuple[TrainSettings, list[Point], list[str]]:
+    """Train; return the settings, the stored ones where it went on, the history and the earlier stages."""
     try:
         from models.training.train import CHECKPOINT, SETTINGS, train  # noqa: PLC0415 - torch is an extra, and slow to import
     except ImportError as error:
         raise LapwingError(
             f"training needs the train extra ({error}); pip install 'lapwing[train]'"
         ) from None
-    console = _wide_console(stderr=as_json)
     if resume:
         for name in (CHECKPOINT, SETTINGS):
             if not (folder / name).is_file():
@@ -79,12 +94,7 @@ def train_command(
             tell=lambda point: console.print(_line(point)),
             step=lambda steps: display.update(task, completed=steps),
         )
-    report.write_training(folder, _training_report(settings, history, folder, stages))
-    _retest(settings, folder, retest_starts, console)
-    result = report.read_report(folder)
-    if as_json:
-        print(json.dumps(result, indent=1))  # noqa: T201 - the one document that was asked for
-    return result
+    return settings, history, stages
 
 
 def _retest(settings: TrainSettings, folder: Path, starts: int, console: Console) -> None:
@@ -119,16 +129,28 @@ def _track_line(row: TrackResult) -> str:
     return f"{row.track}: {row.finished}/{row.starts}"
 
 
-def _check_folder(folder: Path) -> None:
-    """Make the folder of a training; raises LapwingError where it cannot be made or written."""
+@contextlib.contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Make the folder of a training; of a training that is refused no empty folder stays.
+
+    Raises LapwingError where it cannot be made or written.
+    """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise LapwingError(
-            f"{folder} cannot be written ({error.strerror}); choose another folder with --out"
-        ) from None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise LapwingError(
+                f"{folder} cannot be written ({error.strerror}); choose another folder with --out"
+            ) from None
+        yield
+    except LapwingError:
+        for one in made:
+            with contextlib.suppress(OSError):  # it has something in it
+                one.rmdir()
+        raise
 
 
 def _line(point: Point) -> str:

@@ -183,7 +183,6 @@ def train(
         history = [Point(**line) for line in json.loads((folder / HISTORY).read_text())]
         model = Learner.load(folder / CHECKPOINT, env=env, device="cpu")
     else:
-        (folder / SETTINGS).write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
         model = Learner(
             DrivingPolicy,
             env,
@@ -208,6 +207,7 @@ def train(
                 model.policy.load_state_dict(earlier.policy.state_dict())
             else:
                 begin_with(model.policy.actor, settings.start_from, settings.actions)
+        (folder / SETTINGS).write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
     left = max(0, settings.steps - model.num_timesteps)
     model.guess_share, model.critic_first = settings.guess_share, settings.critic_first
     model.minutes, model.began_s = settings.minutes, time.monotonic()

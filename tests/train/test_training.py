@@ -33,7 +33,8 @@ from models.training.freed_memory import keep_freed_memory
 from models.training.network import Actor, DrivingPolicy, export_onnx
 from models.training.reward import OFF_TRACK_PENALTY
 from models.training.settings import TrainSettings
-from models.training.train import CHECKPOINT, HISTORY, train
+from models.training.train import CHECKPOINT, HISTORY, SETTINGS, train
+from vehicle.errors import LapwingError
 from vehicle.hil.track import SPACING_M, load_track
 
 pytestmark = [
@@ -113,6 +114,15 @@ def test_a_training_goes_on_where_it_stopped(trained: Path, tmp_path: Path) -> N
     assert len(history) == len(before) + 1
     assert history[-1].steps > before[-1]["steps"]
     assert history[-1].completion > 0.2  # not from scratch
+
+
+def test_a_training_that_cannot_begin_with_a_policy_leaves_its_folder_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / SETTINGS).write_text("of an earlier training")
+    with pytest.raises(LapwingError, match="give --frame-stack"):
+        train_command(dataclasses.replace(SHORT, start_from="curlew"), tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == [SETTINGS]
+    assert (tmp_path / SETTINGS).read_text() == "of an earlier training"
 
 
 def test_equal_seeds_learn_the_same(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from models.errors import PolicyError
 from models.training import commands
 from models.training.commands import train_command
 from models.training.evaluate import Evaluation, TrackResult, evaluate
@@ -73,6 +74,27 @@ def test_a_folder_that_is_begun_with_is_not_written_over(tmp_path: Path, trainin
     with pytest.raises(LapwingError, match="would be lost; choose another with --out"):
         train_command(settings, tmp_path)
     assert trainings == []
+
+
+def test_of_a_training_that_is_refused_no_folder_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_arguments: object, **_options: object) -> list[Point]:
+        raise PolicyError("a network of another kind")
+
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for folder in (tmp_path / "new", tmp_path / "above" / "new", kept, kept / "new"):
+        settings = dataclasses.replace(SETTINGS, start_from=str(folder))
+        with pytest.raises(LapwingError, match="would be lost"):
+            train_command(settings, folder)
+        with pytest.raises(LapwingError, match="start without --resume"):
+            train_command(SETTINGS, folder, resume=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules["models.training.train"], "train", refused)
+            with pytest.raises(PolicyError, match="of another kind"):
+                train_command(SETTINGS, folder)
+        assert list(tmp_path.rglob("*")) == [kept]
 
 
 @pytest.mark.parametrize(
