@@ -37,7 +37,9 @@ def write_film(path: Path, out: Path, progress: Callable[[float], None] = lambda
     """Make a film of a run; `out` appears when it is whole. Raises RunFileError or RunFilmError."""
     codecs = CODECS.get(out.suffix)
     if codecs is None:
-        raise RunFilmError(f"{out} ends in {out.suffix or 'nothing'}; allowed are {', '.join(CODECS)}")
+        raise RunFilmError(
+            f"{out} ends in {out.suffix or 'nothing'}, allowed are {', '.join(CODECS)}; choose one of these"
+        )
     part = out.with_name(f".{out.stem}-making{out.suffix}")
     traces = traces_of(path, RunIndex(path))
     try:
@@ -46,6 +48,7 @@ def write_film(path: Path, out: Path, progress: Callable[[float], None] = lambda
         raise RunFileError(str(error)) from error
     frames = _Frames(path, traces, summary, progress)
     try:
+        part.touch()  # says why it cannot be written, which no encoder does
         made = encode_film(
             part.with_suffix(""), frames, frames.overlay, codecs=[(codec, out.suffix) for codec in codecs]
         )
@@ -59,9 +62,12 @@ def write_film(path: Path, out: Path, progress: Callable[[float], None] = lambda
             raise RunFilmError("the film could not be written; free some space on the disk")
         made.replace(out)
     except OSError as error:
-        raise RunFilmError(f"the film cannot be written: {error.strerror}") from error
+        raise RunFilmError(
+            f"{out} cannot be written ({error.strerror}); make room, or choose another file"
+        ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 class _Frames:

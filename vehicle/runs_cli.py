@@ -1,5 +1,6 @@
 """`lapwing runs`: what was recorded, shown, kept, exported, removed."""
 
+import contextlib
 import datetime
 import shutil
 import sys
@@ -114,7 +115,8 @@ def export(
             write_film(path, out)
         case _:
             raise typer.BadParameter(
-                f"{out} ends in {out.suffix or 'nothing'}; allowed are .csv, .mcap, .mp4 and .webm"
+                f"{out} ends in {out.suffix or 'nothing'}, allowed are .csv, .mcap, .mp4 and .webm; "
+                "choose one of these"
             )
     Console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
@@ -132,7 +134,8 @@ def _copy(path: Path, out: Path) -> None:
     except OSError as error:
         raise RunFileError(f"{out} cannot be written ({error.strerror}); choose another file") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def mended_shelf(folder: Path | None) -> RunShelf:

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.run_files import START_NS, TICK_S, make_run, ring, ring_layout, steering_at
 from tests.unit.tick_records import record_of
 from vehicle.bench_recording import write_long_run
+from vehicle.errors import LapwingError
 from vehicle.messages import DriveState
 from vehicle.run_file import RunFileError, RunWriter, read
 from vehicle.run_film import RunFilmError, write_film
@@ -18,6 +19,7 @@ from vehicle.run_schemas import Topic, protobuf_class
 from vehicle.run_seek import RunIndex
 from vehicle.run_traces import TRACES, EventKind, TraceKeeper, Traces, traces_of
 from vehicle.runs import RunShelf
+from vehicle.runs_cli import export
 
 
 @pytest.fixture(scope="module")
@@ -220,5 +222,17 @@ def test_a_film_shows_the_run_at_its_own_pace(tmp_path: Path, suffix: str) -> No
     assert greys[-1] - greys[0] == pytest.approx(100, abs=8)  # one grey level a tick, 50 ticks a second
     assert shares[-1] == pytest.approx(1.0, abs=0.05)
     assert [file.name for file in tmp_path.glob(".*")] == []
-    with pytest.raises(RunFilmError, match="allowed are"):
+    with pytest.raises(RunFilmError, match=r"allowed are \.webm, \.mp4; choose one of these"):
         write_film(RunShelf(tmp_path).find("last"), tmp_path / "drive.avi")
+
+
+@pytest.mark.parametrize("suffix", [".webm", ".csv"])
+def test_what_cannot_be_written_of_a_run_is_told_with_the_reason_and_a_remedy(
+    tmp_path: Path, suffix: str
+) -> None:
+    make_run(tmp_path, 0.5)
+    (tmp_path / "file").touch()
+    for folder, why in (("nosuch", "No such file or directory"), ("file", "Not a directory")):
+        out = tmp_path / folder / f"drive{suffix}"
+        with pytest.raises(LapwingError, match=rf"^{out} cannot be written \({why}\); .*choose another file"):
+            export("last", out, tmp_path)
