@@ -16,6 +16,7 @@ from vehicle.config import CarConfig, PageConfig, read_config
 from vehicle.errors import ConfigError, VehicleSilentError
 from vehicle.hil.scenario import split_by_side
 from vehicle.hil.settings import HilSettings, to_json
+from vehicle.listening import listening_address, listening_error
 from vehicle.messages import Status
 from vehicle.remote_client import VehicleClient
 from vehicle.run_dir import default_run_dir
@@ -88,7 +89,7 @@ def running_car(options: RunOptions, log: Callable[[str], None]) -> Iterator[Run
         raise ConfigError("--marker was given without --hil; print a real one with lapwing marker")
     if options.config is None and not options.hil:
         raise ConfigError("no car was named, allowed is --config car.toml or --hil; choose one")
-    _check_port(options.port)
+    _check_port(options)
     with tempfile.TemporaryDirectory(prefix="lapwing-", dir="/tmp") as scratch:
         home = Path(scratch) if options.is_private else None
         config = options.config or hil_config_file(home)
@@ -127,8 +128,9 @@ def _children(
     """Return the processes in the order of their start; they end in the opposite order."""
     drive = [*options.lapwing, "drive", "--run-dir", str(run_dir)]
     web = [*options.lapwing, "web", "--run-dir", str(run_dir), "--port", str(options.port)]
+    web += ["--host", page_host(options)]
     if hil_dir is None:
-        web += ["--host", "all", "--http" if options.http or page.http else "--https"]
+        web += ["--http" if options.http or page.http else "--https"]
         for name in page.names:
             web += ["--name", name]
     if access_dir is not None:
@@ -185,6 +187,11 @@ def _children(
     ]
 
 
+def page_host(options: RunOptions) -> str:
+    """Return what the page's process is told to listen at."""
+    return "127.0.0.1" if options.hil else "all"
+
+
 def page_address(options: RunOptions, page: PageConfig) -> str:
     """Return where people find the page: on this computer only where the car is simulated."""
     if options.hil:
@@ -229,16 +236,12 @@ def hil_settings(options: RunOptions, hil_dir: Path) -> HilSettings:
         raise ConfigError(f"the HIL car cannot be made like this: {error}") from None
 
 
-def _check_port(port: int) -> None:
+def _check_port(options: RunOptions) -> None:
     """Raise ConfigError where no page can listen: its process would be started again and again."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ConfigError(
-                f"the page cannot be served at port {port} ({error.strerror}); choose another with --port"
-            ) from None
+    if error := listening_error(listening_address(page_host(options)), options.port):
+        raise ConfigError(
+            f"the page cannot be served at port {options.port} ({error}); choose another with --port"
+        )
 
 
 def _check_track(name: str) -> None:

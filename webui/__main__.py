@@ -1,12 +1,9 @@
 """Serves the page: `python -m webui RUN_DIR`, options as `python -m webui --help` says."""
 
 import argparse
-import errno
 import ipaddress
 import os
-import socket
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from gunicorn.workers.base import Worker
 from vehicle.config import CarConfig, followed_quota, read_config
 from vehicle.errors import ConfigError, LapwingError
 from vehicle.laps_client import MarkerFollower
+from vehicle.listening import listening_address, listening_error
 from vehicle.realtime import die_with_parent
 from vehicle.remote_client import VehicleClient
 from vehicle.runs import RunShelf
@@ -36,10 +34,6 @@ from webui.webhook import Webhook, checked_url, webhook_key
 from webui.wifi import Wifi
 from webui.worker import THREADS, CarWorker
 from webui.world import WorldFollower
-
-TAKEN_LIMIT_S = 2.0
-"""A page that was just ended keeps its port for a second, until its last answers are out."""
-TAKEN_LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -81,47 +75,14 @@ def serve(settings: PageSettings) -> None:
         raise ConfigError(
             f"the page's port is {settings.port}, allowed 1 to 65535; choose another, 8080 for one"
         )
-    check_bindable(address, settings.port)
+    error = listening_error(address, settings.port)
+    if error:  # gunicorn would try for five seconds, and not say why
+        raise ConfigError(
+            f"the page cannot listen at {address} port {settings.port} ({error}), allowed is `all`, "
+            "localhost or an address of this computer, and a free port; choose others with --host and --port"
+        )
     die_with_parent()
     _Server(settings).run()
-
-
-def listening_address(host: str) -> str:
-    """Return the address to listen at; raises ConfigError for what is none."""
-    if host == "localhost":
-        return "127.0.0.1"  # whatever the hosts file says
-    if host == "all":
-        return "::" if Path("/proc/net/if_inet6").exists() else "0.0.0.0"  # noqa: S104 - as its owner says
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        raise ConfigError(
-            f"the page's address is {host}, allowed `all`, localhost or an address of this computer"
-        ) from None
-
-
-def check_bindable(address: str, port: int) -> None:
-    """Raise ConfigError where no page can listen: gunicorn would try for five seconds, and not say why."""
-    deadline_s = time.monotonic() + TAKEN_LIMIT_S
-    while (error := _bind_error(address, port)) is not None:
-        if error.errno != errno.EADDRINUSE or time.monotonic() > deadline_s:
-            raise ConfigError(
-                f"the page cannot listen at {address} port {port} ({error.strerror}), allowed is `all`, "
-                "localhost or an address of this computer, and a free port; choose others with --host "
-                "and --port"
-            )
-        time.sleep(TAKEN_LOOK_S)
-
-
-def _bind_error(address: str, port: int) -> OSError | None:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does
-            probe.bind((address, port))
-    except OSError as error:
-        return error
-    return None
 
 
 def is_secure(settings: PageSettings) -> bool:

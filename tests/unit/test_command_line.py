@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 
 from models.errors import PolicyError
@@ -164,12 +165,34 @@ def test_a_demo_that_cannot_keep_its_results_is_not_begun(tmp_path):
     assert made == []
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """Wait for no port that is taken to get free."""
+    monkeypatch.setattr("vehicle.listening.TAKEN_LIMIT_S", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_port_that_somebody_listens_at_is_refused_before_anything_starts(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(LapwingError, match=rf"at port {port} \(Address already in use\).*--port"):
             demo(tmp_path, port=port)
     assert made == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_port_is_tried_at_the_addresses_where_the_page_will_listen(tmp_path):
+    """A real car's page listens at all of them, a simulated car's at one that nobody uses here."""
+    config = tmp_path / "car.toml"
+    config.touch()
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        options = RunOptions(is_private=True, config=config, port=taken.getsockname()[1])
+        refused = pytest.raises(LapwingError, match=r"\(Address already in use\).*--port")
+        with refused, run_command.running_car(options, print):
+            pass
+        assert made == []
+        with run_command.running_car(msgspec.structs.replace(options, hil=True), print):
+            assert len(made) == 1
 
 
 def test_a_demo_can_be_ended_while_its_car_gets_ready(tmp_path, monkeypatch):

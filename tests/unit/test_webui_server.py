@@ -21,7 +21,8 @@ import pytest
 
 from tests.unit.webui_visitors import signed_in_headers
 from vehicle.errors import ConfigError
-from webui.__main__ import PageSettings, check_bindable, is_secure, listening_address, serve
+from vehicle.listening import listening_address, listening_error
+from webui.__main__ import PageSettings, is_secure, serve
 
 START_LIMIT_S = 20.0
 GUESSERS = 20
@@ -133,12 +134,12 @@ def test_a_port_that_stays_taken_is_refused_and_one_that_gets_free_is_used(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        monkeypatch.setattr("webui.__main__.TAKEN_LIMIT_S", 0.0)
+        monkeypatch.setattr("vehicle.listening.TAKEN_LIMIT_S", 0.0)
         with pytest.raises(ConfigError, match=rf"at 127.0.0.1 port {port} \(Address already in use\)"):
             serve(PageSettings(run_dir, port=port))
-        monkeypatch.setattr("webui.__main__.TAKEN_LIMIT_S", 60.0)
+        monkeypatch.setattr("vehicle.listening.TAKEN_LIMIT_S", 60.0)
         monkeypatch.setattr(time, "sleep", lambda _: taken.close())
-        check_bindable("127.0.0.1", port)
+        assert listening_error("127.0.0.1", port) == ""
 
 
 def test_the_server_answers_without_a_vehicle_and_ends_cleanly(run_dir: Path) -> None:
