@@ -80,7 +80,8 @@ def against_surroundings(image: Tensor) -> Tensor:
     """Return how each place differs from its surroundings, by their own contrast: about -1 to 1.
 
     A dim line on a bright road is then as plain as a bright one: in one contrast for the whole picture, walls
-    and floor leave little for it. Surroundings are blocks of `SURROUNDINGS_PX`, blended into one another.
+    and floor leave little for it. Surroundings are blocks of `SURROUNDINGS_PX`, blended into one another. A
+    lone bright pixel gets up to 2.9, and up to 12.8 in rows and columns that are left over beside the blocks.
     """
     size_px = list(image.shape[-2:])
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from policy_files import mean_network, write_policy
 
 from calibration.car import AWS_DEFAULTS, HIL_AWS
+from models.bundle import zoo_names
 from models.errors import OutputProblem, PolicyOutputError
 from models.observation import CameraOptions, Sight
 from models.policy import load_policy
@@ -27,6 +29,39 @@ def test_the_picture_decides_the_action(tmp_path: Path) -> None:
     assert (middle.index, middle.action) == (1, DriveAction(0.0, 1.0))
     assert (bright.index, bright.action) == (2, DriveAction(-1.0, pytest.approx(0.8)))  # type: ignore[arg-type]
     assert dark.output == pytest.approx((80.0, 0.0, -130.0))
+
+
+def bright_pixel() -> npt.NDArray[np.uint8]:
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[240, 320] = 255
+    return image
+
+
+NEXT_TO_NOTHING = {
+    "black": np.zeros((480, 640, 3), np.uint8),
+    "white": np.full((480, 640, 3), 255, np.uint8),
+    "grey": np.full((480, 640, 3), 128, np.uint8),
+    "one bright pixel": bright_pixel(),
+    "noise of one level": np.random.default_rng(1).integers(127, 129, (480, 640, 3), np.uint8),
+}
+
+
+@pytest.mark.parametrize("seen", NEXT_TO_NOTHING)
+@pytest.mark.parametrize("name", zoo_names())
+def test_a_shipped_policy_gives_a_finite_action_and_the_same_again_whatever_it_sees(
+    name: str, seen: str
+) -> None:
+    policy = load_policy(name)
+    sight = Sight(NEXT_TO_NOTHING[seen])
+    decision = policy.decide(sight, HIL_AWS)
+    policy.reset()
+    again = policy.decide(sight, HIL_AWS)
+
+    assert sum(decision.output) == pytest.approx(1.0, abs=1e-5)  # shares, none of them NaN
+    assert min(decision.output) >= 0.0
+    assert abs(decision.action.steering_frac) <= 1.0
+    assert 0.0 < decision.action.throttle_frac <= 1.0
+    assert (again.output, again.action) == (decision.output, decision.action)
 
 
 def test_the_time_of_both_stages_is_told(tmp_path: Path) -> None:
