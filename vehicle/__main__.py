@@ -20,7 +20,7 @@ from vehicle.board import open_board, proofs_beside
 from vehicle.board.base import Board
 from vehicle.calibration_file import CalibrationFile
 from vehicle.camera import Camera, decode_jpeg, open_source
-from vehicle.clock import Clock, MonotonicClock
+from vehicle.clock import Clock, MonotonicClock, StopBell
 from vehicle.config import CarConfig, LidarMount, config_digest
 from vehicle.errors import BoardError, ConfigError
 from vehicle.hil.faults import parse_fault
@@ -99,16 +99,18 @@ class Vehicle:
             self.run_dir = run_dir
             self._context = zmq.Context()
             opened.callback(self._context.destroy, linger=0)
+            stop_line = None
             if publisher is None:
                 publisher = server = RemoteServer(run_dir, self._context)
                 opened.callback(server.close)
+                stop_line = server.stop_line
             preview = PreviewPublisher(run_dir, self._context)
             opened.callback(preview.close)
             streams = {name: Stream(run_dir, name, self._context) for name in STREAMS}
             for stream in streams.values():
                 opened.callback(stream.close)
 
-            clock, file = _clock(hil), calibration_file(config, hil)
+            clock, file = _clock(hil, stop_line), calibration_file(config, hil)
             calibration = _calibration(file, hil)
             self.host_faults = _host_faults(hil, clock)
             self.board = _board(config, hil, calibration or AWS_DEFAULTS, clock)
@@ -212,11 +214,11 @@ def drive(config: CarConfig, run_dir: Path, hil: HilCar | None = None) -> None:
     Vehicle(config, run_dir, hil).run(stopping)
 
 
-def _clock(hil: HilCar | None) -> Clock:
+def _clock(hil: HilCar | None, stop_line: StopBell | None) -> Clock:
     if hil is not None and hil.lockstep:
         barrier = hil.folder / "barrier.sock"
         return PacedClock(barrier) if hil.is_paced else LockstepClock(barrier)
-    return MonotonicClock()
+    return MonotonicClock(stop_line)
 
 
 def _host_faults(hil: HilCar | None, clock: Clock) -> HostFaults | None:

@@ -102,6 +102,7 @@ class ControlLoop:
         self._previous_ns = 0
         self._sequence = 0
         self._is_ending = False
+        self._was_rung = False
         self._requests: list[OperatorRequest] = []
         self._not_started = NotStarted()
         self._checked_ns = 0
@@ -137,15 +138,15 @@ class ControlLoop:
             self._board.close()
 
     def wait(self) -> None:
-        """Sleep until the next tick is due."""
+        """Sleep until the next tick is due, or somebody stops the car."""
         wake = self._rate.next_wake()
-        self._clock.wait(wake.deadline_ns, self._sensing, wake.after_frame)
+        self._was_rung = self._clock.wait(wake.deadline_ns, self._sensing, wake.after_frame, hears=wake.hears)
 
     def step(self, now_ns: int) -> None:
         """Run one tick: sense, decide, limit, actuate, report."""
         before = self._remember()
         seen = self._sense(now_ns)
-        start = self._rate.begin(now_ns, seen.frame)
+        start = self._rate.begin(now_ns, seen.frame, was_rung=self._was_rung)
         self._publisher.drain(lambda request: self._answer(request, now_ns))
 
         self._faults = self._monitor.check(self._senses(seen, now_ns))

@@ -331,7 +331,7 @@ class TickRecord(msgspec.Struct, frozen=True):
     sent: DriveCommand
     board: BoardStatus
     trigger: str
-    """What started the decision: `frame`, `deadline`, or `tick` between decisions."""
+    """What started it: `frame` or `deadline` a decision, `tick` one between, `stop` an emergency stop."""
     lateness_ns: int
     """Start of the tick minus its trigger."""
     times: StageTimes

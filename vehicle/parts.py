@@ -10,7 +10,7 @@ from calibration.car import CarCalibration
 from calibration.errors import CalibrationError
 from models.policy import Policy
 from models.runtime import Feeds
-from vehicle.clock import FrameArrival
+from vehicle.clock import Bell
 from vehicle.lidar_source import TimedScan
 from vehicle.memory import RunBegin
 from vehicle.messages import (
@@ -26,7 +26,7 @@ from vehicle.messages import (
 )
 
 
-class CameraView(FrameArrival, Protocol):
+class CameraView(Protocol):
     """What the loop needs of a camera."""
 
     def latest(self) -> Frame | None:
@@ -45,8 +45,17 @@ class CameraView(FrameArrival, Protocol):
         """Say whether its pictures are needed; the front camera's always are."""
         ...
 
+    def wait_newer(self, number: int, timeout_s: float) -> bool:
+        """Return True as soon as a picture with a higher number is there, False after the time-out."""
+        ...
+
     def wait_stamped(self, stamp_ns: int, timeout_s: float) -> bool:
         """Return True as soon as a picture of this moment or later is there, False after the time-out."""
+        ...
+
+    @property
+    def bell(self) -> Bell:
+        """What rings whenever a picture has come."""
         ...
 
     @property

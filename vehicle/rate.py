@@ -25,6 +25,7 @@ class Trigger(enum.StrEnum):
     FRAME = "frame"
     DEADLINE = "deadline"
     TICK = "tick"  # between decisions
+    STOP = "stop"  # somebody stopped the car before the next was due
 
 
 class Wake(msgspec.Struct, frozen=True):
@@ -33,6 +34,8 @@ class Wake(msgspec.Struct, frozen=True):
     deadline_ns: int
     after_frame: int | None
     """A frame numbered higher ends the wait; None: only the deadline does."""
+    hears: bool
+    """Whether an emergency stop ends it too: once between two ticks, so that a flood hurries nothing."""
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -48,7 +51,7 @@ class Start(msgspec.Struct, frozen=True):
     @property
     def decides(self) -> bool:
         """Whether the policy decides in this tick."""
-        return self.trigger is not Trigger.TICK
+        return self.trigger in {Trigger.FRAME, Trigger.DEADLINE}
 
 
 def ticks_per_decision(control_rate_hz: float) -> int:
@@ -110,6 +113,7 @@ class Rate:
         self._target_frame: int | None = None
         self._used_frame = -1
         self._decisions_without_frame = 0
+        self._was_rung = False
 
     def memory(self) -> RateMemory:
         """Return where the timetable stands."""
@@ -150,14 +154,22 @@ class Rate:
 
     def next_wake(self) -> Wake:
         """Return what to wait for before the next tick."""
+        hears = not self._was_rung
         if self._ticks_left:
-            return Wake(self._tick_ns(self.ticks_per_decision - self._ticks_left), None)
+            return Wake(self._tick_ns(self.ticks_per_decision - self._ticks_left), None, hears)
         if self._target_frame is None:
-            return Wake(round(self._deadline_ns), None)
-        return Wake(round(self._deadline_ns) + self._grace_ns, self._target_frame - 1)
+            return Wake(round(self._deadline_ns), None, hears)
+        return Wake(round(self._deadline_ns) + self._grace_ns, self._target_frame - 1, hears)
 
-    def begin(self, now_ns: int, frame: Frame | None) -> Start:
-        """Say how the tick that starts now began, and plan the next."""
+    def begin(self, now_ns: int, frame: Frame | None, *, was_rung: bool = False) -> Start:
+        """Say how the tick that starts now began, and plan the next.
+
+        One that an emergency stop has called (`was_rung`) stands beside the timetable and changes nothing
+        in it.
+        """
+        self._was_rung = was_rung
+        if was_rung:
+            return Start(Trigger.STOP, 0, missed=False, frame_used_twice=False)
         if self._ticks_left:
             due_ns = self._tick_ns(self.ticks_per_decision - self._ticks_left)
             self._ticks_left -= 1

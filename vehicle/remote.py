@@ -34,6 +34,21 @@ STOPPING_KINDS = frozenset({RequestKind.EMERGENCY_STOP, RequestKind.DISARM})
 _encoder = msgspec.msgpack.Encoder()
 
 
+class StopLine:
+    """A `vehicle.clock.StopBell`: rings while an emergency stop waits to be read."""
+
+    def __init__(self, socket: zmq.Socket[Any]) -> None:
+        self._socket = socket
+
+    def rings(self) -> bool:
+        """Return whether one waits."""
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+    def fileno(self) -> int:
+        """Return the descriptor of ZMQ_FD, readable when there is something new to ask `rings` about."""
+        return self._socket.fileno()
+
+
 class RemoteServer:
     """The vehicle's side; used by the loop's thread alone. Nothing in it blocks."""
 
@@ -45,6 +60,7 @@ class RemoteServer:
         self._records = bind(context, zmq.PUB, run_dir / "records", queue_length=RECORD_QUEUE)
         self._requests = bind(context, zmq.ROUTER, run_dir / "requests", queue_length=100)
         self._stop = bind(context, zmq.ROUTER, run_dir / "stop", queue_length=100)
+        self.stop_line = StopLine(self._stop)
         self._decoder = msgspec.msgpack.Decoder(OperatorRequest)
         self.malformed = 0
         """Requests dropped because they could not be read."""

@@ -132,6 +132,7 @@ def _compare(
     for tick in recording.ticks:
         cursor.tick = tick
         clock.rewind()
+        loop.wait()
         loop.step(tick.now_ns)
         again = publisher.record
         assert again is not None

@@ -14,6 +14,7 @@ from models.lidar import Scan
 from models.policy import Policy
 from models.runtime import Feeds
 from vehicle.camera import decode_jpeg, reduction
+from vehicle.clock import Bell
 from vehicle.lidar_source import TimedScan
 from vehicle.memory import RunBegin
 from vehicle.messages import (
@@ -27,6 +28,7 @@ from vehicle.messages import (
     Status,
     TickRecord,
 )
+from vehicle.rate import Trigger
 from vehicle.run_file import RunFileError, read
 from vehicle.run_inputs import unpacked
 from vehicle.run_recording import PictureMeta
@@ -103,8 +105,8 @@ class PlayedClock:
     def suspended_ns(self) -> int:
         return next(self._slept)
 
-    def wait(self, deadline_ns: int, camera: object, after_frame: int | None) -> None:
-        """A replay never waits."""
+    def wait(self, deadline_ns: int, camera: object, after_frame: int | None, *, hears: bool) -> bool:
+        return self._cursor.tick.trigger == Trigger.STOP
 
 
 class PlayedCamera:
@@ -115,6 +117,7 @@ class PlayedCamera:
     def __init__(self, cursor: Cursor, side: str, start: RunStart) -> None:
         self._cursor, self._side, self._car = cursor, side, start.car
         self._wanted_px: tuple[int, int] | None = None
+        self.bell = Bell()  # never rings
         self._frame: Frame | None = None
 
     @property

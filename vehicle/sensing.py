@@ -6,6 +6,7 @@ import msgspec
 
 from models.observation import Sight
 from models.policy import Policy
+from vehicle.clock import Bell
 from vehicle.lidar_source import TimedScan
 from vehicle.messages import CameraLocks, Frame
 from vehicle.parts import CameraView, LidarView
@@ -120,6 +121,12 @@ class Sensing:
                 self._camera.wait_newer(left.number, remaining_s)
             else:
                 self._right.wait_stamped(left.stamp_ns - self._apart_limit_ns, remaining_s)
+
+    def bells(self) -> tuple[Bell, ...]:
+        """Return what rings whenever one of the pictures that are waited for has come."""
+        if not self._uses_right or self._right is None:
+            return (self._camera.bell,)
+        return (self._camera.bell, self._right.bell)
 
     def right_eye(self, seen: Seen) -> RightEyeSenses | None:
         """Return what the monitors judge of the second camera; None where the policy has no use for it."""

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
+from vehicle.clock import Bell
 from vehicle.errors import SensorError
 
 READ_TIMEOUT_S = 0.1  # how soon the thread notices that it should stop
@@ -85,6 +86,8 @@ class SensorThread(Generic[RawT, ReadingT]):
         self._opened_source = source
         self._on_start = on_start
         self._arrived = threading.Condition()
+        self.bell = Bell()
+        """Rings for the loop whenever a reading has come."""
         self._latest: ReadingT | None = None
         self._received_number = -1  # of the newest reading that came, usable or not
         self._problem = ""
@@ -261,6 +264,7 @@ class SensorThread(Generic[RawT, ReadingT]):
             self._latest = reading or self._latest
             self._received_number = number
             self._arrived.notify_all()
+        self.bell.ring()
         if reading is not None:
             self._after(reading)
 

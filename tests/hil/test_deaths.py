@@ -24,6 +24,8 @@ from tests.hil.live import (
 )
 from tests.unit.killed_calls import UntraceableError, let_go, seize
 from vehicle.messages import DriveState, Fault, RequestKind, TickRecord
+from vehicle.rate import Trigger
+from vehicle.remote_client import VehicleClient
 from vehicle.run_file import read
 from vehicle.run_schemas import Topic
 from vehicle.runs import RunShelf
@@ -112,6 +114,19 @@ def test_an_emergency_stop_by_a_watcher_stops_the_car_at_once(park):
         neutral_s = car.pulse_log().time_to_neutral_s(car.neutral_us, since_ns=began_ns)
         assert neutral_s < 0.100
         car.wait(lambda status: status.latched_fault is Fault.EMERGENCY_STOP)
+        car.ask(RequestKind.DISARM)
+
+    park.conclusive(check)
+
+
+def test_an_emergency_stop_is_obeyed_before_the_next_tick_is_due(park):
+    def check(car: LiveCar) -> None:
+        with VehicleClient(car.run_dir, "watcher", records=True) as watcher:
+            assert watcher.wait_status(lambda _: True, 5.0) is not None
+            for _ in range(8):  # one of them may come when a tick is due
+                assert watcher.emergency_stop().ok
+        triggers = [record.trigger for record in watcher.records(0.0) if record.requests]
+        assert Trigger.STOP in triggers
         car.ask(RequestKind.DISARM)
 
     park.conclusive(check)

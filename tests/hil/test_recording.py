@@ -14,6 +14,8 @@ from models.int8_frames import Recordings, Role
 from models.policy import Policy
 from tests.hil.rig import Rig, lockstep_rig
 from vehicle.__main__ import HIL_CALIBRATIONS
+from vehicle.clock import FrameArrival
+from vehicle.hil.lockstep import LockstepClock
 from vehicle.hil.track import load_track
 from vehicle.messages import Actuator, DriveState, Fault, RequestKind, TickRecord
 from vehicle.recorder import Recorder
@@ -100,6 +102,38 @@ def test_a_replay_gives_the_same_commands_to_the_bit(drive: Drive) -> None:
     assert report.pulse_span_us > 10.0
     assert report.worst_us == 0.0
     assert report.inputs_equal_frac == 1.0
+
+
+def test_a_replay_repeats_a_tick_that_a_stop_has_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait, stops = LockstepClock.wait, 0
+
+    def ring_now_and_then(
+        clock: LockstepClock, deadline_ns: int, camera: FrameArrival, after_frame: int | None, *, hears: bool
+    ) -> bool:
+        nonlocal stops
+        soon_ns = clock.now_ns() + 2_000_000
+        if hears and soon_ns < deadline_ns and soon_ns % 7 == 0:
+            stops += 1
+            wait(clock, soon_ns, camera, None, hears=hears)
+            return True
+        return wait(clock, deadline_ns, camera, after_frame, hears=hears)
+
+    shelf = RunShelf(tmp_path)
+    with lockstep_rig(policy=Path("models/zoo/plover")) as rig, recorded(rig, shelf):
+        monkeypatch.setattr(LockstepClock, "wait", ring_now_and_then)
+        rig.drive(duration_s=2.0)
+        rig.stop()
+        rig.run(0.3)
+        policy = rig.vehicle.loop._policy
+    assert policy is not None
+    called = [tick for tick in Recording(shelf.find("last")).ticks if tick.trigger == "stop"]
+    assert 5 < len(called) <= stops
+
+    report = replay(shelf.find("last"), policy)
+    assert report.differences == ()
+    assert report.is_same
 
 
 def test_a_replay_sees_a_single_pulse_that_was_changed(drive: Drive, tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def test_a_world_that_comes_back_is_found_again_and_numbers_go_on(world: socket.
         with first:
             first.sendall(hil_frame(0, 1, jpeg) + hil_frame(1, 2, jpeg))
             assert camera.wait_newer(0, PATIENCE_S)
+            assert select.select([camera.bell], [], [], PATIENCE_S)[0]
         second, _ = world.accept()
         with second:
             second.sendall(hil_frame(0, 3, jpeg))

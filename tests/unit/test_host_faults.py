@@ -33,8 +33,9 @@ class Hands:
     def suspended_ns(self) -> int:
         return 7
 
-    def wait(self, deadline_ns, camera, after_frame) -> None:
+    def wait(self, deadline_ns, camera, after_frame, *, hears) -> bool:
         self.waited_ns = deadline_ns
+        return hears
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_a_sound_clock_shows_the_true_time(hands):
     hands.at_ns += 3
     assert clock.now_ns() == hands.at_ns
     assert clock.suspended_ns() == 7
-    clock.wait(123, None, None)
+    clock.wait(123, None, None, hears=False)
     assert hands.waited_ns == 123
 
 
@@ -117,9 +118,9 @@ def test_a_computer_that_slept_says_so(hands):
 def test_a_loop_with_a_wrong_clock_waits_no_longer_than_a_quarter_second(hands):
     clock = BrokenClock(hands, faults(hands, "clock=wrong:2"))
     shown = clock.now_ns()
-    clock.wait(shown + 10_000_000, None, None)
+    clock.wait(shown + 10_000_000, None, None, hears=False)
     assert hands.waited_ns == hands.at_ns + 10_000_000
-    clock.wait(shown + 10 * SECOND, None, None)
+    clock.wait(shown + 10 * SECOND, None, None, hears=False)
     assert hands.waited_ns == hands.at_ns + 250_000_000
 
 

@@ -56,6 +56,8 @@ class SteppedClock:
         self.time_ns = START_NS
         self.slept_ns = 0
         self.camera: Camera | None = None
+        self.ring_in_ns: int | None = None
+        """How long after a wait has begun somebody reaches for the emergency stop."""
 
     def now_ns(self) -> int:
         return self.time_ns
@@ -63,11 +65,15 @@ class SteppedClock:
     def suspended_ns(self) -> int:
         return self.slept_ns
 
-    def wait(self, deadline_ns: int, camera: object, after_frame: int | None) -> None:
+    def wait(self, deadline_ns: int, camera: object, after_frame: int | None, *, hears: bool) -> bool:
         wake_ns = deadline_ns
         if after_frame is not None and self.camera is not None:
             wake_ns = min(wake_ns, self.camera.ready_ns(after_frame + 1))
+        is_rung = hears and self.ring_in_ns is not None and self.time_ns + self.ring_in_ns < wake_ns
+        if is_rung and self.ring_in_ns is not None:
+            wake_ns = self.time_ns + self.ring_in_ns
         self.time_ns = max(self.time_ns + STEP_NS, wake_ns)
+        return is_rung
 
 
 class Camera:
@@ -804,6 +810,44 @@ def test_an_emergency_stop_acts_in_the_tick_that_reads_it(source):
     assert bench.loop.mode.latched_fault is Fault.EMERGENCY_STOP
     assert bench.told(RequestKind.DISARM, source="a watcher").ok
     assert bench.state is DriveState.DISARMED
+
+
+@pytest.mark.parametrize("after_decision", [True, False])
+def test_an_emergency_stop_between_two_ticks_calls_one_of_its_own(after_decision):
+    bench, policy = driving()
+    bench.clock.ring_in_ns = 3 * MS
+    planned = bench.tick_until(lambda record: record.trigger != "stop" and record.decided is after_decision)
+    asked = policy.asked
+
+    assert bench.told(RequestKind.EMERGENCY_STOP, source="a watcher").ok
+
+    assert (bench.record.trigger, bench.record.now_ns) == ("stop", planned.now_ns + 3 * MS)
+    assert bench.record.state is DriveState.FAILSAFE
+    assert bench.is_neutral(bench.record.sent)
+    assert policy.asked == asked
+
+
+def test_ticks_that_stops_have_called_stand_beside_the_timetable_and_are_never_two_in_a_row():
+    (plain, _), (hurried, _) = driving(), driving()
+    hurried.clock.ring_in_ns = 2 * MS
+    for bench in (plain, hurried):
+        bench.publisher.records.clear()
+    plain.tick(60)
+    hurried.tick(120)
+
+    called = [record.trigger == "stop" for record in hurried.publisher.records]
+    assert sum(called) > 30
+    assert not any(a and b for a, b in itertools.pairwise(called))
+    planned = [record for record in hurried.publisher.records if record.trigger != "stop"]
+    in_both = min(len(planned), 60)
+    assert in_both > 40
+
+    def shown(record: TickRecord) -> tuple[object, ...]:
+        return record.now_ns, record.trigger, record.lateness_ns, record.decided, record.frame_number
+
+    assert [shown(one) for one in planned[:in_both]] == [
+        shown(one) for one in plain.publisher.records[:in_both]
+    ]
 
 
 def test_a_disarm_acts_in_the_tick_that_reads_it():

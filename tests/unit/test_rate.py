@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -336,3 +337,35 @@ def test_the_next_frame_is_in_step_where_it_can_be_reached_and_else_the_one_afte
     rate.begin(1120 * MS, frame_at(newest, 1100 * MS))
 
     assert rate.memory().target_frame == target
+
+
+def test_a_tick_that_a_stop_has_called_changes_nothing_in_the_timetable():
+    rate = standing()
+    before, due = rate.memory(), rate.next_wake()
+
+    assert due.hears
+    start = rate.begin(1050 * MS, frame_at(8, 1000 * MS), was_rung=True)
+
+    assert start == Start(Trigger.STOP, 0, missed=False, frame_used_twice=False)
+    assert not start.decides
+    assert rate.memory() == before
+    assert rate.next_wake() == msgspec.structs.replace(due, hears=False)
+
+
+@pytest.mark.parametrize("ticks_left", [0, 2])
+def test_after_such_a_tick_none_is_heard_before_the_next_that_is_due(ticks_left):
+    rate = standing(ticks_left=ticks_left)
+    rate.begin(1010 * MS, None, was_rung=True)
+    assert not rate.next_wake().hears
+
+    rate.begin(1120 * MS, None)
+    assert rate.next_wake().hears
+
+
+def test_a_stop_between_decisions_leaves_their_ticks_where_they_were():
+    rate = standing(ticks_left=2)
+    due_ns = rate.next_wake().deadline_ns
+    rate.begin(due_ns - 7 * MS, None, was_rung=True)
+
+    assert rate.next_wake().deadline_ns == due_ns
+    assert rate.begin(due_ns + 3, None) == Start(Trigger.TICK, 3, missed=False, frame_used_twice=False)

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import select
 import shutil
 import signal
 import stat
@@ -41,7 +42,7 @@ from vehicle.messages import (
     TickRecord,
 )
 from vehicle.preview import PreviewPublisher
-from vehicle.remote import REQUESTS_A_TICK, RemoteServer
+from vehicle.remote import REQUESTS_A_TICK, RemoteServer, StopLine
 from vehicle.remote_client import VehicleClient
 from vehicle.run_dir import PATH_LIMIT, default_run_dir, prepare_run_dir
 
@@ -264,6 +265,35 @@ def test_a_client_stops_through_the_socket_that_is_read_first(vehicle, client):
     vehicle.tick()
     pressed.join()
     assert [request.kind for request in vehicle.requests] == [RequestKind.EMERGENCY_STOP]
+
+
+def rings_within(line: StopLine, timeout_s: float) -> bool:
+    """Wait as the loop's clock does."""
+    deadline_s = time.monotonic() + timeout_s
+    while not line.rings():
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            return False
+        select.select([line], [], [], left_s)
+    return True
+
+
+def test_a_stop_is_heard_until_a_tick_has_read_it(vehicle, wire):
+    line, stop = vehicle.server.stop_line, wire("stop")
+    assert not line.rings()
+    for _ in range(3):
+        stop.send(packed(RequestKind.EMERGENCY_STOP))
+        assert rings_within(line, 10.0)
+        vehicle.tick()
+        assert not line.rings()
+        assert read_reply(stop).ok
+
+
+def test_nothing_but_the_stop_socket_is_heard(vehicle, wire):
+    sender = wire("requests")
+    sender.send(packed(RequestKind.DISARM))
+    until(lambda: vehicle.server._requests.poll(0))
+    assert not rings_within(vehicle.server.stop_line, 0.05)
 
 
 def test_a_flood_on_the_stop_socket_cannot_hold_up_a_tick_either(vehicle, wire):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.lidar import Scan
+from vehicle.clock import Bell
 from vehicle.lidar_source import TimedScan
 from vehicle.messages import CameraLocks, Frame
 from vehicle.sensing import PAIR_JITTER_S, Sensing
@@ -35,6 +36,7 @@ class Eye:
         self.fitted: list[tuple[int, int]] = []
         self.waits = 0
         self.tuned: list[CameraLocks] = []
+        self.bell = Bell()
 
     def tune(self, locks: CameraLocks) -> None:
         self.tuned.append(locks)
@@ -196,6 +198,13 @@ def test_waiting_gives_up_in_time() -> None:
     assert sensing.wait_newer(0, 0.0)
     assert not sensing.wait_newer(1, 0.0)
     assert left.waits == right.waits == 0
+
+
+def test_the_bells_are_those_of_the_eyes_that_are_waited_for() -> None:
+    sensing, left, right = stereo()
+    assert sensing.bells() == (left.bell, right.bell)
+    sensing.serve(policy())
+    assert sensing.bells() == (left.bell,)
 
 
 def test_a_single_eye_is_waited_for_alone() -> None:

@@ -41,10 +41,11 @@ class JumpingClock(SteppedClock):
         self._count()
         return super().suspended_ns()
 
-    def wait(self, deadline_ns, camera, after_frame) -> None:
-        super().wait(deadline_ns, camera, after_frame)
+    def wait(self, deadline_ns, camera, after_frame, *, hears) -> bool:
+        was_rung = super().wait(deadline_ns, camera, after_frame, hears=hears)
         self._count()
         self._in_tick = 0
+        return was_rung
 
     def _count(self) -> None:
         place, self._in_tick = self._in_tick, self._in_tick + 1

@@ -122,9 +122,9 @@ class BrokenClock:
         slept_s = self._faults.amount(Part.CLOCK, "delayed") or 0.0
         return self._inner.suspended_ns() + round(slept_s * 1e9)
 
-    def wait(self, deadline_ns: int, camera: FrameArrival, after_frame: int | None) -> None:
+    def wait(self, deadline_ns: int, camera: FrameArrival, after_frame: int | None, *, hears: bool) -> bool:
         """Wait for as long as the clock's last reading makes it seem right."""
-        self._inner.wait(self._true_deadline_ns(deadline_ns), camera, after_frame)
+        return self._inner.wait(self._true_deadline_ns(deadline_ns), camera, after_frame, hears=hears)
 
     def _true_deadline_ns(self, deadline_ns: int) -> int:
         if self._shown_ns == self._true_ns:

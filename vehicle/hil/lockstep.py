@@ -114,7 +114,7 @@ class LockstepClock:
         """Return 0: the world never sleeps."""
         return 0
 
-    def wait(self, deadline_ns: int, camera: FrameArrival, after_frame: int | None) -> None:
+    def wait(self, deadline_ns: int, camera: FrameArrival, after_frame: int | None, *, hears: bool) -> bool:  # noqa: ARG002 - whoever stops the car in lockstep waits for the tick
         """Let the world go on until the deadline or the frame; one that cannot be decoded does not count."""
         began_ns, after = self._now_ns, after_frame
         while deadline_ns > self._now_ns:
@@ -124,6 +124,7 @@ class LockstepClock:
             after = None if after is None else max(after, delivered)
         if self._now_ns == began_ns:  # what it waits for is there; still no two ticks are at one time
             self._exchange(began_ns + SHORTEST_TICK_NS, None)
+        return False
 
     def pause(self, duration_s: float) -> None:
         """Let the world go on for a while; for the handshake of a board driver."""
@@ -178,12 +179,13 @@ class PacedClock(LockstepClock):
         super().__init__(barrier)
         self._due_s = time.monotonic()
 
-    def wait(self, deadline_ns: int, camera: FrameArrival, after_frame: int | None) -> None:
+    def wait(self, deadline_ns: int, camera: FrameArrival, after_frame: int | None, *, hears: bool) -> bool:
         """Let the world go on as `LockstepClock` does, and take at least as long as that is."""
         began_ns = self.now_ns()
-        super().wait(deadline_ns, camera, after_frame)
+        super().wait(deadline_ns, camera, after_frame, hears=hears)
         self._due_s = max(self._due_s + (self.now_ns() - began_ns) / 1e9, time.monotonic())
         time.sleep(self._due_s - time.monotonic() if self._due_s > time.monotonic() else 0.0)
+        return False
 
 
 def has_come(sensor: SensorReadings, number: int) -> bool:
