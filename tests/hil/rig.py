@@ -13,12 +13,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from calibration.car import CarCalibration
 from models.policy import Policy
 from tests.hil.nursery import nursery
 from tests.hil.policies import write_policy
 from vehicle.__main__ import HIL_CALIBRATIONS, HilCar, Vehicle
+from vehicle.clock import FrameArrival
 from vehicle.config import CameraConfig, CarConfig, ControlConfig
 from vehicle.hil.launch import RunningHil, start_hil
 from vehicle.hil.lockstep import LockstepClock
@@ -311,3 +313,23 @@ def lockstep_rig(
         stack.callback(vehicle.close)
         prepare(vehicle)
         yield Rig(vehicle, publisher, running, wiring)
+
+
+def ring_stops(
+    monkeypatch: pytest.MonkeyPatch, gap_ns: int, is_rung: Callable[[int], bool] = lambda now_ns: True
+) -> list[int]:
+    """Have ticks called between those of the timetable, this long after each; return when, as it grows."""
+    wait, rung_ns = LockstepClock.wait, list[int]()
+
+    def ring(
+        clock: LockstepClock, deadline_ns: int, camera: FrameArrival, after_frame: int | None, *, hears: bool
+    ) -> bool:
+        now_ns = clock.now_ns()
+        if not hears or now_ns + gap_ns >= deadline_ns or not is_rung(now_ns):
+            return wait(clock, deadline_ns, camera, after_frame, hears=hears)
+        rung_ns.append(now_ns + gap_ns)
+        wait(clock, now_ns + gap_ns, camera, None, hears=hears)
+        return True
+
+    monkeypatch.setattr(LockstepClock, "wait", ring)
+    return rung_ns

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.hil.rig import lockstep_rig
+from tests.hil.rig import lockstep_rig, ring_stops
 from vehicle.__main__ import Vehicle
 from vehicle.board.maestro import MaestroBoard
 from vehicle.errors import BoardConfigError
@@ -40,6 +40,19 @@ def test_a_proved_maestro_drives_and_stops(wiring):
 
         assert rig.neutral_after_s(stop_ns) <= 0.060
         assert rig.world.truth_now().speed_mps == pytest.approx(0.0, abs=0.01)
+
+
+@pytest.mark.parametrize("board", ["own", "maestro"])
+@pytest.mark.parametrize("gap_ns", [150_000, 8_000_000])
+def test_boards_take_ticks_that_stops_have_called_however_soon_after_the_last(board, gap_ns, monkeypatch):
+    with lockstep_rig(board=board, prepare=prove if board == "maestro" else lambda vehicle: None) as rig:
+        rung_ns = ring_stops(monkeypatch, gap_ns)
+        rig.drive(duration_s=2.0)
+        assert len(rung_ns) > 50
+        stop_ns = rig.now_ns
+        rig.stop()
+        rig.run(1.0)
+        assert rig.neutral_after_s(stop_ns) <= 0.060
 
 
 @pytest.mark.parametrize("wiring", ["aws", "standard"])

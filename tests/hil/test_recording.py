@@ -12,10 +12,8 @@ from mcap.reader import make_reader
 
 from models.int8_frames import Recordings, Role
 from models.policy import Policy
-from tests.hil.rig import Rig, lockstep_rig
+from tests.hil.rig import Rig, lockstep_rig, ring_stops
 from vehicle.__main__ import HIL_CALIBRATIONS
-from vehicle.clock import FrameArrival
-from vehicle.hil.lockstep import LockstepClock
 from vehicle.hil.track import load_track
 from vehicle.messages import Actuator, DriveState, Fault, RequestKind, TickRecord
 from vehicle.recorder import Recorder
@@ -107,29 +105,17 @@ def test_a_replay_gives_the_same_commands_to_the_bit(drive: Drive) -> None:
 def test_a_replay_repeats_a_tick_that_a_stop_has_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wait, stops = LockstepClock.wait, 0
-
-    def ring_now_and_then(
-        clock: LockstepClock, deadline_ns: int, camera: FrameArrival, after_frame: int | None, *, hears: bool
-    ) -> bool:
-        nonlocal stops
-        soon_ns = clock.now_ns() + 2_000_000
-        if hears and soon_ns < deadline_ns and soon_ns % 7 == 0:
-            stops += 1
-            wait(clock, soon_ns, camera, None, hears=hears)
-            return True
-        return wait(clock, deadline_ns, camera, after_frame, hears=hears)
-
     shelf = RunShelf(tmp_path)
     with lockstep_rig(policy=Path("models/zoo/plover")) as rig, recorded(rig, shelf):
-        monkeypatch.setattr(LockstepClock, "wait", ring_now_and_then)
+        rung_ns = ring_stops(monkeypatch, 2_000_000, is_rung=lambda now_ns: now_ns % 7 == 0)
         rig.drive(duration_s=2.0)
         rig.stop()
         rig.run(0.3)
         policy = rig.vehicle.loop._policy
     assert policy is not None
     called = [tick for tick in Recording(shelf.find("last")).ticks if tick.trigger == "stop"]
-    assert 5 < len(called) <= stops
+    assert len(called) > 5
+    assert {tick.now_ns for tick in called} <= set(rung_ns)
 
     report = replay(shelf.find("last"), policy)
     assert report.differences == ()
