@@ -24,6 +24,7 @@ from webui import (
     runs,
     settings,
     sockets,
+    static_files,
     stick_models,
     support,
     video,
@@ -106,7 +107,7 @@ def create_app(
         wifi: of this computer, to be changed from the page; None in front of a simulated car.
 
     """
-    app = Flask(__name__, static_url_path=page_scripts.static_path())
+    app = Flask(__name__, static_folder=None)
     pages = PAGES if simulator is None else (*PAGES, SIMULATOR_PAGE)
     app.config["PAGES"] = pages
     app.jinja_env.globals["pages"] = pages
@@ -114,6 +115,7 @@ def create_app(
     app.jinja_env.filters["in_code"] = in_code
     app.context_processor(lambda: {"simulated": _is_simulated(vehicle, world)})
     hosts = hosts or Hosts(loopback_only=True)
+    static_files.give_static_files(app, hosts)
     guard.protect(app, hosts)
     access.protect(app, Access(access_store or AccessStore()))
     app.register_blueprint(access_pages.make_blueprint(certificates))

@@ -5,7 +5,6 @@ pages of the same browser. Who may come in is `webui.access`.
 """
 
 import re
-from http import HTTPStatus
 from typing import TypeVar
 
 import msgspec
@@ -15,7 +14,6 @@ from werkzeug.exceptions import BadRequest, Conflict, Forbidden, HTTPException, 
 from vehicle.errors import UNREADABLE, LapwingError, VehicleSilentError
 from webui.access_store import AccessError
 from webui.hosts import Hosts, is_loopback
-from webui.page_scripts import KEPT
 
 BODY_LIMIT_BYTES = 4096  # the largest body of ours is below 200
 AGAIN = frozenset({429, 503})
@@ -54,6 +52,13 @@ def protect(app: Flask, hosts: Hosts) -> None:
     app.register_error_handler(HTTPException, lambda error: _as_sentence(error, hosts))
     app.register_error_handler(VehicleSilentError, _as_silence)
     app.register_error_handler(AccessError, _as_silence)
+
+
+def security_headers(host: str, *, is_secure: bool) -> dict[str, str]:
+    """Return what every answer carries to a browser that came by this name."""
+    if is_secure or is_loopback(host):  # elsewhere browsers ignore it, and say so as an error
+        return {**SECURITY_HEADERS, "Cross-Origin-Opener-Policy": "same-origin"}
+    return SECURITY_HEADERS
 
 
 def read_body(kind: type[Body]) -> Body:
@@ -130,11 +135,7 @@ def _refuse_foreign_origins() -> None:
 
 
 def _add_security_headers(response: Response) -> Response:
-    response.headers.update(SECURITY_HEADERS)
-    if request.endpoint == "static" and response.status_code == HTTPStatus.OK:
-        response.headers["Cache-Control"] = KEPT
-    if request.is_secure or is_loopback(request.host):  # elsewhere browsers ignore it, and say so as an error
-        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    response.headers.update(security_headers(request.host, is_secure=request.is_secure))
     return response
 
 
