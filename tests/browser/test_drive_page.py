@@ -71,6 +71,34 @@ def test_not_yet_starts_nothing(page: Page, car: SimulatedPageCar) -> None:
     assert car.asked == []
 
 
+def test_start_waits_for_no_list_and_for_nothing_that_the_browser_keeps(page: Page) -> None:
+    """What the page came with is enough: a browser's first look into its own store may take a while."""
+    page.add_init_script(
+        """window.startWorked = [];
+        const getItem = Storage.prototype.getItem;
+        Storage.prototype.getItem = function (name) {
+            window.startWorked.push(!document.getElementById("start").disabled);
+            return getItem.call(this, name);
+        };"""
+    )
+    page.route("**/api/**", lambda route: None)
+    page.reload()
+    page.click("#start")
+    expect(page.locator("#start-now")).to_be_focused()
+    until(lambda: len(page.evaluate("window.startWorked")) > 0)
+    assert set(page.evaluate("window.startWorked")) == {True}
+
+
+def test_what_a_driver_has_chosen_is_there_again_at_the_next_visit(page: Page) -> None:
+    page.fill("#name", "Anna")
+    page.click("#cap-value")  # elsewhere
+    page.locator(".view-choice label", has_text="Both").click()
+    page.reload()
+    expect(page.locator("#name")).to_have_value("Anna")
+    expect(page.locator(".view")).to_have_attribute("data-show", "both")
+    expect(page.locator("input[name=show][value=both]")).to_be_checked()
+
+
 def test_the_driving_page_renews_its_lease(page: Page, car: SimulatedPageCar) -> None:
     start_driving(page, car)
     renewals = car.asked.count(RequestKind.RENEW_LEASE)

@@ -37,7 +37,7 @@ window.WebSocket = class extends EventTarget {
         car: { ...CAR, state: window.carState },
         lease: { driver: "page x", name: "Anna", mine: window.leaseMine, asked_by: window.askedBy ?? [] },
       }), 50);
-    });
+    }, window.opensAfterMs ?? 0);
   }
   say(message) { this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) })); }
   send(text) {
@@ -297,10 +297,20 @@ def test_every_command_says_what_the_page_had_seen(driver: Page) -> None:
     assert echoes == sorted(echoes)
 
 
+def test_a_page_that_hears_of_the_car_by_its_socket_asks_for_no_status(driver: Page) -> None:
+    asked: list[str] = []
+    driver.on("request", lambda request: asked.append(request.url))
+    driver.reload()
+    wait_for(driver, "sent.filter((one) => one.kind === 'drive').length > 15")  # half a second of them
+    assert any("/api/models" in url for url in asked)
+    assert not [url for url in asked if "/api/status" in url]
+
+
 def test_an_answer_that_the_socket_has_overtaken_changes_nothing(driver: Page, server: PageServer) -> None:
     """Before its socket is open a page asks by request; that answer may come after newer ones."""
     held: list[Route] = []
     driver.route("**/api/status?*", lambda route: held.append(route))  # noqa: PLW0108 - needs a function
+    driver.add_init_script("window.opensAfterMs = 1000")
     driver.reload()
     expect(driver.locator("#pad")).to_be_visible()
     assert held

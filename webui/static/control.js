@@ -38,7 +38,7 @@ export class Control {
     /** @type {Map<string, (answer: Answer) => void>} */
     this.waiting = new Map();
     this.connect();
-    this.poll();
+    setTimeout(() => this.poll(), POLL_MS); // by then the socket has spoken, where there is one
   }
 
   /** Whether commands go over the socket now. */

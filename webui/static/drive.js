@@ -21,6 +21,7 @@ const QUESTION_MS = 8000;
 const NOTE_MS = 8000;
 const MISS_MS = 10000; // a missed decision is loud for this long
 const SETTLES_MS = 1000;
+const PUT_BACK_MS = 500; // at the latest, on a phone that is busy with the pictures
 const LEND_MS = 2500; // how long a page keeps the wheel of a standing car after its last wish
 const KEEP_MS = 300; // five renewals within the 1.5 s of a lease of a standing car
 const HANDS_ON = new Set(["manual", "assisted"]);
@@ -61,7 +62,7 @@ let refusedSource = ""; // who was told "not now"
 const car = () => newest?.car ?? null;
 const isConnected = () => performance.now() - newestAt < LOST_MS;
 const laps = new Laps(/** @type {HTMLElement} */ (document.querySelector(".laps")));
-const control = new Control(page, hear, () => `trail=${laps.trailEnd}`);
+const control = new Control(page, hearLive, () => `trail=${laps.trailEnd}`);
 new Pictures(view, page, (serverNs) => control.see(serverNs), car);
 const trim = new Trim(askAsDriver, note);
 const inputs = new DrivingInputs(byId("pad"), {
@@ -89,12 +90,17 @@ function handsOn() {
 /* ---- what the page hears ---- */
 
 /** @param {StatusDocument} document */
+function hearLive(document) {
+  hear(document);
+  followModels(document.models ?? "none"); // not yet with the page's first status: Start waits for no list
+}
+
+/** @param {StatusDocument} document */
 function hear(document) {
   const before = car()?.state;
   newest = document;
   newestAt = performance.now();
   laps.show(document.world, document.laps);
-  followModels(document.models ?? "none");
   if (document.car) {
     lease.follow(document.car, isMine());
     followMisses(document.car);
@@ -462,6 +468,18 @@ async function chooseModel() {
   select.blur();
 }
 
+/** @returns {NodeListOf<HTMLInputElement>} */
+function pictures() {
+  return document.querySelectorAll('input[name="show"]');
+}
+
+/** Put back what this browser keeps. Its first look there may take a quarter of a second: Start and stop work before. */
+function putBack() {
+  byId("name").value ||= stored("driver-name") ?? "";
+  const shown = stored("shown-picture");
+  for (const one of pictures()) if (one.value === shown) one.click();
+}
+
 /* ---- hands on the page ---- */
 
 byId("start").addEventListener("click", openQuestion);
@@ -483,17 +501,14 @@ byId("request-no").addEventListener("click", () => {
   show();
 });
 byId("model").addEventListener("change", chooseModel);
-byId("name").value = stored("driver-name") ?? "";
 byId("name").addEventListener("change", () => store("driver-name", byId("name").value.trim()));
 
 for (const one of modes()) one.addEventListener("change", () => setText(byId("mode-words"), MODE_WORDS[mode()][0]));
-for (const one of document.querySelectorAll('input[name="show"]')) {
+for (const one of pictures()) {
   one.addEventListener("change", () => {
-    view.dataset.show = /** @type {HTMLInputElement} */ (one).value;
+    view.dataset.show = one.value;
     store("shown-picture", view.dataset.show);
   });
-  const isShown = /** @type {HTMLInputElement} */ (one).value === stored("shown-picture");
-  if (isShown) /** @type {HTMLInputElement} */ (one).click();
 }
 
 addEventListener("keydown", (event) => {
@@ -516,3 +531,5 @@ addEventListener("pagehide", () => {
 setInterval(show, SHOW_MS); // also while no answer comes
 const first = document.body.dataset.status;
 if (first && newest === null) hear(JSON.parse(first)); // the car as the server saw it when it made this page
+if ("requestIdleCallback" in window) requestIdleCallback(putBack, { timeout: PUT_BACK_MS });
+else setTimeout(putBack);
