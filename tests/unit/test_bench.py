@@ -1,5 +1,6 @@
 """The budget table from synthetic ticks, diaries and a /proc made of files; nothing is timed here."""
 
+import contextlib
 import io
 import os
 import time
@@ -307,6 +308,11 @@ def test_a_drive_that_ends_by_itself_is_driven_again_and_counted(end):
     assert touched_ns == 1000 + car.touches
     assert len(spoilt) == 2
     assert bench_page.spoilt_note(spoilt) == f"; 2 more drives ended by themselves, 2 of them: {spoilt[0]}"
+
+
+def test_of_what_spoilt_drives_the_most_frequent_is_named():
+    spoilt = ["no picture", "a silent board", "no picture"]
+    assert bench_page.spoilt_note(spoilt) == "; 3 more drives ended by themselves, 2 of them: no picture"
     assert bench_page.spoilt_note([]) == ""
 
 
@@ -314,7 +320,7 @@ def test_drives_are_not_repeated_for_ever_and_the_last_cause_is_named():
     spoilt = bench_page.SPOILT_IN_A_ROW
     car = StoppingCar(*["drive"] * (spoilt - 1), None)
     assert len(bench_page.tap_while_driving(car, car.touch)[1]) == spoilt - 1
-    car = StoppingCar(*["drive"] * spoilt, None)
+    car = StoppingCar(*["start"] * (spoilt - 1), "drive", None)
     with pytest.raises(CarStoppedError, match=f"{spoilt} drives in a row .* the board does not answer"):
         bench_page.tap_while_driving(car, car.touch)
 
@@ -322,6 +328,78 @@ def test_drives_are_not_repeated_for_ever_and_the_last_cause_is_named():
 def test_a_stop_that_does_not_come_is_measured_and_not_driven_again():
     car = StoppingCar("deaf", None)
     assert bench_page.tap_while_driving(car, car.touch) == (1001, [])
+
+
+class QuietPage:
+    """A page that opens; who touches it is played by the test."""
+
+    mouse = SimpleNamespace(move=lambda _x_px, _y_px: None)
+
+    def on(self, _event, _handler):
+        pass
+
+    def goto(self, _address):
+        pass
+
+    def locator(self, _selector):
+        return self
+
+    def wait_for(self):
+        pass
+
+    def bounding_box(self):
+        return {"x": 0.0, "y": 0.0, "width": 40.0, "height": 40.0}
+
+    def evaluate(self, _expression):
+        return 0.0
+
+
+@pytest.fixture
+def touched(monkeypatch, tmp_path):
+    """Measure so many stops of a car that drove, stood and drove again, by these touches: when, and what
+    had ended the drives before it."""
+
+    def measure(count, *touches):
+        left = list(touches)
+        context = SimpleNamespace(new_page=QuietPage, close=lambda: None)
+        monkeypatch.setattr(bench_page, "signed_in", lambda *_: context)
+        monkeypatch.setattr(bench_page, "tap_while_driving", lambda _car, _touch: left.pop(0))
+        neutral_us = bench_page.HIL_AWS.throttle.neutral_us
+        diary = commands(1400.0, 1400.0, neutral_us, neutral_us, 1400.0, neutral_us)
+        car = SimpleNamespace(port=1, hil=SimpleNamespace(pulse_log=lambda: SimpleNamespace(commands=diary)))
+        measured = bench_page._stops_ms(None, tmp_path, car, count)
+        assert left == []
+        return measured
+
+    return measure
+
+
+DRIVES, STANDS, DRIVES_AGAIN = 25 * MS, 65 * MS, 85 * MS
+
+
+def test_a_touch_of_a_car_that_stood_is_made_up_for_and_what_spoilt_drives_is_kept(touched):
+    stops_ms, spoilt = touched(
+        2, (DRIVES, ["no picture"]), (STANDS, []), (DRIVES_AGAIN, ["a silent board", "no picture"])
+    )
+    assert stops_ms == [15.0, 15.0]
+    assert spoilt == ["no picture", "a silent board", "no picture"]
+
+
+def test_a_car_that_stands_whenever_it_is_touched_is_no_measurement(touched):
+    with pytest.raises(BenchError, match="stood by its last command whenever"):
+        touched(2, (STANDS, []), (STANDS, []))
+
+
+def test_the_row_of_touches_tells_of_the_drives_that_are_not_in_it(monkeypatch, tmp_path):
+    nothing = contextlib.nullcontext()
+    monkeypatch.setattr(bench_page, "chromium_program", lambda _: "chromium")
+    monkeypatch.setattr(bench_page, "running_bench_car", lambda *_: nothing)
+    monkeypatch.setattr(bench_page, "browser", lambda _: nothing)
+    monkeypatch.setattr(bench_page, "_first_look", lambda *_: (0.5, 100.0))
+    monkeypatch.setattr(bench_page, "_stops_ms", lambda *_: ([15.0] * 5, ["no picture"] * 2))
+    row = bench_page.page_rows(tmp_path, "plover", PLANS[Length.QUICK], "")[-1]
+    assert row.verdict is Verdict.MET
+    assert row.note.endswith("5 taps; 2 more drives ended by themselves, 2 of them: no picture")
 
 
 class ScriptedVehicle:
