@@ -32,11 +32,12 @@ window.WebSocket = class extends EventTarget {
     setTimeout(() => {
       this.readyState = 1;
       this.dispatchEvent(new Event("open"));
-      setInterval(() => this.say({
+      window.tellStatus = () => this.say({
         kind: "status", server_ns: Math.round(performance.now() * 1e6), silence: "", world: null,
         car: { ...CAR, state: window.carState },
         lease: { driver: "page x", name: "Anna", mine: window.leaseMine, asked_by: window.askedBy ?? [] },
-      }), 50);
+      });
+      setInterval(window.tellStatus, 50);
     }, window.opensAfterMs ?? 0);
   }
   say(message) { this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) })); }
@@ -45,7 +46,9 @@ window.WebSocket = class extends EventTarget {
     window.sent.push(message);
     if (["drive", "renew_lease"].includes(message.kind)) return;
     const error = window.refusals?.[message.kind] ?? "";
-    setTimeout(() => this.say({ kind: "reply", id: message.id, ok: !error, error }));
+    const reply = () => this.say({ kind: "reply", id: message.id, ok: !error, error });
+    if (message.kind === window.heldKind) window.answerHeld = reply;
+    else setTimeout(reply);
   }
   close() {}
 };
@@ -265,29 +268,84 @@ def test_the_driver_hands_the_wheel_over_after_a_stop(driver: Page) -> None:
     assert "release_lease" not in kinds  # whoever has let go has nothing to hand over
 
 
-def test_a_yes_that_came_too_late_says_so_and_may_be_said_again_at_once(driver: Page) -> None:
-    late = "This came 0.4 s after the page last heard of the car, allowed 0.3 s."
-    driver.evaluate("(late) => { window.refusals = { yield_lease: late }; }", late)
-    driver.evaluate("askedBy = [{ source: 'page y', name: 'Ben' }]")
+LATE = "This came 0.4 s after the page last heard of the car, allowed 0.3 s."
+BEN_ASKS = "askedBy = [{ source: 'page y', name: 'Ben' }]"
+RENEWALS = "sent.filter((one) => one.kind === 'renew_lease').length"
+YESES = "sent.filter((one) => one.kind === 'yield_lease' && one.to === 'page y').length"
+
+
+def say_yes_too_late(driver: Page) -> None:
+    driver.evaluate("(late) => { window.refusals = { yield_lease: late }; }", LATE)
+    driver.evaluate(BEN_ASKS)
     expect(driver.locator("#request-words")).to_contain_text("Ben asks for the wheel")
     driver.press("#request-yes", "Enter")
-    expect(driver.locator("#note")).to_have_text(f"Not handed over. {late}")
+    expect(driver.locator("#note")).to_have_text(f"Not handed over. {LATE}")
     driver.evaluate("carState = 'disarmed'")
     expect(driver.locator("#pad")).to_be_hidden()
-    renewals = driver.evaluate("sent.filter((one) => one.kind === 'renew_lease').length")
-    wait_for(driver, f"sent.filter((one) => one.kind === 'renew_lease').length > {renewals + 3}")
+
+
+def wait_until_the_wheel_is_kept(driver: Page) -> None:
+    renewals = driver.evaluate(RENEWALS)
+    wait_for(driver, f"{RENEWALS} > {renewals + 3}")
+
+
+def assert_the_wheel_is_not_kept(driver: Page) -> None:
+    driver.wait_for_timeout(100)
+    renewals = driver.evaluate(RENEWALS)
+    driver.wait_for_timeout(800)
+    assert driver.evaluate(RENEWALS) == renewals
+
+
+def test_a_yes_that_came_too_late_says_so_and_may_be_said_again_at_once(driver: Page) -> None:
+    say_yes_too_late(driver)
+    wait_until_the_wheel_is_kept(driver)
     expect(driver.locator("#request-words")).to_contain_text("Ben asks for the wheel")
     expect(driver.locator("#request-yes")).to_be_focused()
 
     driver.evaluate("window.refusals = {}")
     driver.keyboard.press("Enter")
-    wait_for(driver, "sent.filter((one) => one.kind === 'yield_lease' && one.to === 'page y').length === 2")
+    wait_for(driver, f"{YESES} === 2")
     expect(driver.locator("#note")).to_be_empty()
-    driver.evaluate("leaseMine = false, askedBy = []")
-    driver.wait_for_timeout(100)
-    renewals = driver.evaluate("sent.filter((one) => one.kind === 'renew_lease').length")
-    driver.wait_for_timeout(800)
-    assert driver.evaluate("sent.filter((one) => one.kind === 'renew_lease').length") == renewals
+    assert_the_wheel_is_not_kept(driver)  # though the car has not told yet that another has it
+
+
+def test_a_yes_that_came_too_late_has_the_focus_again_when_its_question_was_gone_meanwhile(
+    driver: Page,
+) -> None:
+    """As where the lease ran out before the car refused."""
+    driver.evaluate("(late) => { window.refusals = { yield_lease: late }; }", LATE)
+    driver.evaluate(f"window.heldKind = 'yield_lease'; {BEN_ASKS}")
+    expect(driver.locator("#request-yes")).to_be_visible()
+    driver.press("#request-yes", "Enter")
+    wait_for(driver, f"{YESES} === 1")
+    driver.evaluate("askedBy = []")
+    expect(driver.locator("#emergency")).to_be_focused()
+    driver.evaluate(BEN_ASKS)
+    expect(driver.locator("#request-yes")).to_be_visible()
+    driver.evaluate("answerHeld()")
+    expect(driver.locator("#request-yes")).to_be_focused()
+    expect(driver.locator("#note")).to_contain_text("Not handed over.")
+
+
+def test_after_a_late_yes_the_wheel_is_kept_no_longer_than_somebody_asks_for_it(driver: Page) -> None:
+    say_yes_too_late(driver)
+    wait_until_the_wheel_is_kept(driver)
+    driver.evaluate("askedBy = []")
+    assert_the_wheel_is_not_kept(driver)
+
+
+def test_after_a_late_yes_the_wheel_is_not_kept_for_ever(driver: Page) -> None:
+    say_yes_too_late(driver)
+    wait_until_the_wheel_is_kept(driver)
+    driver.evaluate(
+        """() => {
+            const now = performance.now.bind(performance);
+            performance.now = () => now() + 8000;
+            tellStatus();
+        }"""
+    )
+    assert_the_wheel_is_not_kept(driver)
+    expect(driver.locator("#request-yes")).to_be_visible()
 
 
 def test_every_command_says_what_the_page_had_seen(driver: Page) -> None:
