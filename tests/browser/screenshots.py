@@ -62,12 +62,12 @@ def ask(page: Page) -> None:
 
 
 def start(page: Page) -> None:
-    """Start; again where a starved computer made the page's wish too old, or lost its lease."""
+    """Start; again where a starved computer took the question back, was late, or lost the lease."""
     for _ in range(TRIES):
         stand(page)
         page.click("#start")
-        page.click("#start-now")
         with suppress(Timeout):
+            page.click("#start-now", timeout=START_MS)
             page.wait_for_selector("body[data-mood=driving]", timeout=START_MS)
             return
     raise SystemExit("The car did not start; this computer is too busy for pictures now.")
