@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hil.live import end
+from tests.hil.nursery import nursery
 from tests.hil.policies import write_policy
 from tests.unit.webui_visitors import signed_in_headers
 from vehicle.hil.launch import RunningHil, start_hil
@@ -107,7 +108,7 @@ def paced_car(
             lockstep=True,
             camera=camera or CameraSettings(),
         )
-        hil = stack.enter_context(start_hil(settings))
+        hil = stack.enter_context(start_hil(settings, nursery().start))
         port = free_port()
         url = f"{scheme}://127.0.0.1:{port}/"
         served = ("--port", str(port), f"--{scheme}", "--access-dir", str(access_dir))

@@ -5,6 +5,7 @@ import pytest
 
 from calibration import store
 from calibration.car import AWS_DEFAULTS, HIL_AWS, HIL_STANDARD, STANDARD_1500
+from tests.hil.nursery import nursery
 from tests.hil.policies import write_policy
 from tests.hil.rig import Rig, lockstep_rig
 from vehicle.hil.faults import Part, order_fault
@@ -132,7 +133,7 @@ def test_a_fresh_board_in_a_car_that_nobody_calibrated_comes_from_nothing_to_dri
 
 @pytest.mark.parametrize("wiring", ["aws", "standard"])
 def test_a_vehicle_that_dies_while_calibrating_comes_back_and_puts_its_board_right(wiring, tmp_path):
-    with stepped_car(write_policy(tmp_path / "straight"), wiring=wiring) as car:
+    with stepped_car(write_policy(tmp_path / "straight"), wiring=wiring, start=nursery().start) as car:
         assert car.start(DriveState.CALIBRATING) == ""
         car.run(0.4)
         assert car.vehicle.host_faults is not None

@@ -6,6 +6,7 @@ one wiring; `lapwing faults` proves all rows on both wirings with a real policy,
 
 import pytest
 
+from tests.hil.nursery import nursery
 from tests.hil.policies import write_policy
 from vehicle.hil.faults import FAULTS, Part
 from vehicle.messages import MOVING_STATES, DriveState, Fault
@@ -65,7 +66,7 @@ def test_what_is_proved_here_leaves_out_no_fault_no_outcome_and_no_state():
 @pytest.mark.parametrize("part", PROVED_PARTS)
 def test_the_motor_gets_what_the_table_says(part, policy):
     wiring = ("aws", "standard")[PROVED_PARTS.index(part) % 2]
-    with stepped_car(policy, wiring=wiring) as car:
+    with stepped_car(policy, wiring=wiring, start=nursery().start) as car:
         for proof in prove(car, outcomes.chosen_rows([part])):
             row = proof.row
             assert not proof.problems, f"{part}={row.fault}:{proof.amount} in {row.state}, {wiring}"
@@ -81,7 +82,7 @@ def test_a_car_that_does_not_stop_does_not_pass(policy, monkeypatch):
         return faults if senses.state is DriveState.DISARMED else tuple(f for f in faults if f not in blind)
 
     monkeypatch.setattr(Monitor, "check", blind_check)
-    with stepped_car(policy) as car:
+    with stepped_car(policy, start=nursery().start) as car:
         proof = next(prove(car, [row]))
 
     assert any("named None" in problem for problem in proof.problems)
@@ -92,7 +93,7 @@ def test_a_car_that_does_not_stop_does_not_pass(policy, monkeypatch):
 def test_a_car_that_stops_where_it_need_not_does_not_pass(policy):
     (row,) = (row for row in rows([Part.CAMERA], [DriveState.AUTONOMOUS]) if row.fault == "off")
     claimed = outcomes.Row(row.part, row.fault, row.state, outcomes.NotUsed("a camera is not needed"))
-    with stepped_car(policy) as car:
+    with stepped_car(policy, start=nursery().start) as car:
         proof = next(prove(car, [claimed]))
 
     assert proof.problems == ("stopped by itself: camera lost",)

@@ -17,7 +17,7 @@ from typing import Any
 from vehicle.__main__ import HIL_CALIBRATIONS, HilCar, Vehicle
 from vehicle.config import CarConfig
 from vehicle.errors import HilError
-from vehicle.hil.launch import RunningHil, start_hil
+from vehicle.hil.launch import Process, RunningHil, start_hil, start_module
 from vehicle.hil.settings import LOCKSTEP_START_NS, HilSettings
 from vehicle.messages import (
     HANDS_ON_STATES,
@@ -260,9 +260,17 @@ def distance_m(one: WorldTruth, other: WorldTruth) -> float:
 
 @contextmanager
 def stepped_car(
-    policy: Path | str, *, wiring: str = "aws", track: str = "oval", seed: int = 1
+    policy: Path | str,
+    *,
+    wiring: str = "aws",
+    track: str = "oval",
+    seed: int = 1,
+    start: Callable[[str, HilSettings], Process] = start_module,
 ) -> Iterator[SteppedCar]:
-    """Yield a car with this policy loaded, on its track and with the board answering."""
+    """Yield a car with this policy loaded, on its track and with the board answering.
+
+    `start` makes the world's process, for tests that start very many.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lw", dir="/tmp")))
         settings = HilSettings(
@@ -272,7 +280,7 @@ def stepped_car(
             seed=seed,
             lockstep=True,
         )
-        hil = stack.enter_context(start_hil(settings))
+        hil = stack.enter_context(start_hil(settings, start))
         where = HilCar(
             settings.hil_dir,
             wiring,
