@@ -180,13 +180,14 @@ class Track:
 
     def project(self, x_m: float, y_m: float, hint: int | None = None) -> Projection:
         """Return where (x, y) lies; with a hint only points within `WINDOW_M` of it are considered."""
-        count = len(self.center)
+        count, reach = len(self.center), self._reach
         if hint is None:
-            nearest = int(np.argmin((self.center[:, 0] - x_m) ** 2 + (self.center[:, 1] - y_m) ** 2))
+            first, end = reach, reach + count
         else:
-            nearby = (hint + self._window) % count
-            points = self.center[nearby]
-            nearest = int(nearby[np.argmin((points[:, 0] - x_m) ** 2 + (points[:, 1] - y_m) ** 2)])
+            first = hint % count
+            end = first + 2 * reach + 1
+        near_x_m, near_y_m = self._around_m[:, first:end]
+        nearest = (first - reach + int(np.argmin((near_x_m - x_m) ** 2 + (near_y_m - y_m) ** 2))) % count
         heading = float(self.heading_rad[nearest])
         dx, dy = x_m - float(self.center[nearest, 0]), y_m - float(self.center[nearest, 1])
         along = dx * math.cos(heading) + dy * math.sin(heading)
@@ -195,9 +196,15 @@ class Track:
         return Projection(nearest, s_m, offset, heading, float(self.curvature_per_m[nearest]))
 
     @cached_property
-    def _window(self) -> Integers:
-        reach = min(len(self.center) // 2 - 1, round(WINDOW_M / (self.length_m / len(self.center))))
-        return np.arange(-reach, reach + 1, dtype=np.int64)
+    def _reach(self) -> int:
+        """How many points on either side of a hint are considered."""
+        return min(len(self.center) // 2 - 1, round(WINDOW_M / (self.length_m / len(self.center))))
+
+    @cached_property
+    def _around_m(self) -> Floats:
+        """The points' x and y, going on past either end as far as a hint looks: every window is one slice."""
+        reach, center = self._reach, self.center
+        return np.concatenate([center[len(center) - reach :], center, center[:reach]]).T.copy()
 
     def pose_at(self, s_m: float, offset_m: float = 0.0) -> tuple[float, float, float]:
         """Return x, y and the direction of driving at a distance along the track."""
