@@ -27,7 +27,6 @@ CHROMIUM_FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--disable-site-isolation-trials",  # else a spare process is started for every tab, and none is needed
     "--host-resolver-rules=MAP blue.local 127.0.0.1",  # a name that is not loopback, as on a car
 ]
 PATIENCE_S = 5.0
