@@ -99,6 +99,31 @@ def test_what_a_driver_has_chosen_is_there_again_at_the_next_visit(page: Page) -
     expect(page.locator("input[name=show][value=both]")).to_be_checked()
 
 
+def test_pictures_and_states_do_not_make_the_page_lay_itself_out_at_once(
+    page: Page, car: SimulatedPageCar
+) -> None:
+    """A question about a box, in the middle of changes, is answered by laying out: a stop waited for it."""
+    page.locator(".view-choice label", has_text="Both").click()
+    start_driving(page, car)
+    page.locator("#stop").focus()
+    page.evaluate(
+        """() => {
+            window.boxes = 0;
+            const box = Object.getOwnPropertyDescriptor(HTMLElement.prototype, "offsetParent");
+            Object.defineProperty(HTMLElement.prototype, "offsetParent", {
+                get() { window.boxes += 1; return box.get.call(this); },
+            });
+            const style = window.getComputedStyle;
+            window.getComputedStyle = (...words) => { window.boxes += 1; return style(...words); };
+            window.pictures = 0;
+            new MutationObserver(() => { window.pictures += 1; })
+                .observe(document.getElementById("age"), { childList: true });
+        }"""
+    )
+    until(lambda: page.evaluate("window.pictures") > 10)
+    assert page.evaluate("window.boxes") <= 1  # the line's colours, once
+
+
 def test_the_driving_page_renews_its_lease(page: Page, car: SimulatedPageCar) -> None:
     start_driving(page, car)
     renewals = car.asked.count(RequestKind.RENEW_LEASE)

@@ -154,7 +154,8 @@ function show() {
   const now = car();
   if (!connected || !now) return;
 
-  document.title = `${words.title} · Lapwing`;
+  const title = `${words.title} · Lapwing`;
+  if (document.title !== title) document.title = title;
   showModels();
   showCap(now);
   showTrim(now);
@@ -299,7 +300,7 @@ function closeQuestion() {
 
 /** Give the focus of a button that goes to the emergency stop: who presses the same key again starts nothing. @param {Element | null} had */
 function keepFocus(had) {
-  const isGone = had instanceof HTMLButtonElement && (had.disabled || had.offsetParent === null);
+  const isGone = had instanceof HTMLButtonElement && (had.disabled || had.closest("[hidden]")); // asking for its box would lay the page out, ten times a second
   if (isGone && had.closest(".controls, .state")) byId("emergency").focus();
 }
 

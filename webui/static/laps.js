@@ -112,6 +112,12 @@ function row(className, text) {
   return item;
 }
 
+/** @param {HTMLCanvasElement} canvas */
+function coloursOf(canvas) {
+  const style = getComputedStyle(canvas);
+  return { line: style.getPropertyValue("--line"), tail: style.color, car: style.getPropertyValue("--chestnut") };
+}
+
 /** The driven line, and the last metres of it thick where the car was fast. */
 class Trail {
   /** @param {HTMLCanvasElement} canvas */
@@ -123,7 +129,13 @@ class Trail {
     this.end = 0;
     /** @type {{x: number, y: number, heading: number} | null} */
     this.car = null;
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    /** @type {{line: string, tail: string, car: string} | null} of the page's style, which takes long to ask */
+    this.colours = null;
+    this.isDue = false;
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      this.colours = null;
+      this.drawSoon();
+    });
   }
 
   /** @param {World} world */
@@ -137,13 +149,24 @@ class Trail {
     this.points = this.points.concat(trail.points).slice(-TRAIL_POINTS);
     const moved = !this.car || this.car.x !== x || this.car.y !== y || this.car.heading !== heading;
     this.car = { x, y, heading };
-    if (moved || trail.points.length > 0) this.draw();
+    if (moved || trail.points.length > 0) this.drawSoon();
+  }
+
+  /** Draw with the next picture of the screen: what was heard is not held up by it. */
+  drawSoon() {
+    if (this.isDue) return;
+    this.isDue = true;
+    requestAnimationFrame(() => {
+      this.isDue = false;
+      this.draw();
+    });
   }
 
   draw() {
     const { canvas, context, points, car } = this;
     if (car === null) return;
-    const style = getComputedStyle(canvas);
+    this.colours ??= coloursOf(canvas);
+    const { line, tail, car: chestnut } = this.colours;
     const place = this.fit();
     /** @param {any} from @param {any} to */
     const path = (from, to) => {
@@ -154,13 +177,13 @@ class Trail {
 
     context.clearRect(0, 0, canvas.width, canvas.height);
     context.lineCap = "round";
-    context.strokeStyle = style.getPropertyValue("--line");
+    context.strokeStyle = line;
     context.lineWidth = 22;
     context.beginPath();
     for (const [from, to] of pairs) path(from, to);
     context.stroke();
 
-    context.strokeStyle = style.color;
+    context.strokeStyle = tail;
     const fastest = Math.max(...points.map((point) => point[2]), 0.5);
     let length = 0;
     for (const [from, to] of pairs.toReversed()) {
@@ -171,7 +194,7 @@ class Trail {
       path(from, to);
       context.stroke();
     }
-    this.drawCar(place([car.x, car.y]), style.getPropertyValue("--chestnut"));
+    this.drawCar(place([car.x, car.y]), chestnut);
   }
 
   /** Return the function from metres to pixels that shows all of the line. */

@@ -10,8 +10,6 @@ const BARS = { width: 200, height: 64 };
  * @param {Car | null} car
  */
 export function drawDecision(view, bitmap, { frame, record, input }, car) {
-  const overlay = /** @type {HTMLElement} */ (view.querySelector("#overlay"));
-  if (overlay.offsetParent === null) return; // not shown
   drawInput(/** @type {HTMLCanvasElement} */ (view.querySelector("#input")), bitmap, input);
   const probabilities = record ? record.action_probabilities : (car?.action_probabilities ?? []);
   const chosen = record ? record.action_index : probabilities.indexOf(Math.max(...probabilities));

@@ -111,15 +111,16 @@ export class Pictures {
   async draw(header, jpeg, receivedMs = performance.now()) {
     const bitmap = await createImageBitmap(jpeg);
     this.takenMs = receivedMs - header.age_ms;
+    const unshown = { camera: this.policy, policy: this.camera }[this.view.dataset.show ?? ""];
     for (const canvas of [this.camera, this.policy]) {
-      if (canvas.offsetParent === null) continue; // not shown
+      if (canvas === unshown) continue;
       if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
         canvas.width = bitmap.width;
         canvas.height = bitmap.height;
       }
       canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
     }
-    drawDecision(this.view, bitmap, header, this.car());
+    if (this.policy !== unshown) drawDecision(this.view, bitmap, header, this.car());
     bitmap.close();
     this.showAge();
   }
