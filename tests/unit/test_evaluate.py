@@ -159,11 +159,22 @@ def test_a_report_keeps_one_table_for_each_command(tmp_path: Path, straight_on: 
 MANY_TRACKS = ("oval", *["ell"] * 40)
 
 
+def hear_ctrl_c() -> None:
+    """Hear it as at a terminal: what a shell starts in its background has it ignored, its children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupted_evaluation(policy: Path, *options: str) -> tuple[int, str, str]:
     """Return exit status and output of a `lapwing evaluate` that got Ctrl-C after its first track."""
     words = [sys.executable, "-m", "vehicle.cli", "evaluate", "--policy", str(policy), "--starts", "1"]
     words += ["--laps", "1", *(word for track in MANY_TRACKS for word in ("--track", track)), *options]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no other thread runs in these tests
+    ) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
